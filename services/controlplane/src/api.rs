@@ -1,0 +1,151 @@
+//! The HTTP API, asked with one credential.
+
+use std::time::Duration;
+
+use contracts::{
+    ids::{PrincipalId, WorkspaceId},
+    registry::{Kind, OperationName},
+};
+use reqwest::{Response, StatusCode, header};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    context::Context,
+    failure::{Failure, Refusal},
+};
+
+/// A command may wait 10 s for its outcome before it answers that it is pending.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// One identity's way to intake and queries.
+#[derive(Clone)]
+pub struct Api {
+    http: reqwest::Client,
+    intake: String,
+    queries: String,
+    token: String,
+    pub principal: PrincipalId,
+    pub workspace: WorkspaceId,
+}
+
+impl Api {
+    pub fn new(context: &Context, identity: &str) -> Result<Self, Failure> {
+        let identity = context.identity(identity)?;
+        let urls = [&context.intake_url, &context.queries_url];
+        Ok(Self {
+            http: client(urls.iter().any(|url| url.starts_with("https:")))?,
+            intake: context.intake_url.trim_end_matches('/').to_owned(),
+            queries: context.queries_url.trim_end_matches('/').to_owned(),
+            token: identity.token.clone(),
+            principal: identity.id.clone(),
+            workspace: context.workspace.clone(),
+        })
+    }
+
+    /// Asks for an operation.
+    pub async fn ask<O: DeserializeOwned>(
+        &self,
+        operation: OperationName,
+        input: &impl Serialize,
+    ) -> Result<O, Failure> {
+        self.ask_once(operation, input, None).await
+    }
+
+    /// As [`Self::ask`], under an idempotency key: repeated, it is the same request.
+    pub async fn ask_once<O: DeserializeOwned>(
+        &self,
+        operation: OperationName,
+        input: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<O, Failure> {
+        let entry = operation.entry();
+        let name = entry.key.trim_start_matches("controlPlane.");
+        let base = match entry.kind {
+            Kind::Command => &self.intake,
+            Kind::Query => &self.queries,
+        };
+        let url = format!("{base}/v1/{name}");
+        let mut request = self
+            .http
+            .post(&url)
+            .bearer_auth(&self.token)
+            .timeout(ANSWER_WITHIN)
+            .json(input);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = request.send().await.map_err(|error| unreachable_at(&url, error))?;
+        let response = accepted(response).await?;
+        response
+            .json()
+            .await
+            .map_err(|error| Failure::Other(anyhow::Error::new(error).context(format!("`{url}` gave an answer that cannot be read"))))
+    }
+
+    /// Opens the live feed of an execution, from after `last` on.
+    pub(crate) async fn open_feed(
+        &self,
+        execution: &contracts::ids::ExecutionId,
+        last: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let url = format!("{}/v1/executions/{execution}/events", self.queries);
+        let mut request = self
+            .http
+            .get(&url)
+            .bearer_auth(&self.token)
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = request.send().await.map_err(|error| unreachable_at(&url, error))?;
+        accepted(response).await
+    }
+}
+
+/// A client for the control plane. Where nothing is encrypted, no certificates are looked for:
+/// a machine may have none.
+pub fn client(encrypted: bool) -> Result<reqwest::Client, Failure> {
+    let builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_WITHIN)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    let builder = if encrypted {
+        builder
+    } else {
+        builder.tls_certs_only([])
+    };
+    builder
+        .build()
+        .map_err(|error| Failure::Other(anyhow::Error::new(error).context("cannot set up HTTP")))
+}
+
+async fn accepted(response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let url = response.url().to_string();
+    let body = response.bytes().await.unwrap_or_default();
+    Err(Failure::Refused(Box::new(refusal(status, &url, &body))))
+}
+
+fn refusal(status: StatusCode, url: &str, body: &[u8]) -> Refusal {
+    serde_json::from_slice(body).unwrap_or_else(|_| Refusal {
+        title: format!("`{url}` answered {status}"),
+        status: status.as_u16(),
+        detail: "the answer does not say why: is it a control plane that listens there?".to_owned(),
+        code: "UNKNOWN".to_owned(),
+        trace_id: None,
+        findings: Vec::new(),
+        position: None,
+    })
+}
+
+fn unreachable_at(url: &str, error: reqwest::Error) -> Failure {
+    Failure::unreachable(
+        format!("cannot reach `{url}`: is `controlplane up` running?"),
+        error.without_url(),
+    )
+}

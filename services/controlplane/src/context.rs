@@ -1,0 +1,95 @@
+//! Which control plane, and who asks: the file that `up` writes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use contracts::ids::{PrincipalId, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// Where it is when it is not named.
+pub const DEFAULT_FILE: &str = ".control-plane/context.json";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Context {
+    pub intake_url: String,
+    pub queries_url: String,
+    pub nats_url: String,
+    pub workspace: WorkspaceId,
+    /// Into how many streams executions are spread.
+    pub streams: u8,
+    /// By name: `submitter`, `approver`, `admin`.
+    pub identities: BTreeMap<String, Identity>,
+    /// Who may read the log itself; absent where the broker asks nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<BrokerUser>,
+    /// Where publishers' private keys are, `<publisher>.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    pub id: PrincipalId,
+    pub token: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerUser {
+    pub user: String,
+    pub password_file: PathBuf,
+}
+
+impl Context {
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = fs::read_to_string(path).map_err(|source| {
+            let what = format!(
+                "cannot read the context `{}`: start a control plane with `controlplane up`, or \
+                 name its context with `--context`",
+                path.display()
+            );
+            Failure::unreachable(what, source)
+        })?;
+        serde_json::from_str(&text).map_err(|error| {
+            Failure::Usage(format!("`{}` is not a context: {error}", path.display()))
+        })
+    }
+
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        write_private(path, &serde_json::to_vec_pretty(self)?)?;
+        Ok(())
+    }
+
+    pub fn identity(&self, name: &str) -> Result<&Identity, Failure> {
+        self.identities.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.identities.keys().map(String::as_str).collect();
+            Failure::Usage(format!(
+                "the context has no identity `{name}`: use one of {}",
+                known.join(", ")
+            ))
+        })
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    // Left by a process that was killed, perhaps with other permissions.
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(part, path)
+}

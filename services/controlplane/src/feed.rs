@@ -1,0 +1,176 @@
+//! The live feed of one execution: server-sent events that carry complete `CloudEvents`.
+
+use std::{collections::VecDeque, time::Duration};
+
+use contracts::{event::EventName, ids::ExecutionId, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{api::Api, failure::Failure};
+
+/// Longer than the server is ever silent: it sends a comment at least every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A broken feed is opened again from where it ended, this often without one event in between.
+const REOPENED_MAX: u32 = 5;
+
+/// An event's payload is at most 256 KiB on the wire; in JSON it may be some times longer.
+const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A `CloudEvent` as it is shown at the edge.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CloudEvent {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub source: String,
+    pub time: Timestamp,
+    #[serde(default)]
+    pub data: Map<String, Value>,
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
+}
+
+impl CloudEvent {
+    /// Its name, such as `plan.compiled`.
+    pub fn name(&self) -> &str {
+        self.kind.trim_start_matches("controlPlane.")
+    }
+
+    /// Nothing for an event that is newer than this build.
+    pub fn known(&self) -> Option<EventName> {
+        EventName::parse(self.name())
+    }
+
+    pub fn text(&self, member: &str) -> Option<&str> {
+        self.data.get(member)?.as_str()
+    }
+
+    /// Whether nothing follows it but a retry.
+    pub fn is_end(&self) -> bool {
+        match self.known() {
+            Some(EventName::ExecutionCompleted | EventName::ExecutionFailed) => true,
+            Some(EventName::PlanRejected) => self.data.get("final") == Some(&Value::Bool(true)),
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// The events of one execution, from the first on.
+pub struct Feed<'a> {
+    api: &'a Api,
+    execution: ExecutionId,
+    response: Option<reqwest::Response>,
+    unread: Vec<u8>,
+    ready: VecDeque<CloudEvent>,
+    last: Option<String>,
+    reopened: u32,
+    ended: bool,
+}
+
+impl<'a> Feed<'a> {
+    pub fn new(api: &'a Api, execution: ExecutionId) -> Self {
+        Self {
+            api,
+            execution,
+            response: None,
+            unread: Vec::new(),
+            ready: VecDeque::new(),
+            last: None,
+            reopened: 0,
+            ended: false,
+        }
+    }
+
+    /// Waits for the next event; nothing after the one that ends the execution.
+    pub async fn next(&mut self) -> Result<Option<CloudEvent>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.ended |= event.is_end();
+                self.reopened = 0;
+                return Ok(Some(event));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Failure> {
+        let mut response = match self.response.take() {
+            Some(response) => response,
+            None => self.api.open_feed(&self.execution, self.last.as_deref()).await?,
+        };
+        let silence = tokio::time::timeout(SILENCE_MAX, response.chunk()).await;
+        match silence {
+            Ok(Ok(Some(bytes))) => {
+                self.unread.extend_from_slice(&bytes);
+                self.response = Some(response);
+                self.take_blocks()
+            }
+            // The server ended it, or it broke: go on from the last event that came whole.
+            Ok(Ok(None) | Err(_)) | Err(_) => {
+                self.unread.clear();
+                self.reopened += 1;
+                if self.reopened > REOPENED_MAX {
+                    return Err(Failure::Unsuccessful(
+                        "the live feed ends again and again: watch again later".to_owned(),
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Events are separated by an empty line.
+    fn take_blocks(&mut self) -> Result<(), Failure> {
+        while let Some(end) = find(&self.unread, b"\n\n") {
+            let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+            if let Some((id, event)) = parse(&String::from_utf8_lossy(&block))? {
+                if id.is_some() {
+                    self.last = id;
+                }
+                self.ready.push_back(event);
+            }
+        }
+        if self.unread.len() > BLOCK_BYTES_MAX {
+            return Err(unreadable("an event has no end"));
+        }
+        Ok(())
+    }
+}
+
+/// Nothing for a comment.
+fn parse(block: &str) -> Result<Option<(Option<String>, CloudEvent)>, Failure> {
+    let mut id = None;
+    let mut data = String::new();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => id = Some(value.to_owned()),
+            "data" => {
+                if !data.is_empty() {
+                    data.push('\n');
+                }
+                data.push_str(value);
+            }
+            // A comment, or what this reader has no use for.
+            _ => {}
+        }
+    }
+    if data.is_empty() {
+        return Ok(None);
+    }
+    let event = serde_json::from_str(&data).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(Some((id, event)))
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn unreadable(why: &str) -> Failure {
+    Failure::Other(anyhow::anyhow!("the live feed cannot be read: {why}"))
+}

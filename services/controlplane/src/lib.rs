@@ -1,0 +1,29 @@
+//! The `controlplane` command: what an operator types, and a whole control plane on one machine.
+//!
+//! Everything but `install`, `up` and what reads the log itself goes through the HTTP API, with
+//! the grants of one credential. Deliberately absent: any way round that API, and any state
+//! beside the context file.
+//!
+//! * [`command`]: the command line, and which module answers it
+//! * [`intent`], [`execution`], [`vote`], [`watch`], [`trace`], [`policy`], [`skill`]: the
+//!   operator's commands
+//! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
+//! * [`context`], [`api`], [`feed`]: who asks, and how
+//! * [`screen`], [`failure`]: what a person or a program is told
+
+pub mod api;
+pub mod command;
+pub mod context;
+pub mod demo;
+pub mod execution;
+pub mod failure;
+pub mod feed;
+pub mod install;
+pub mod intent;
+pub mod policy;
+pub mod screen;
+pub mod skill;
+pub mod trace;
+pub mod up;
+pub mod vote;
+pub mod watch;

@@ -1,0 +1,205 @@
+//! One attempt: the call of its skill, and what came of it.
+
+use std::{sync::Arc, time::Duration};
+
+use contracts::{
+    events::executor::{EffectOutcome, StepStarted},
+    ids::WorkspaceId,
+    plan::PlanStep,
+    time::Timestamp,
+};
+use domain::{
+    catalogue::{Builtin, Catalogue, EntryPoint},
+    execution::ending::{Failure, Outcome},
+    schema,
+};
+use journal::{
+    Journal,
+    request::{Request, RequestError, skill_subject},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json};
+
+/// The largest answer of a skill, in bytes: outputs are stored in the log.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest code and message of a skill's error that are kept, in characters.
+const CODE_CHARS_MAX: usize = 64;
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// Everything an attempt needs, decided and stored before.
+pub struct Call {
+    pub journal: Arc<dyn Journal>,
+    pub workspace: WorkspaceId,
+    pub started: StepStarted,
+    pub step: PlanStep,
+    pub inputs: Value,
+    /// The completion token, whose hash is in the start.
+    pub token: String,
+    pub traceparent: Option<String>,
+    pub catalogue: Arc<Catalogue>,
+    pub now: Timestamp,
+}
+
+impl Call {
+    /// Runs the effect. Called only after its start is stored.
+    pub async fn run(self) -> Outcome {
+        let Some(skill) = self.catalogue.skill(&self.workspace, &self.step.uses) else {
+            // The start was decided on a catalogue that had it.
+            return failed("SKILL_MISSING", "the skill is not in the catalogue", false, EffectOutcome::NotDone);
+        };
+        let output = match &skill.entry_point {
+            EntryPoint::Builtin(Builtin::Echo) => Ok(self.inputs.clone()),
+            // Time passes by itself: its end is decided, not brought.
+            EntryPoint::Builtin(Builtin::Wait) => std::future::pending().await,
+            EntryPoint::Nats(name) => self.call(name).await,
+        };
+        match output {
+            Ok(output) => {
+                let definition = skill.metadata.actions.get(&self.step.action);
+                match definition.map(|action| schema::faults(&action.output, &output)) {
+                    Some(Ok(faults)) if faults.is_empty() => Outcome::Completed(output),
+                    Some(Ok(faults)) => {
+                        let said: Vec<String> = faults
+                            .iter()
+                            .map(|fault| format!("{} {}", fault.path, fault.message))
+                            .collect();
+                        failed("OUTPUT_INVALID", &said.join("; "), false, EffectOutcome::Unknown)
+                    }
+                    Some(Err(error)) => {
+                        failed("OUTPUT_INVALID", &error.to_string(), false, EffectOutcome::Unknown)
+                    }
+                    None => failed("OUTPUT_INVALID", "the action is unknown", false, EffectOutcome::Unknown),
+                }
+            }
+            Err(failure) => Outcome::Failed(failure),
+        }
+    }
+
+    async fn call(&self, name: &str) -> Result<Value, Failure> {
+        let timeout = Duration::from_millis(self.started.timeout_at.since_ms(self.now));
+        if timeout.is_zero() {
+            return Err(Failure::timed_out());
+        }
+        let body = json!({
+            "workspace": self.workspace,
+            "executionId": self.started.execution_id,
+            "runId": self.started.run_id,
+            "stepId": self.started.step_id,
+            "skill": self.step.uses.key,
+            "version": self.step.uses.version,
+            "action": self.step.action,
+            "attempt": self.started.attempt,
+            "idempotencyKey": self.started.idempotency_key,
+            "deadline": self.started.timeout_at,
+            "inputs": self.inputs,
+        });
+        let mut headers = vec![
+            ("Idempotency-Key".to_owned(), self.started.idempotency_key.to_string()),
+            ("Cp-Attempt".to_owned(), self.started.attempt.to_string()),
+            ("Cp-Execution".to_owned(), self.started.execution_id.to_string()),
+            ("Cp-Step".to_owned(), self.started.step_id.to_string()),
+            ("Cp-Token".to_owned(), self.token.clone()),
+        ];
+        headers.extend(self.traceparent.clone().map(|value| ("traceparent".to_owned(), value)));
+        let request = Request {
+            subject: skill_subject(&self.workspace, name),
+            headers,
+            payload: body.to_string().into_bytes().into(),
+            timeout,
+        };
+        match self.journal.request(request).await {
+            Ok(reply) => read(&reply.payload),
+            Err(RequestError::NoResponders { subject }) => Err(Failure {
+                code: "NO_WORKER".to_owned(),
+                message: Some(format!("no worker serves `{subject}`")),
+                retryable: true,
+                outcome: EffectOutcome::NotDone,
+            }),
+            Err(RequestError::Timeout { .. }) => Err(Failure::timed_out()),
+            Err(error @ RequestError::Unavailable(_)) => Err(Failure {
+                code: "BROKER_UNAVAILABLE".to_owned(),
+                message: Some(host::engine::chain(&error)),
+                retryable: true,
+                outcome: EffectOutcome::Unknown,
+            }),
+        }
+    }
+}
+
+/// The end of an attempt that could not be dispatched.
+pub fn impossible(message: &str) -> Outcome {
+    failed("NOT_DISPATCHED", message, false, EffectOutcome::NotDone)
+}
+
+/// What a worker answers: exactly one of these.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum Answer {
+    Output(Value),
+    Error(WorkerError),
+    InProgress(IgnoredAny),
+    Accepted(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkerError {
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    retryable: bool,
+}
+
+fn read(payload: &[u8]) -> Result<Value, Failure> {
+    let invalid = |message: String| Failure {
+        code: "INVALID_REPLY".to_owned(),
+        message: Some(message),
+        retryable: false,
+        outcome: EffectOutcome::Unknown,
+    };
+    if payload.len() > ANSWER_BYTES_MAX {
+        return Err(invalid(format!(
+            "the answer has {} bytes; at most {ANSWER_BYTES_MAX} are taken",
+            payload.len()
+        )));
+    }
+    match serde_json::from_slice(payload) {
+        Ok(Answer::Output(output)) => match contracts::canonical::check(&output) {
+            Ok(()) => Ok(output),
+            Err(error) => Err(invalid(error.to_string())),
+        },
+        Ok(Answer::Error(error)) => Err(Failure {
+            code: error.code.chars().take(CODE_CHARS_MAX).collect(),
+            message: error.message.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect()),
+            retryable: error.retryable,
+            // A worker that answers says whether it has done it: an error means it has not.
+            outcome: EffectOutcome::NotDone,
+        }),
+        Ok(Answer::InProgress(_)) => Err(Failure {
+            code: "IN_PROGRESS".to_owned(),
+            message: Some("another call under the same key is still being worked on".to_owned()),
+            retryable: true,
+            outcome: EffectOutcome::Unknown,
+        }),
+        Ok(Answer::Accepted(_)) => Err(Failure {
+            code: "NOT_SUPPORTED_YET".to_owned(),
+            message: Some("completing a step later is not supported by this version".to_owned()),
+            retryable: false,
+            outcome: EffectOutcome::Unknown,
+        }),
+        Err(error) => Err(invalid(format!(
+            "the answer is not `output`, `error` or `inProgress`: {error}"
+        ))),
+    }
+}
+
+fn failed(code: &str, message: &str, retryable: bool, outcome: EffectOutcome) -> Outcome {
+    Outcome::Failed(Failure {
+        code: code.to_owned(),
+        message: Some(message.chars().take(MESSAGE_CHARS_MAX).collect()),
+        retryable,
+        outcome,
+    })
+}

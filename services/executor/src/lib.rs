@@ -1,0 +1,58 @@
+//! The executor: runs the steps of verified plans, each effect under its own key, and every one
+//! of them written ahead.
+//!
+//! It decides nothing itself: `domain::execution` does. Here is who drives an execution, who may
+//! dispatch, and when a wake-up is acknowledged (`log.md` §7).
+//!
+//! * [`fleet`]: one driver per execution that is awake, and how many there may be
+//! * [`driver`]: one execution, from a wake-up to rest
+//! * [`held`]: the deliveries a driver holds
+//! * [`dispatch`]: one attempt, from its stored start to what it brought
+
+mod dispatch;
+mod driver;
+mod fleet;
+mod held;
+
+use std::sync::Arc;
+
+use contracts::event::{EventName, Service};
+use host::{config::Config, engine::Host, serve::Work};
+use journal::delivery::{ConsumerSpec, Purpose};
+
+/// Starts the executor.
+#[expect(clippy::unused_async, reason = "the signature that every service has")]
+pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
+    let drive = ConsumerSpec::events(
+        Service::Executor,
+        Purpose::Drive,
+        [
+            EventName::PlanVerified,
+            EventName::ExecutionStartRequested,
+            EventName::StepJudged,
+            EventName::StepReported,
+            EventName::RetryRequested,
+        ],
+    );
+    // Apart, so that a full engine still hears a vote and a cancel.
+    let control = ConsumerSpec::events(
+        Service::Executor,
+        Purpose::Control,
+        [
+            EventName::ExecutionApproved,
+            EventName::ExecutionRejected,
+            EventName::CancelRequested,
+            EventName::Paused,
+            EventName::Resumed,
+        ],
+    );
+    let timers = ConsumerSpec::timers(Service::Executor);
+    let task = tokio::spawn(async move {
+        fleet::run(host, [drive, control, timers]).await?;
+        Ok(())
+    });
+    Ok(Work {
+        routes: axum::Router::new(),
+        task,
+    })
+}

@@ -1,0 +1,282 @@
+//! Kill -9 at the worst moments: nothing is lost, doubled, or stuck.
+
+use std::time::Duration;
+
+use contracts::event::{EventName, Service};
+use serde_json::json;
+
+use super::{
+    worker::Worker,
+    world::{World, intent, names, trusting},
+};
+
+fn settings(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+/// Runs one execution of two steps whose `service` is killed at `failpoint` and started again;
+/// gives the names of its history and how often each key was called.
+async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize>) {
+    let world = World::new(1).await;
+    let mut others = Vec::new();
+    for other in [Service::Planner, Service::Verifier, Service::Executor] {
+        if other != service || service == Service::Verifier {
+            others.push(world.spawn(other, other.as_str()));
+        }
+    }
+    // The verifier has to answer the policy before it is killed.
+    if service != Service::Verifier {
+        world.activate(&trusting()).await;
+        world.install_shop().await;
+    } else {
+        world.activate(&trusting()).await;
+        world.install_shop().await;
+        let verifier = others.remove(1);
+        verifier.kill9().await;
+    }
+    let worker = Worker::serve(&world.journal, Duration::from_millis(100)).await;
+    let armed = world.failpoint(failpoint);
+    let doomed = world.spawn_with(service, "doomed", &settings(&armed));
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "first", "uses": "test.shop/look", "with": { "n": 1 } },
+            { "id": "wait", "uses": "core.wait/wait", "needs": ["first"], "with": { "ms": 2500 } },
+            { "id": "second", "uses": "test.shop/look", "needs": ["wait"], "with": { "n": 2 } },
+        ])))
+        .await;
+    let status = doomed.wait(Duration::from_secs(60)).await;
+    assert!(!status.success() && world.mark(failpoint).exists(), "it was not killed there: {status}");
+    let _again = world.spawn(service, "again");
+    let history = world.finished(id).await;
+    let names = names(&history);
+    assert_eq!(names.last().unwrap(), "execution.completed");
+    (names, worker.counts())
+}
+
+#[tokio::test]
+async fn the_executor_dies_before_a_start_is_stored() {
+    let (names, counts) = killed_at(Service::Executor, "before-started-stored").await;
+    assert!(!names.iter().any(|name| name.contains("takeover")), "{names:#?}");
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_after_a_start_is_stored() {
+    let (names, counts) = killed_at(Service::Executor, "after-started-stored").await;
+    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_before_a_dispatch() {
+    let (names, counts) = killed_at(Service::Executor, "before-dispatch").await;
+    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_after_a_dispatch() {
+    let (names, counts) = killed_at(Service::Executor, "after-dispatch").await;
+    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    // The effect happened, and its end was not stored: the same key is called again.
+    assert_eq!(counts.iter().sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn the_executor_dies_before_an_end_is_stored() {
+    let (names, counts) = killed_at(Service::Executor, "before-end-stored").await;
+    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert_eq!(counts.iter().sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn the_executor_dies_after_an_end_is_stored() {
+    let (names, counts) = killed_at(Service::Executor, "after-end-stored").await;
+    assert!(!names.iter().any(|name| name.contains("takeover")), "{names:#?}");
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_before_a_timer_is_armed() {
+    let (_, counts) = killed_at(Service::Executor, "before-timer-armed").await;
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_after_a_timer_is_armed() {
+    let (_, counts) = killed_at(Service::Executor, "after-timer-armed").await;
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_executor_dies_before_it_acknowledges() {
+    let (_, counts) = killed_at(Service::Executor, "before-acknowledge").await;
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_planner_dies_after_its_append() {
+    let (_, counts) = killed_at(Service::Planner, "appended").await;
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn the_verifier_dies_after_its_append() {
+    let (_, counts) = killed_at(Service::Verifier, "appended").await;
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn a_wait_that_came_due_while_everything_was_down_goes_on_once() {
+    let mut world = World::new(1).await;
+    let planner = world.spawn(Service::Planner, "planner");
+    let verifier = world.spawn(Service::Verifier, "verifier");
+    let executor = world.spawn(Service::Executor, "executor");
+    world.activate(&trusting()).await;
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "wait", "uses": "core.wait/wait", "with": { "ms": 4000 } },
+            { "id": "say", "uses": "core.echo/echo", "needs": ["wait"], "with": {} },
+        ])))
+        .await;
+    world.until(id, EventName::StepStarted).await;
+    for process in [&executor, &planner, &verifier] {
+        process.kill9().await;
+    }
+    world.server.kill9().await;
+    // The instant has to pass; nothing can be waited for while nothing runs.
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    world.server.restart().await;
+    let _executor = world.spawn(Service::Executor, "executor again");
+    let history = world.finished(id).await;
+    assert_eq!(
+        names(&history)[4..],
+        [
+            "execution.step.started wait #1",
+            "execution.step.completed wait #1",
+            "execution.step.started say #1",
+            "execution.step.completed say #1",
+            "execution.completed",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_approval_that_expires_while_everything_is_down_ends_the_run_once() {
+    let mut world = World::new(1).await;
+    let planner = world.spawn(Service::Planner, "planner");
+    let verifier = world.spawn(Service::Verifier, "verifier");
+    let executor = world.spawn(Service::Executor, "executor");
+    world.activate(&expiring_soon()).await;
+    world.install_shop().await;
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "pay", "uses": "test.shop/refund", "with": { "order": "7" } },
+        ])))
+        .await;
+    world.until(id, EventName::StepBlocked).await;
+    for process in [&executor, &planner, &verifier] {
+        process.kill9().await;
+    }
+    world.server.kill9().await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    world.server.restart().await;
+    let _executor = world.spawn(Service::Executor, "executor again");
+    let history = world.finished(id).await;
+    assert_eq!(names(&history).last().unwrap(), "execution.failed APPROVAL_EXPIRED");
+}
+
+/// Every step needs a human within three seconds.
+fn expiring_soon() -> contracts::bundle::Bundle {
+    let mut bundle = trusting();
+    bundle.policies = [(
+        "approve.cedar".to_owned(),
+        r#"@id("ask") @expires("3s") @reason("a human looks at it")
+permit(principal, action == Action::"runAssisted", resource);"#
+            .to_owned(),
+    )]
+    .into();
+    bundle
+}
+
+/// Three hundred executions while every process is killed in turn, the broker too, and two
+/// executors share the work.
+#[tokio::test]
+async fn three_hundred_executions_survive_kills_of_everything() {
+    const EXECUTIONS: usize = 300;
+    let mut world = World::new(4).await;
+    let mut processes: Vec<(Service, testkit::process::Process)> = [
+        Service::Planner,
+        Service::Verifier,
+        Service::Executor,
+        Service::Executor,
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(n, service)| (service, world.spawn(service, &format!("{service}-{n}"))))
+    .collect();
+    world.activate(&trusting()).await;
+    world.install_shop().await;
+    let worker = Worker::serve(&world.journal, Duration::from_millis(20)).await;
+    let mut ids = Vec::new();
+    for n in 0..EXECUTIONS {
+        let draft = json!([
+            { "id": "a", "uses": "test.shop/look", "with": { "n": n } },
+            { "id": "b", "uses": "core.echo/echo", "with": { "n": { "$from": "/steps/a/output/with/n" } } },
+            { "id": "c", "uses": "test.shop/look", "needs": ["b"], "with": { "n": n } },
+        ]);
+        ids.push(world.submit(&intent(&draft)).await);
+        if n % 50 == 25 {
+            let victim = (n / 50) % 5;
+            if victim == 4 {
+                world.server.kill9().await;
+                world.server.restart().await;
+            } else {
+                let (service, process) = &processes[victim];
+                process.kill9().await;
+                let service = *service;
+                processes[victim] = (service, world.spawn(service, &format!("{service}-at-{n}")));
+            }
+        }
+    }
+    for id in &ids {
+        let history = world.finished(*id).await;
+        assert_eq!(names(&history).last().unwrap(), "execution.completed", "{:#?}", names(&history));
+    }
+    let counts = worker.counts();
+    assert_eq!(counts.len(), EXECUTIONS * 2, "each step has a key of its own");
+    let repeated: usize = counts.iter().map(|count| count - 1).sum();
+    println!("{repeated} calls beyond one per key");
+}
+
+/// Without kills, a worker that does not deduplicate sees each key once, with two executors.
+#[tokio::test]
+async fn without_kills_each_key_is_called_once() {
+    let world = World::new(4).await;
+    let _services = [
+        world.spawn(Service::Planner, "planner"),
+        world.spawn(Service::Verifier, "verifier"),
+        world.spawn(Service::Executor, "executor-1"),
+        world.spawn(Service::Executor, "executor-2"),
+    ];
+    world.activate(&trusting()).await;
+    world.install_shop().await;
+    let worker = Worker::serve(&world.journal, Duration::from_millis(20)).await;
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        let draft = json!([
+            { "id": "a", "uses": "test.shop/look", "with": { "n": n } },
+            { "id": "b", "uses": "test.shop/look", "with": { "n": { "$from": "/steps/a/output/with/n" } } },
+        ]);
+        ids.push(world.submit(&intent(&draft)).await);
+    }
+    for id in ids {
+        world.finished(id).await;
+    }
+    let counts = worker.counts();
+    assert_eq!(counts.len(), 200);
+    assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
+}

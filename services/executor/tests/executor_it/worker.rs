@@ -1,0 +1,84 @@
+//! A worker that does not deduplicate: it counts every call by its key.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use journal::{
+    Journal,
+    request::{Reply, skill_subject},
+};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::world::workspace;
+
+#[derive(Clone)]
+pub struct Worker {
+    calls: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
+    under_way: Arc<Mutex<(usize, usize)>>,
+    called: Arc<Notify>,
+}
+
+impl Worker {
+    /// Serves `shop`, each call taking `takes`.
+    pub async fn serve(journal: &Arc<dyn Journal>, takes: Duration) -> Self {
+        let worker = Self {
+            calls: Arc::default(),
+            under_way: Arc::default(),
+            called: Arc::default(),
+        };
+        let subject = skill_subject(&workspace(), "shop");
+        let mut requests = journal.serve(&subject, "shop").await.unwrap();
+        let serving = worker.clone();
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let body: Value = serde_json::from_slice(&request.payload).unwrap();
+                let key = body["idempotencyKey"].as_str().unwrap().to_owned();
+                serving.calls.lock().unwrap().entry(key).or_default().push(body.clone());
+                {
+                    let mut under_way = serving.under_way.lock().unwrap();
+                    under_way.0 += 1;
+                    under_way.1 = under_way.1.max(under_way.0);
+                }
+                serving.called.notify_waiters();
+                let serving = serving.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(takes).await;
+                    serving.under_way.lock().unwrap().0 -= 1;
+                    let output = json!({ "output": { "did": body["action"], "with": body["inputs"] } });
+                    let reply = Reply {
+                        headers: Vec::new(),
+                        payload: output.to_string().into_bytes().into(),
+                    };
+                    // Whoever asked may be dead by now.
+                    let _ = request.respond(reply).await;
+                });
+            }
+        });
+        worker
+    }
+
+    /// How often each key was called.
+    pub fn counts(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().values().map(Vec::len).collect()
+    }
+
+    /// The most calls that were under way at once.
+    pub fn widest(&self) -> usize {
+        self.under_way.lock().unwrap().1
+    }
+
+    /// Waits for the first call.
+    pub async fn until_called(&self) {
+        loop {
+            let called = self.called.notified();
+            if !self.calls.lock().unwrap().is_empty() {
+                return;
+            }
+            called.await;
+        }
+    }
+}

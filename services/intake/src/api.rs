@@ -1,0 +1,191 @@
+//! From an HTTP request to a command, and back: `POST /v1/<operation>`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{CACHE_CONTROL, LOCATION},
+    },
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use contracts::{
+    facts::Actor,
+    ids::{ExecutionId, PrincipalId},
+    problem::{Code, Problem},
+    registry::OperationName,
+};
+use host::{
+    clock,
+    http::{self, Refused, body, input},
+    principals::Principal,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::{Intake, execution, intent, plan, policy, skill};
+
+pub(crate) fn routes(intake: Arc<Intake>) -> Router {
+    Router::new()
+        .route("/v1/{operation}", any(answer))
+        .with_state(intake)
+        .fallback(http::fallback)
+}
+
+/// A command's caller, and what was sent beside the input.
+pub(crate) struct Call<'a> {
+    pub intake: &'a Intake,
+    pub principal: &'a Principal,
+    pub headers: &'a HeaderMap,
+    pub received: Instant,
+}
+
+impl Call<'_> {
+    /// Who acts, where the input names someone.
+    pub fn acting(&self, named: Option<&PrincipalId>) -> Result<Actor, Problem> {
+        self.intake
+            .door
+            .principals()
+            .acting(self.principal, named, clock::now())
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.principal.actor
+    }
+
+    pub fn traceparent(&self) -> Option<&str> {
+        http::traceparent(self.headers)
+    }
+}
+
+async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<Response, Refused> {
+    let received = Instant::now();
+    let operation = http::operation(request.uri().path())?;
+    if is_query(operation) {
+        let key = operation.entry().key;
+        let detail = format!("`{key}` is a query: ask the projector");
+        return Err(Problem::new(Code::NotFound, detail).into());
+    }
+    if request.method() != Method::POST {
+        return Err(Refused::method_not_allowed("POST"));
+    }
+    let (parts, body) = request.into_parts();
+    let trace = http::traceparent(&parts.headers).and_then(host::trace::trace_id);
+    let traced = |refused: Refused| match trace {
+        Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
+        None => refused,
+    };
+    let admitted = intake.door.admit(&parts.headers).map_err(traced)?;
+    let call = Call {
+        intake: &intake,
+        principal: &admitted.principal,
+        headers: &parts.headers,
+        received,
+    };
+    let read = body::object(&parts.headers, body).await;
+    let input = read.map_err(|problem| traced(problem.into()))?;
+    let about = execution_path(&input);
+    command(&call, operation, input).await.map_err(|problem| {
+        tracing::debug!(
+            operation = operation.entry().key,
+            principal = %admitted.principal.actor.id,
+            code = %problem.code,
+            detail = problem.detail,
+            "refused"
+        );
+        traced(match about {
+            Some(about) => problem.with_instance(about).into(),
+            None => problem.into(),
+        })
+    })
+}
+
+async fn command(
+    call: &Call<'_>,
+    operation: OperationName,
+    input: Map<String, Value>,
+) -> Result<Response, Problem> {
+    call.principal.authorise(operation.entry(), &input)?;
+    match operation {
+        OperationName::IntentSubmit => {
+            let submitted = intent::submit(call, parse(operation, input)?).await?;
+            Ok(created(&submitted))
+        }
+        OperationName::PlanCompile => {
+            done(plan::compile(call, parse(operation, input)?).await)
+        }
+        OperationName::PlanVerify => done(plan::verify(call, parse(operation, input)?).await),
+        OperationName::ExecutionStart => {
+            done(execution::start(call, parse(operation, input)?).await)
+        }
+        OperationName::ExecutionApprove => {
+            done(execution::approve(call, parse(operation, input)?).await)
+        }
+        OperationName::ExecutionReject => {
+            done(execution::reject(call, parse(operation, input)?).await)
+        }
+        OperationName::ExecutionCancel => {
+            done(execution::cancel(call, parse(operation, input)?).await)
+        }
+        OperationName::SkillInstall => done(skill::install(call, parse(operation, input)?).await),
+        OperationName::SkillDisable => done(skill::disable(call, parse(operation, input)?).await),
+        OperationName::PolicyActivate => {
+            done(policy::activate(call, parse(operation, input)?).await)
+        }
+        OperationName::ExecutionGet
+        | OperationName::ExecutionList
+        | OperationName::TraceGet
+        | OperationName::PolicyExplain
+        | OperationName::SkillList
+        | OperationName::SkillVerify => Err(Problem::of(Code::NotFound)),
+    }
+}
+
+fn is_query(operation: OperationName) -> bool {
+    operation.entry().kind == contracts::registry::Kind::Query
+}
+
+fn parse<T: DeserializeOwned>(
+    operation: OperationName,
+    input: Map<String, Value>,
+) -> Result<T, Problem> {
+    input::parse(operation.entry(), input)
+}
+
+fn done<T: Serialize>(output: Result<T, Problem>) -> Result<Response, Problem> {
+    output.map(|output| respond(StatusCode::OK, &output))
+}
+
+/// A repeated submission is answered as the first one was, but for the status.
+fn created(submitted: &intent::Submitted) -> Response {
+    let status = if submitted.is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = respond(status, &submitted.output);
+    let path = path_of(submitted.output.execution_id);
+    if let Ok(location) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn respond<T: Serialize>(status: StatusCode, output: &T) -> Response {
+    let no_store = [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (status, no_store, Json(output)).into_response()
+}
+
+fn path_of(execution: ExecutionId) -> String {
+    format!("/v1/executions/{execution}")
+}
+
+/// What a refusal is about, where the input names it.
+fn execution_path(input: &Map<String, Value>) -> Option<String> {
+    let id = input.get("executionId")?.as_str()?;
+    Some(path_of(id.parse().ok()?))
+}

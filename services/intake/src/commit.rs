@@ -1,0 +1,188 @@
+//! Load, decide, append; after a conflict again.
+//!
+//! What is appended needs no fresh fold, because the append is refused if the fold was old. What
+//! is *not* appended, a refusal or "done before", has no such guard: it is decided on the head
+//! that the stream's leader has.
+
+use contracts::{
+    event::Event,
+    position::{Position, Positions},
+    problem::{Code, Problem},
+    record::{Cause, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use host::{
+    aggregate::Aggregate,
+    clock, failpoint,
+    write::{WriteError, Writer},
+};
+use journal::{Journal, history::Read};
+
+use crate::{Intake, refusal};
+
+/// How often a decision is made anew because someone else wrote first. Each round means that
+/// another event was stored, so this many in a row is a fault and not bad luck.
+const ROUNDS_MAX: usize = 50;
+
+/// An aggregate's events, and their fold.
+pub(crate) struct History<A> {
+    pub state: A,
+    pub events: Vec<Recorded>,
+    position: Option<Position>,
+}
+
+impl<A: Aggregate> History<A> {
+    pub fn empty() -> Self {
+        Self {
+            state: A::empty(),
+            events: Vec::new(),
+            position: None,
+        }
+    }
+
+    pub async fn load(
+        journal: &dyn Journal,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<Self, Problem> {
+        let loaded = journal.load(aggregate, read).await;
+        let mut history = Self::empty();
+        for (position, recorded) in loaded.map_err(|error| refusal::load(&error))? {
+            history.push(position, recorded);
+        }
+        Ok(history)
+    }
+
+    pub fn push(&mut self, position: Position, recorded: Recorded) {
+        self.state = std::mem::replace(&mut self.state, A::empty()).evolve(&recorded);
+        self.position = Some(position);
+        self.events.push(recorded);
+    }
+
+    /// Of the last event.
+    pub fn position(&self) -> Positions {
+        self.position.map_or_else(Positions::beginning, Positions::from)
+    }
+
+    /// The last event that `pick` picks.
+    pub fn last<'a, T>(&'a self, pick: impl Fn(&'a Event) -> Option<T>) -> Option<T> {
+        self.events.iter().rev().find_map(|recorded| pick(&recorded.event))
+    }
+
+    /// Not before the last event, so that times in payloads do not run backward either.
+    fn instant(&self) -> Timestamp {
+        let now = clock::now();
+        self.state.head().map_or(now, |head| head.time.max(now))
+    }
+}
+
+/// What a decision came to.
+pub(crate) struct Done<A> {
+    pub history: History<A>,
+    /// Otherwise the same was asked and done before.
+    pub appended: bool,
+}
+
+/// The events that a request leads to.
+pub(crate) type Decision = Result<Vec<Event>, Problem>;
+
+impl Intake {
+    /// Decides on what is stored, and stores what follows.
+    pub async fn carry_out<A, D>(
+        &self,
+        aggregate: &AggregateId,
+        traceparent: Option<&str>,
+        decide: D,
+    ) -> Result<Done<A>, Problem>
+    where
+        A: Aggregate,
+        D: Fn(&History<A>, Timestamp) -> Decision,
+    {
+        let guess = History::load(self.journal(), aggregate, Read::Nearest).await?;
+        self.carry_out_on(guess, aggregate, traceparent, decide).await
+    }
+
+    /// As [`Self::carry_out`], beginning with what is believed to be stored.
+    pub async fn carry_out_on<A, D>(
+        &self,
+        guess: History<A>,
+        aggregate: &AggregateId,
+        traceparent: Option<&str>,
+        decide: D,
+    ) -> Result<Done<A>, Problem>
+    where
+        A: Aggregate,
+        D: Fn(&History<A>, Timestamp) -> Decision,
+    {
+        let mut history = guess;
+        let mut confirmed = false;
+        for _ in 0..ROUNDS_MAX {
+            let now = history.instant();
+            match decide(&history, now) {
+                Ok(events) if !events.is_empty() => {
+                    if self.store(&mut history, aggregate, traceparent, events, now).await? {
+                        return Ok(Done {
+                            history,
+                            appended: true,
+                        });
+                    }
+                }
+                Ok(_) if confirmed => {
+                    return Ok(Done {
+                        history,
+                        appended: false,
+                    });
+                }
+                Err(problem) if confirmed => return Err(problem),
+                Ok(_) | Err(_) => {}
+            }
+            history = History::load(self.journal(), aggregate, Read::Confirmed).await?;
+            confirmed = true;
+        }
+        tracing::warn!(%aggregate, rounds = ROUNDS_MAX, "others wrote first, every time");
+        Err(Problem::new(
+            Code::LogUnavailable,
+            "others write here at the same time, again and again: send the same request later",
+        ))
+    }
+
+    /// Whether all `events` are stored; otherwise another event stands where one of them belongs.
+    async fn store<A: Aggregate>(
+        &self,
+        history: &mut History<A>,
+        aggregate: &AggregateId,
+        traceparent: Option<&str>,
+        events: Vec<Event>,
+        now: Timestamp,
+    ) -> Result<bool, Problem> {
+        let own = history.state.traceparent().or(traceparent);
+        let cause = Cause {
+            // A request is no event: nothing in the log leads to this one.
+            id: None,
+            traceparent: own.map(str::to_owned),
+        };
+        let writer = Writer {
+            journal: self.journal(),
+            service: self.host.service,
+            aggregate,
+            cause: &cause,
+            now,
+        };
+        for event in events {
+            match writer.append(&history.state, event).await {
+                Ok((position, recorded)) => {
+                    failpoint::reach("intake.appended");
+                    history.push(position, recorded);
+                }
+                Err(WriteError::Conflict { .. }) => return Ok(false),
+                Err(error) => return Err(refusal::write(&error)),
+            }
+        }
+        Ok(true)
+    }
+
+    pub fn journal(&self) -> &dyn Journal {
+        self.host.journal.as_ref()
+    }
+}

@@ -1,0 +1,197 @@
+//! `controlPlane.execution.start`, `.approve`, `.reject`, `.cancel`.
+
+use contracts::{
+    event::Event,
+    events::executor::CompletionOutcome,
+    ids::{ExecutionId, StepId},
+    operations::execution::{
+        ApproveInput, ApproveOutput, CancelInput, CancelOutput, RejectInput, RejectOutput,
+        StartInput, StartOutput,
+    },
+    plan::Status,
+    problem::{Code, Problem},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use domain::execution::{
+    Block, Execution, Known,
+    intake::{self, Ballot, Decision, Rejection},
+};
+
+use crate::{
+    api::Call,
+    commit::{Done, History},
+    outcome::Outcome,
+    refusal::Rejected as _,
+};
+
+pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOutput, Problem> {
+    let done = decided(call, input.execution_id, |known, now| {
+        intake::start(known, input.plan_id, input.mode, call.actor(), now)
+    })
+    .await?;
+    let mut history = done.history;
+    let aggregate = aggregate(call, input.execution_id);
+    call.outcome(&mut history, &aggregate, started).await
+}
+
+/// The last run, or the end of an execution that is only observed.
+fn started(history: &History<Execution>) -> Outcome<StartOutput> {
+    let known = match &history.state {
+        Execution::Known(known) => known,
+        Execution::Corrupt(_) => return Some(Err(Rejection::Corrupt.problem())),
+        Execution::NeverReceived => return None,
+    };
+    let begun = history.last(|event| match event {
+        Event::ExecutionStarted(started) => Some((started.run_id, started.started_at)),
+        Event::ExecutionCompleted(completed)
+            if completed.outcome == Some(CompletionOutcome::Observed) =>
+        {
+            Some((completed.run_id, completed.completed_at))
+        }
+        _ => None,
+    });
+    // A run that failed may be followed by another, which is the one to wait for.
+    let runs = known.run_id() == begun.map(|(run_id, _)| run_id) && !awaits_run(known);
+    match begun {
+        Some((run_id, started_at)) if runs => Some(Ok(StartOutput {
+            run_id,
+            status: known.status(),
+            started_at,
+            plan_hash: known.compiled().map(|compiled| compiled.deterministic_hash),
+            position: Some(history.position()),
+        })),
+        Some(_) | None if known.is_ended() || known.stop.is_some() => {
+            Some(Err(Rejection::Ended(known.status()).problem()))
+        }
+        Some(_) | None => None,
+    }
+}
+
+fn awaits_run(known: &Known) -> bool {
+    known.status() == Status::Verified
+}
+
+pub(crate) async fn approve(
+    call: &Call<'_>,
+    input: ApproveInput,
+) -> Result<ApproveOutput, Problem> {
+    let ballot = Ballot {
+        step: input.step_id.clone(),
+        block: input.block_id,
+        by: call.acting(Some(&input.approved_by))?,
+        plan_hash: input.plan_hash,
+        inputs_digest: input.inputs_digest,
+    };
+    let note = input.note.as_deref();
+    let done = decided(call, input.execution_id, |known, now| {
+        intake::approve(known, &ballot, note, now)
+    })
+    .await?;
+    // Counted now or before: the vote stands either way.
+    let approved_at = done.history.last(|event| match event {
+        Event::ExecutionApproved(vote)
+            if vote.step_id == input.step_id && vote.by.id == ballot.by.id =>
+        {
+            Some((vote.approved_at, vote.block_id))
+        }
+        _ => None,
+    });
+    let (approved_at, block_id) = approved_at.ok_or_else(unrecorded)?;
+    Ok(ApproveOutput {
+        execution_id: input.execution_id,
+        plan_hash: block(&done.history, &input.step_id).map(|block| block.opened.plan_hash),
+        step_id: input.step_id,
+        status: status(&done.history),
+        approved_at,
+        block_id: Some(block_id),
+        position: Some(done.history.position()),
+    })
+}
+
+pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<RejectOutput, Problem> {
+    let ballot = Ballot {
+        step: input.step_id.clone(),
+        block: input.block_id,
+        by: call.acting(Some(&input.rejected_by))?,
+        plan_hash: input.plan_hash,
+        inputs_digest: input.inputs_digest,
+    };
+    let done = decided(call, input.execution_id, |known, now| {
+        intake::reject(known, &ballot, &input.reason, now)
+    })
+    .await?;
+    let rejected_at = done.history.last(|event| match event {
+        Event::ExecutionRejected(vote) if vote.step_id == input.step_id => {
+            Some((vote.rejected_at, vote.block_id))
+        }
+        _ => None,
+    });
+    let (rejected_at, block_id) = rejected_at.ok_or_else(unrecorded)?;
+    Ok(RejectOutput {
+        execution_id: input.execution_id,
+        plan_hash: block(&done.history, &input.step_id).map(|block| block.opened.plan_hash),
+        step_id: input.step_id,
+        status: status(&done.history),
+        rejected_at,
+        block_id: Some(block_id),
+        position: Some(done.history.position()),
+    })
+}
+
+pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<CancelOutput, Problem> {
+    let by = call.acting(Some(&input.cancelled_by))?;
+    let reason = input.reason.as_deref();
+    let done = decided(call, input.execution_id, |known, now| {
+        intake::cancel(known, &by, reason, now)
+    })
+    .await?;
+    let cancelled_at = done.history.last(|event| match event {
+        Event::CancelRequested(request) => Some(request.requested_at),
+        Event::ExecutionStopping(stopping) => Some(stopping.stopping_at),
+        Event::ExecutionRejected(vote) => Some(vote.rejected_at),
+        Event::StepFailed(failed) => Some(failed.failed_at),
+        _ => None,
+    });
+    Ok(CancelOutput {
+        execution_id: input.execution_id,
+        status: status(&done.history),
+        cancelled_at: cancelled_at.ok_or_else(unrecorded)?,
+        position: Some(done.history.position()),
+    })
+}
+
+async fn decided<D>(
+    call: &Call<'_>,
+    id: ExecutionId,
+    decide: D,
+) -> Result<Done<Execution>, Problem>
+where
+    D: Fn(&Known, Timestamp) -> Decision,
+{
+    let aggregate = aggregate(call, id);
+    call.intake
+        .carry_out(&aggregate, call.traceparent(), |history: &History<Execution>, now| {
+            intake::existing(&history.state, id)
+                .and_then(|known| decide(known, now))
+                .map_err(|rejection| rejection.problem())
+        })
+        .await
+}
+
+fn aggregate(call: &Call<'_>, id: ExecutionId) -> AggregateId {
+    AggregateId::execution(call.principal.workspace.clone(), id)
+}
+
+fn block<'a>(history: &'a History<Execution>, step: &StepId) -> Option<&'a Block> {
+    history.state.known()?.steps()?.get(step)?.block.as_ref()
+}
+
+fn status(history: &History<Execution>) -> Status {
+    history.state.status().unwrap_or(Status::Received)
+}
+
+/// What the fold knows, its events must show.
+fn unrecorded() -> Problem {
+    Problem::new(Code::Internal, "the events do not show what their fold says")
+}

@@ -1,0 +1,134 @@
+//! The read model in SQLite: all SQL of the service is in this module and below it.
+//!
+//! One connection writes, in one transaction per batch; a small pool reads. Which database it is
+//! shows nowhere else, so that another one needs no change outside.
+//!
+//! * [`rows`]: what is stored of an event and of an aggregate
+//! * [`write`]: a batch of events with everything that follows from it
+//! * [`read`]: what queries look up
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub mod read;
+pub mod rows;
+pub mod write;
+
+/// Queries that are answered at once; each is a thread of its own.
+const READERS: u32 = 4;
+
+/// How long a statement waits for another process that holds the file, a backup for example.
+const BUSY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "`{0}` is not a database this version can use: set `CONTROL_PLANE_DATABASE_URL` to \
+         `sqlite://<path>`"
+    )]
+    Url(String),
+    #[error("cannot create `{}`", path.display())]
+    Create {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error(
+        "cannot bring `{}` to this version's schema: delete it to have it built anew from the log",
+        path.display()
+    )]
+    Migrate {
+        path: PathBuf,
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+/// An opened read model.
+pub struct Database {
+    pub writer: SqliteConnection,
+    pub readers: SqlitePool,
+}
+
+impl Database {
+    /// Creates the file, for its owner only, and brings its schema to this version.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let path = path(url).ok_or_else(|| OpenError::Url(url.to_owned()))?;
+        create(&path).map_err(|source| OpenError::Create {
+            path: path.clone(),
+            source,
+        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A power loss may take the last transactions with their positions; the log has them.
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY);
+        let opened = |source| OpenError::Open {
+            path: path.clone(),
+            source,
+        };
+        let mut writer = options.clone().connect().await.map_err(opened)?;
+        migrations()
+            .run(&mut writer)
+            .await
+            .map_err(|source| OpenError::Migrate {
+                path: path.clone(),
+                source,
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(BUSY)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(opened)?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// `sqlite:///var/lib/read.db` is absolute, `sqlite://read.db` is not.
+fn path(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite://")?;
+    (!path.is_empty() && !path.contains('?')).then(|| PathBuf::from(path))
+}
+
+/// The files that SQLite puts beside it get the same mode.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+fn migrations() -> Migrator {
+    let read_model = Migration::new(
+        1,
+        "read model".into(),
+        MigrationType::Simple,
+        include_str!("../migrations/0001_read_model.sql").into_sql_str(),
+        false,
+    );
+    Migrator::with_migrations(vec![read_model])
+}

@@ -1,0 +1,188 @@
+//! What is stored of an event, and of an aggregate that its events were folded to.
+
+use contracts::{
+    ids::{SkillKey, SkillVersion, WorkspaceId},
+    operations::{
+        execution::{ExecutionRecord, OpenApproval},
+        skill::SkillStatus,
+    },
+    plan::RiskTier,
+    position::Position,
+    record::Recorded,
+    subject::Subject,
+    time::Timestamp,
+};
+use domain::{
+    execution::Known,
+    policy::{self, Policy},
+    record,
+    skill::{self, Skill},
+};
+use journal::stored::{Entry, Raw};
+
+/// One event as it was written, readable or not.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    pub position: Position,
+    pub raw: Raw,
+    pub subject: Option<Subject>,
+    pub time: Option<Timestamp>,
+    pub hash: Option<String>,
+    pub fault: Option<String>,
+}
+
+impl EventRow {
+    pub fn of(entry: &Entry) -> Self {
+        let recorded = entry.recorded.as_ref().ok();
+        Self {
+            position: entry.position,
+            raw: entry.raw.clone(),
+            subject: match recorded {
+                Some(recorded) => Some(recorded.subject.clone()),
+                None => entry.raw.subject.parse().ok(),
+            },
+            time: recorded.map(Recorded::time),
+            hash: recorded.map(|recorded| recorded.hash.to_string()),
+            fault: match &entry.recorded {
+                Ok(_) => None,
+                Err(error) => Some(host::engine::chain(error)),
+            },
+        }
+    }
+}
+
+/// One execution, with the blocks that wait for votes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRow {
+    pub workspace: WorkspaceId,
+    pub record: ExecutionRecord,
+    pub approvals: Vec<ApprovalRow>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApprovalRow {
+    pub step: String,
+    pub tier: RiskTier,
+    pub opened_at: Timestamp,
+    pub shown: OpenApproval,
+}
+
+impl ExecutionRow {
+    pub fn of(known: &Known) -> Self {
+        let approvals = record::open_approvals(known);
+        Self {
+            workspace: known.workspace.clone(),
+            record: record::record(known),
+            approvals: approvals
+                .into_iter()
+                .map(|(step, block)| ApprovalRow {
+                    step: step.to_string(),
+                    tier: block.tier,
+                    opened_at: block.opened.blocked_at,
+                    shown: record::approval(block),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// One version of a skill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SkillRow {
+    pub workspace: WorkspaceId,
+    pub key: SkillKey,
+    pub skill_version: SkillVersion,
+    pub version: u64,
+    pub status: SkillStatus,
+    pub publisher: Option<String>,
+    pub provenance: Option<String>,
+    pub manifest_digest: Option<String>,
+    pub installed_at: Option<Timestamp>,
+}
+
+impl SkillRow {
+    /// A row for each version of a key. What was asked for after a version was installed does not
+    /// hide that it is.
+    pub fn all(workspace: &WorkspaceId, skill: &Skill) -> Vec<Self> {
+        let version = skill.head.map_or(0, |head| head.version);
+        let mut installations: Vec<_> = skill.installations.values().collect();
+        installations.sort_by_key(|installation| installation.request.requested_at);
+        let mut rows: Vec<Self> = Vec::new();
+        for installation in installations {
+            let request = &installation.request;
+            let standing = skill.installed.get(request.version.as_str());
+            let stands = standing.map(|it| it.installation) == Some(request.installation_id);
+            if standing.is_some() && !stands {
+                continue;
+            }
+            let (status, digest, at) = match &installation.answer {
+                None => (SkillStatus::Requested, None, None),
+                Some(skill::Answer::Rejected(it)) => {
+                    (SkillStatus::Rejected, it.manifest_digest, None)
+                }
+                Some(skill::Answer::Installed(it)) => {
+                    let disabled = standing.is_some_and(|it| it.disabled.is_some());
+                    let status = if disabled {
+                        SkillStatus::Disabled
+                    } else {
+                        SkillStatus::Installed
+                    };
+                    (status, it.manifest_digest, Some(it.installed_at))
+                }
+            };
+            // The last request for a version is what is told of it.
+            rows.retain(|row| row.skill_version != request.version);
+            rows.push(Self {
+                workspace: workspace.clone(),
+                key: request.skill_key.clone(),
+                skill_version: request.version.clone(),
+                version,
+                status,
+                publisher: Some(request.manifest.publisher.id.clone()),
+                provenance: Some(request.manifest.publisher.provenance.clone()),
+                manifest_digest: digest.map(|digest| digest.to_string()),
+                installed_at: at,
+            });
+        }
+        rows
+    }
+}
+
+/// One policy bundle of a workspace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyRow {
+    pub workspace: WorkspaceId,
+    pub hash: String,
+    pub version: u64,
+    pub status: &'static str,
+    /// JSON.
+    pub bundle: String,
+    pub findings: String,
+    pub requested_at: Timestamp,
+}
+
+impl PolicyRow {
+    pub fn all(workspace: &WorkspaceId, policy: &Policy) -> serde_json::Result<Vec<Self>> {
+        let version = policy.head.map_or(0, |head| head.version);
+        let rows = policy.requests.iter().map(|(hash, request)| {
+            let (status, findings) = match &request.answer {
+                _ if policy.active == Some(*hash) => ("active", "[]".to_owned()),
+                None => ("requested", "[]".to_owned()),
+                Some(policy::Answer::Activated(_)) => ("replaced", "[]".to_owned()),
+                Some(policy::Answer::Refused(refused)) => {
+                    ("refused", serde_json::to_string(&refused.findings)?)
+                }
+            };
+            Ok(Self {
+                workspace: workspace.clone(),
+                hash: hash.to_string(),
+                version,
+                status,
+                bundle: serde_json::to_string(&request.event.bundle)?,
+                findings,
+                requested_at: request.event.requested_at,
+            })
+        });
+        rows.collect()
+    }
+}

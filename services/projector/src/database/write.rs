@@ -1,0 +1,327 @@
+//! Writing: the events of a batch, the rows that follow from them, and how far was read, all or
+//! nothing.
+
+use std::collections::BTreeMap;
+
+use contracts::{
+    position::{Position, Positions, StreamId},
+    subject::AggregateId,
+};
+use journal::stored::Raw;
+use sqlx::{
+    Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction,
+    sqlite::SqliteRow,
+};
+
+use super::rows::{EventRow, ExecutionRow, PolicyRow, SkillRow};
+
+/// Rows of one statement: few sizes, so that each statement is prepared once.
+const CHUNKS: [usize; 3] = [64, 8, 1];
+
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("the read model cannot be written")]
+    Sql(#[from] sqlx::Error),
+    #[error("a row cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Two processes would each write a part.
+    #[error(
+        "another process has moved `{stream}` on in this database: run one projector per database"
+    )]
+    OtherWriter { stream: String },
+    #[error("the read model was made from a log with a stream `{0}`, which this log does not have")]
+    OtherLog(String),
+}
+
+/// A transaction that holds the write lock from its start.
+pub struct Write<'c> {
+    transaction: Transaction<'c, Sqlite>,
+}
+
+pub async fn begin(connection: &mut SqliteConnection) -> Result<Write<'_>, WriteError> {
+    Ok(Write {
+        transaction: connection.begin_with("BEGIN IMMEDIATE").await?,
+    })
+}
+
+/// How far each stream of this log was read.
+pub async fn positions(
+    connection: &mut SqliteConnection,
+    streams: &[StreamId],
+) -> Result<Positions, WriteError> {
+    let names: BTreeMap<String, StreamId> =
+        streams.iter().map(|stream| (stream.name(), *stream)).collect();
+    let rows: Vec<(String, i64)> = sqlx::query_as("SELECT stream, sequence FROM positions")
+        .fetch_all(connection)
+        .await?;
+    let mut positions = Positions::beginning();
+    for (name, sequence) in rows {
+        let Some(&stream) = names.get(&name) else {
+            return Err(WriteError::OtherLog(name));
+        };
+        positions.advance(Position {
+            stream,
+            sequence: unsigned(sequence),
+        });
+    }
+    Ok(positions)
+}
+
+/// The event at a position, as it was stored.
+pub async fn event_at(
+    connection: &mut SqliteConnection,
+    position: Position,
+) -> Result<Option<Raw>, WriteError> {
+    let row = sqlx::query(
+        "SELECT subject, headers, payload FROM events WHERE stream = ? AND sequence = ?",
+    )
+    .bind(position.stream.name())
+    .bind(signed(position.sequence))
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(raw).transpose()
+}
+
+/// All events of an aggregate, in the order of their versions; of two with one version, the one
+/// that was stored first comes first.
+pub async fn history(
+    connection: &mut SqliteConnection,
+    aggregate: &AggregateId,
+) -> Result<Vec<Raw>, WriteError> {
+    let rows = sqlx::query(
+        "SELECT subject, headers, payload FROM events \
+         WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, sequence",
+    )
+    .bind(aggregate.workspace().as_str())
+    .bind(aggregate.kind().as_str())
+    .bind(aggregate.id())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(raw).collect()
+}
+
+fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
+    let headers: String = row.try_get("headers")?;
+    let payload: Vec<u8> = row.try_get("payload")?;
+    Ok(Raw {
+        subject: row.try_get("subject")?,
+        headers: serde_json::from_str(&headers)?,
+        payload: payload.into(),
+    })
+}
+
+impl Write<'_> {
+    pub async fn history(&mut self, aggregate: &AggregateId) -> Result<Vec<Raw>, WriteError> {
+        history(&mut self.transaction, aggregate).await
+    }
+
+    pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {
+        for chunk in chunks(rows) {
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO events (stream, sequence, subject, workspace, kind, aggregate, \
+                 version, event, time, hash, headers, payload, fault) ",
+            );
+            let mut json = Ok(());
+            query.push_values(chunk, |mut values, row| {
+                let headers = serde_json::to_string(&row.raw.headers).unwrap_or_else(|error| {
+                    json = Err(error);
+                    String::new()
+                });
+                let subject = row.subject.as_ref();
+                let aggregate = subject.map(|subject| &subject.aggregate);
+                values
+                    .push_bind(row.position.stream.name())
+                    .push_bind(signed(row.position.sequence))
+                    .push_bind(&row.raw.subject)
+                    .push_bind(aggregate.map(|it| it.workspace().as_str()))
+                    .push_bind(aggregate.map(|it| it.kind().as_str()))
+                    .push_bind(aggregate.map(AggregateId::id))
+                    .push_bind(subject.map(|it| signed(it.version)))
+                    .push_bind(subject.map(|it| it.event.as_str()))
+                    .push_bind(row.time.map(|time| time.as_millis()))
+                    .push_bind(&row.hash)
+                    .push_bind(headers)
+                    .push_bind(row.raw.payload.as_ref())
+                    .push_bind(&row.fault);
+            });
+            json?;
+            query.build().execute(&mut *self.transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows only ever move to a later version of their aggregate.
+    pub async fn executions(&mut self, rows: &[ExecutionRow]) -> Result<(), WriteError> {
+        for chunk in chunks(rows) {
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
+                 requires_approval, waiting, actor, channel, text, plan_hash, error_code, \
+                 created_at, updated_at) ",
+            );
+            query.push_values(chunk, |mut values, row| {
+                let record = &row.record;
+                values
+                    .push_bind(row.workspace.as_str())
+                    .push_bind(record.execution_id.to_string())
+                    .push_bind(signed(record.version.unwrap_or(0)))
+                    .push_bind(record.status.as_str())
+                    .push_bind(record.verdict.map(|verdict| verdict.as_str()))
+                    .push_bind(record.risk_tier.map(|tier| tier.as_str()))
+                    .push_bind(record.requires_approval)
+                    .push_bind(i64::try_from(row.approvals.len()).unwrap_or(i64::MAX))
+                    .push_bind(record.actor.as_ref().map(|actor| actor.id.as_str()))
+                    .push_bind(&record.channel_key)
+                    .push_bind(&record.text)
+                    .push_bind(record.plan_hash.map(|hash| hash.to_string()))
+                    .push_bind(record.failure.as_ref().map(|failure| &failure.code))
+                    .push_bind(record.created_at.as_millis())
+                    .push_bind(record.updated_at.as_millis());
+            });
+            query.push(
+                " ON CONFLICT (workspace, id) DO UPDATE SET version = excluded.version, \
+                 status = excluded.status, verdict = excluded.verdict, \
+                 risk_tier = excluded.risk_tier, requires_approval = excluded.requires_approval, \
+                 waiting = excluded.waiting, plan_hash = excluded.plan_hash, \
+                 error_code = excluded.error_code, updated_at = excluded.updated_at \
+                 WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
+            );
+            query.build().execute(&mut *self.transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// The open blocks of an execution, in place of those stored before.
+    pub async fn approvals(&mut self, row: &ExecutionRow) -> Result<(), WriteError> {
+        let id = row.record.execution_id.to_string();
+        sqlx::query("DELETE FROM approvals WHERE workspace = ? AND execution = ?")
+            .bind(row.workspace.as_str())
+            .bind(&id)
+            .execute(&mut *self.transaction)
+            .await?;
+        for approval in &row.approvals {
+            let shown = &approval.shown;
+            sqlx::query(
+                "INSERT INTO approvals (workspace, execution, step, block, risk_tier, plan_hash, \
+                 inputs_digest, plan_hash_required, quorum, votes, eligible, reason, opened_at, \
+                 expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(row.workspace.as_str())
+            .bind(&id)
+            .bind(&approval.step)
+            .bind(shown.block_id.to_string())
+            .bind(approval.tier.as_str())
+            .bind(shown.plan_hash.to_string())
+            .bind(shown.inputs_digest.to_string())
+            .bind(shown.plan_hash_required)
+            .bind(i64::from(shown.quorum))
+            .bind(i64::try_from(shown.votes.len()).unwrap_or(i64::MAX))
+            .bind(serde_json::to_string(&shown.eligible)?)
+            .bind(&shown.reason)
+            .bind(approval.opened_at.as_millis())
+            .bind(shown.expires_at.as_millis())
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    pub async fn skills(&mut self, rows: &[SkillRow]) -> Result<(), WriteError> {
+        for row in rows {
+            sqlx::query(
+                "INSERT INTO skills (workspace, key, skill_version, version, status, publisher, \
+                 provenance, manifest_digest, installed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                 ON CONFLICT (workspace, key, skill_version) DO UPDATE SET \
+                 version = excluded.version, status = excluded.status, \
+                 publisher = excluded.publisher, provenance = excluded.provenance, \
+                 manifest_digest = excluded.manifest_digest, installed_at = excluded.installed_at \
+                 WHERE excluded.version > skills.version",
+            )
+            .bind(row.workspace.as_str())
+            .bind(row.key.as_str())
+            .bind(row.skill_version.as_str())
+            .bind(signed(row.version))
+            .bind(row.status.as_str())
+            .bind(&row.publisher)
+            .bind(&row.provenance)
+            .bind(&row.manifest_digest)
+            .bind(row.installed_at.map(|at| at.as_millis()))
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    pub async fn policies(&mut self, rows: &[PolicyRow]) -> Result<(), WriteError> {
+        for row in rows {
+            sqlx::query(
+                "INSERT INTO policies (workspace, hash, version, status, bundle, findings, \
+                 requested_at) VALUES (?, ?, ?, ?, ?, ?, ?) \
+                 ON CONFLICT (workspace, hash) DO UPDATE SET version = excluded.version, \
+                 status = excluded.status, findings = excluded.findings, \
+                 requested_at = excluded.requested_at WHERE excluded.version > policies.version",
+            )
+            .bind(row.workspace.as_str())
+            .bind(&row.hash)
+            .bind(signed(row.version))
+            .bind(row.status)
+            .bind(&row.bundle)
+            .bind(&row.findings)
+            .bind(row.requested_at.as_millis())
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Moves every stream on from where this process has left it.
+    pub async fn advance(&mut self, from: &Positions, to: &Positions) -> Result<(), WriteError> {
+        for reached in to.iter() {
+            let (stream, before) = (reached.stream.name(), from.get(reached.stream));
+            if before == reached.sequence {
+                continue;
+            }
+            let moved = if before == 0 {
+                sqlx::query(
+                    "INSERT INTO positions (sequence, stream) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                )
+                .bind(signed(reached.sequence))
+                .bind(&stream)
+                .execute(&mut *self.transaction)
+                .await?
+            } else {
+                sqlx::query("UPDATE positions SET sequence = ? WHERE stream = ? AND sequence = ?")
+                    .bind(signed(reached.sequence))
+                    .bind(&stream)
+                    .bind(signed(before))
+                    .execute(&mut *self.transaction)
+                    .await?
+            };
+            if moved.rows_affected() != 1 {
+                return Err(WriteError::OtherWriter { stream });
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn commit(self) -> Result<(), WriteError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rows.len())?;
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
+/// Sequences and versions stay far below 2⁶³.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

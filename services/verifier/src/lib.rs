@@ -1,0 +1,90 @@
+//! The verifier: verdicts on plans and steps, and the answers to installations and activations.
+//!
+//! It decides nothing itself: `host::judge` does, which replay uses too. Here is which messages
+//! wake it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::{
+    event::{EventName, Service},
+    subject::AggregateKind,
+};
+use domain::{execution::Execution, policy::Policy, skill::Skill};
+use host::{
+    config::Config,
+    engine::{self, Handle, Host, Trouble, Wake},
+    judge::Judge,
+    serve::Work,
+};
+use journal::delivery::{ConsumerSpec, Purpose};
+use tokio::time::Instant;
+
+/// Starts the verifier.
+#[expect(clippy::unused_async, reason = "the signature that every service has")]
+pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
+    let drive = ConsumerSpec::events(
+        Service::Verifier,
+        Purpose::Drive,
+        [
+            EventName::PlanCompiled,
+            EventName::PlanVerificationRequested,
+            EventName::StepProposed,
+        ],
+    );
+    // Apart from the executions, so that a full engine still takes a tighter policy.
+    let control = ConsumerSpec::events(
+        Service::Verifier,
+        Purpose::Control,
+        [
+            EventName::SkillInstallRequested,
+            EventName::PolicyActivationRequested,
+        ],
+    );
+    let verifier = Arc::new(Verifier::default());
+    let task = tokio::spawn(async move {
+        engine::run(host, vec![drive, control], verifier).await?;
+        Ok(())
+    });
+    Ok(Work {
+        routes: axum::Router::new(),
+        task,
+    })
+}
+
+#[derive(Default)]
+struct Verifier {
+    judge: Judge,
+}
+
+#[async_trait]
+impl Handle for Verifier {
+    async fn handle(&self, host: &Host, wake: Wake, received: Instant) -> Result<(), Trouble> {
+        let judge = &self.judge;
+        let workspace = wake.aggregate.workspace();
+        match wake.aggregate.kind() {
+            AggregateKind::Execution => {
+                let decide = |state: &Execution, catalogue: &_, now| {
+                    judge.execution(state, catalogue, now)
+                };
+                engine::settle(host, &wake, received, decide, |_| Vec::new()).await
+            }
+            AggregateKind::Skill => {
+                let decide = |state: &Skill, catalogue: &_, now| {
+                    judge.skill(workspace, state, catalogue, now)
+                };
+                engine::settle(host, &wake, received, decide, |_| Vec::new()).await
+            }
+            AggregateKind::Policy => {
+                let decide = |state: &Policy, _: &_, now| judge.policy(state, now);
+                engine::settle(host, &wake, received, decide, |_| Vec::new()).await
+            }
+            AggregateKind::Incident | AggregateKind::Hold | AggregateKind::Schedule => {
+                Err(Trouble::Poison {
+                    code: "POISON_MESSAGE",
+                    cause: format!("`{}` does not wake the verifier", wake.aggregate),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! An event on the wire: `CloudEvents` 1.0 in the binary mode of the NATS binding, with a
+//! `MessagePack` payload, hashed and chained to the event before it.
+//!
+//! Few headers, because each costs at every hop; what the subject says is not said again.
+//! Everything here works on the bytes as they are stored, never on bytes encoded anew.
+
+use std::{collections::BTreeMap, fmt::Write as _, str::FromStr};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    canonical::Digest,
+    event::EventName,
+    ids::EventId,
+    subject::{ROOT, Subject},
+    time::Timestamp,
+};
+
+pub const CONTENT_TYPE: &str = "application/msgpack";
+const SPEC_VERSION: &str = "1.0";
+
+/// The most headers a stored event may have, and the most bytes in one name and in one value.
+pub const HEADERS_MAX: usize = 32;
+pub const HEADER_NAME_BYTES_MAX: usize = 256;
+pub const HEADER_VALUE_BYTES_MAX: usize = 4096;
+
+/// Payloads above this many bytes are kept in the object store under their digest
+/// (`ce-dataref`), so that streams stay quick to read and no message nears the broker's limit of
+/// 1 MiB.
+pub const INLINE_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+
+/// Header names and values as they stand on the wire, sorted by name, without `Nats-*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Headers(BTreeMap<String, String>);
+
+/// The bytes of one event and where they belong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub subject: Subject,
+    pub headers: Headers,
+    /// What the event says, also where `ce-dataref` keeps it out of the stored message.
+    pub payload: Bytes,
+}
+
+/// What the headers of an event say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    pub id: EventId,
+    pub event: EventName,
+    /// `/control-plane/<service>`.
+    pub source: String,
+    pub time: Timestamp,
+    /// W3C trace context, as it was received.
+    pub traceparent: Option<String>,
+    /// The event or wake-up that led to this one.
+    pub causation: Option<EventId>,
+    /// The hash of the version before; nothing for version 1.
+    pub prev_hash: Option<Digest>,
+    /// The digest of a payload that was too large to be stored in the event itself.
+    pub data_ref: Option<Digest>,
+    /// What a newer writer added. Kept, hashed, not understood.
+    pub extensions: BTreeMap<String, String>,
+}
+
+/// Headers that an event of the log may not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHeaders {
+    #[error("header `{0}` is missing")]
+    Missing(&'static str),
+    #[error("header `{0}` is given twice")]
+    Twice(String),
+    #[error("header name `{0}` is not plain lower-case ASCII")]
+    NotLowerCase(String),
+    #[error("header `{name}` has a value that cannot be read: `{value}`")]
+    Value { name: String, value: String },
+    #[error("more than {HEADERS_MAX} headers")]
+    TooMany,
+    #[error("the name or the value of header `{0}` is too long")]
+    TooLong(String),
+}
+
+impl Headers {
+    /// Takes headers as the broker delivers them, one pair per value; drops the broker's own
+    /// (`Nats-*`), refuses what a stored event may not have.
+    pub fn from_wire<N: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, InvalidHeaders> {
+        let mut headers = BTreeMap::new();
+        for (name, value) in pairs {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            if is_broker_header(name) {
+                continue;
+            }
+            if name.len() > HEADER_NAME_BYTES_MAX {
+                return Err(InvalidHeaders::TooLong(printable(name)));
+            }
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':')
+            {
+                return Err(InvalidHeaders::NotLowerCase(printable(name)));
+            }
+            if value.len() > HEADER_VALUE_BYTES_MAX {
+                return Err(InvalidHeaders::TooLong(name.to_owned()));
+            }
+            if value.bytes().any(|b| b.is_ascii_control()) {
+                return Err(unreadable(name, value));
+            }
+            if headers.insert(name.to_owned(), value.to_owned()).is_some() {
+                return Err(InvalidHeaders::Twice(name.to_owned()));
+            }
+            if headers.len() > HEADERS_MAX {
+                return Err(InvalidHeaders::TooMany);
+            }
+        }
+        Ok(Self(headers))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn required(&self, name: &'static str) -> Result<&str, InvalidHeaders> {
+        self.get(name).ok_or(InvalidHeaders::Missing(name))
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, InvalidHeaders> {
+        self.get(name)
+            .map(|value| value.parse().map_err(|_| unreadable(name, value)))
+            .transpose()
+    }
+}
+
+fn is_broker_header(name: &str) -> bool {
+    name.get(..5)
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("nats-"))
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn unreadable(name: &str, value: &str) -> InvalidHeaders {
+    InvalidHeaders::Value {
+        name: name.to_owned(),
+        value: printable(value),
+    }
+}
+
+impl Attributes {
+    pub fn to_headers(&self) -> Headers {
+        let mut headers: BTreeMap<String, String> = self
+            .extensions
+            .iter()
+            .map(|(name, value)| (format!("ce-{name}"), percent_encode(value)))
+            .collect();
+        let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
+        set("ce-specversion", SPEC_VERSION.to_owned());
+        set("ce-id", self.id.to_string());
+        set("ce-type", format!("{ROOT}.{}", self.event));
+        set("ce-source", percent_encode(&self.source));
+        set("ce-time", self.time.to_string());
+        set("ce-datacontenttype", CONTENT_TYPE.to_owned());
+        if let Some(traceparent) = &self.traceparent {
+            set("traceparent", percent_encode(traceparent));
+        }
+        if let Some(causation) = self.causation {
+            set("ce-causationid", causation.to_string());
+        }
+        if let Some(hash) = self.prev_hash {
+            set("ce-prevhash", hash.to_string());
+        }
+        if let Some(digest) = self.data_ref {
+            set("ce-dataref", format!("sha256:{digest}"));
+        }
+        Headers(headers)
+    }
+
+    pub fn from_headers(headers: &Headers) -> Result<Self, InvalidHeaders> {
+        let version = headers.required("ce-specversion")?;
+        if version != SPEC_VERSION {
+            return Err(unreadable("ce-specversion", version));
+        }
+        // The binding's drafts spell it both ways.
+        let spellings = ["ce-datacontenttype", "content-type"];
+        let mut given = spellings
+            .into_iter()
+            .filter_map(|name| Some((name, headers.get(name)?)));
+        if let Some((name, value)) = given.clone().find(|(_, value)| *value != CONTENT_TYPE) {
+            return Err(unreadable(name, value));
+        }
+        given
+            .next()
+            .ok_or(InvalidHeaders::Missing("ce-datacontenttype"))?;
+        let text = |name: &'static str| {
+            let value = headers.required(name)?;
+            percent_decode(value).ok_or_else(|| unreadable(name, value))
+        };
+        let event_type = headers.required("ce-type")?;
+        let event = event_type
+            .strip_prefix(ROOT)
+            .and_then(|rest| EventName::parse(rest.strip_prefix('.')?))
+            .ok_or_else(|| unreadable("ce-type", event_type))?;
+        let data_ref = headers
+            .get("ce-dataref")
+            .map(|value| {
+                value
+                    .strip_prefix("sha256:")
+                    .and_then(|digest| digest.parse().ok())
+                    .ok_or_else(|| unreadable("ce-dataref", value))
+            })
+            .transpose()?;
+        let known = [
+            "ce-specversion",
+            "ce-id",
+            "ce-source",
+            "ce-type",
+            "ce-time",
+            "ce-datacontenttype",
+            "ce-causationid",
+            "ce-prevhash",
+            "ce-dataref",
+        ];
+        let extensions = headers
+            .iter()
+            .filter(|(name, _)| !known.contains(name))
+            .filter_map(|(name, value)| Some((name.strip_prefix("ce-")?, value)))
+            .map(|(name, value)| {
+                let value = percent_decode(value).ok_or_else(|| unreadable(name, value))?;
+                Ok((name.to_owned(), value))
+            })
+            .collect::<Result<_, InvalidHeaders>>()?;
+        Ok(Self {
+            id: headers
+                .parsed("ce-id")?
+                .ok_or(InvalidHeaders::Missing("ce-id"))?,
+            event,
+            source: text("ce-source")?,
+            time: headers
+                .parsed("ce-time")?
+                .ok_or(InvalidHeaders::Missing("ce-time"))?,
+            traceparent: headers
+                .get("traceparent")
+                .map(|_| text("traceparent"))
+                .transpose()?,
+            causation: headers.parsed("ce-causationid")?,
+            prev_hash: headers.parsed("ce-prevhash")?,
+            data_ref,
+            extensions,
+        })
+    }
+}
+
+impl Envelope {
+    /// SHA-256 of `cp.event.v1`, the subject, every header sorted by name, and the payload, over
+    /// the stored bytes. `log.md` §4 fixes the layout; committed vectors hold it in place.
+    pub fn hash(&self) -> Digest {
+        let mut hasher = Sha256::new();
+        hasher.update(b"cp.event.v1\n");
+        hasher.update(self.subject.to_string().as_bytes());
+        hasher.update(b"\n");
+        for (name, value) in self.headers.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(b":");
+            hasher.update(value.as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.update(b"\n");
+        hasher.update(self.stored_payload());
+        Digest::from_bytes(hasher.finalize().into())
+    }
+
+    /// The payload as the stream holds it: empty where `ce-dataref`, which is hashed, names it.
+    pub fn stored_payload(&self) -> Bytes {
+        if self.headers.get("ce-dataref").is_some() {
+            Bytes::new()
+        } else {
+            self.payload.clone()
+        }
+    }
+}
+
+/// As the `CloudEvents` bindings ask: space, `"`, `%` and everything outside U+0021 to U+007E.
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'"' && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Nothing for a broken escape or for bytes that are not UTF-8.
+pub fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%' {
+            let (hex, tail) = tail.split_at_checked(2)?;
+            if !hex.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,292 @@
+//! `controlPlane.execution.*`
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    canonical::Digest,
+    facts::{Actor, Eligible},
+    ids::{
+        ActionName, BlockId, ExecutionId, IntentId, Pin, PlanId, PrincipalId, RunId, StepId,
+        WorkspaceId,
+    },
+    plan::{Finding, Mode, RiskTier, Start, Status, Verdict},
+    position::Positions,
+    time::Timestamp,
+};
+
+message! {
+    /// `controlPlane.execution.start`: a verified plan begins to run. Twice is the same run.
+    input StartInput {
+        execution_id: ExecutionId,
+        plan_id: PlanId,
+    }, optional {
+        /// May tighten what the intent asked for, never loosen it.
+        mode: Mode,
+    }
+
+    output StartOutput {
+        run_id: RunId,
+        status: Status,
+        started_at: Timestamp,
+    }, optional {
+        plan_hash: Digest,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.approve`: one vote for a blocked step.
+    input ApproveInput {
+        execution_id: ExecutionId,
+        step_id: StepId,
+        /// Anyone but the caller needs the grant `act-as`.
+        approved_by: PrincipalId,
+    }, optional {
+        note: String,
+        /// The plan the voter saw; required where the risk tier is `high`.
+        plan_hash: Digest,
+        /// The inputs the voter saw.
+        inputs_digest: Digest,
+        /// The block the vote is for; the open one where it is absent.
+        block_id: BlockId,
+    }
+
+    output ApproveOutput {
+        execution_id: ExecutionId,
+        step_id: StepId,
+        status: Status,
+        approved_at: Timestamp,
+    }, optional {
+        block_id: BlockId,
+        plan_hash: Digest,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.reject`: one vote against a blocked step, which ends the run.
+    input RejectInput {
+        execution_id: ExecutionId,
+        step_id: StepId,
+        /// Anyone but the caller needs the grant `act-as`.
+        rejected_by: PrincipalId,
+        reason: String,
+    }, optional {
+        plan_hash: Digest,
+        inputs_digest: Digest,
+        /// The block the vote is for; the open one where it is absent.
+        block_id: BlockId,
+    }
+
+    output RejectOutput {
+        execution_id: ExecutionId,
+        step_id: StepId,
+        status: Status,
+        rejected_at: Timestamp,
+    }, optional {
+        block_id: BlockId,
+        plan_hash: Digest,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.cancel`: starts nothing more; what is in flight still ends.
+    input CancelInput {
+        execution_id: ExecutionId,
+        /// Anyone but the caller needs the grant `act-as`.
+        cancelled_by: PrincipalId,
+    }, optional {
+        reason: String,
+    }
+
+    output CancelOutput {
+        execution_id: ExecutionId,
+        status: Status,
+        cancelled_at: Timestamp,
+    }, optional {
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.get`
+    input GetInput {
+        execution_id: ExecutionId,
+    }, optional {
+        /// Answer with nothing older than this position.
+        at_least: Positions,
+    }
+
+    output GetOutput {
+        execution: ExecutionRecord,
+    }, optional {
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.list`
+    input ListInput {
+    }, optional {
+        /// Must be the workspace of the credential.
+        workspace_id: WorkspaceId,
+        status: Status,
+        limit: u32,
+        offset: u32,
+        /// Answer with nothing older than this position.
+        at_least: Positions,
+    }
+
+    output ListOutput {
+        items: Vec<ExecutionSummary>,
+        /// How many there are, whatever the limit.
+        total: u64,
+    }, optional {
+        position: Positions,
+    }
+
+    /// One execution as the fold of its events.
+    output ExecutionRecord {
+        execution_id: ExecutionId,
+        status: Status,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    }, optional {
+        intent_id: IntentId,
+        plan_id: PlanId,
+        run_id: RunId,
+        risk_tier: RiskTier,
+        requires_approval: bool,
+        lane: LaneState,
+        #[schemars(extend("x-pii" = true))]
+        text: String,
+        /// Who asked for it.
+        actor: Actor,
+        channel_key: String,
+        start: Start,
+        mode: Mode,
+        deadline_at: Timestamp,
+        /// The plan's deterministic hash.
+        plan_hash: Digest,
+        verdict: Verdict,
+        policy_version: Digest,
+        /// In the order of their ids.
+        steps: Vec<StepSummary>,
+        failure: Failure,
+        /// Why its plan was refused.
+        findings: Vec<Finding>,
+        /// How many events it is folded from.
+        version: u64,
+    }
+
+    output ExecutionSummary {
+        execution_id: ExecutionId,
+        status: Status,
+        updated_at: Timestamp,
+    }, optional {
+        risk_tier: RiskTier,
+        lane: LaneState,
+        created_at: Timestamp,
+        #[schemars(extend("x-pii" = true))]
+        text: String,
+        actor_id: PrincipalId,
+        requires_approval: bool,
+        error_code: String,
+    }
+
+    /// Part of the reference contract; this control plane has no lanes and never sets it.
+    output LaneState {
+    }, optional {
+        lane_key: String,
+        lane_status: String,
+        lane_phase: String,
+        owner_role: String,
+        evidence_bundle_count: u32,
+        pending_approval_count: u32,
+        recommended_next_lane: String,
+    }
+
+    output StepSummary {
+        id: StepId,
+        uses: Pin,
+        action: ActionName,
+        status: StepStatus,
+        /// Attempts made, takeovers included.
+        attempts: u32,
+    }, optional {
+        verdict: Verdict,
+        tier: RiskTier,
+        /// Why the verdict is what it is.
+        reasons: Vec<String>,
+        inputs_digest: Digest,
+        /// Set while the step waits for votes.
+        approval: OpenApproval,
+        next_attempt_at: Timestamp,
+        error_code: String,
+        error_message: String,
+    }
+
+    /// What a voter has to know, and to name in the vote.
+    output OpenApproval {
+        block_id: BlockId,
+        plan_hash: Digest,
+        inputs_digest: Digest,
+        /// How many different people must approve.
+        quorum: u32,
+        eligible: BTreeSet<Eligible>,
+        /// Whether a vote must name the plan's hash.
+        plan_hash_required: bool,
+        votes: Vec<Vote>,
+        expires_at: Timestamp,
+        reason: String,
+    }
+
+    output Vote {
+        by: PrincipalId,
+        approved_at: Timestamp,
+    }
+
+    /// How an execution ended that did not complete.
+    output Failure {
+        /// Of `execution.failed`, or the cause of a refused plan.
+        code: String,
+    }, optional {
+        message: String,
+        step_id: StepId,
+    }
+}
+
+/// How a step stands.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    Pending,
+    /// Asked for a verdict on what is now known.
+    Proposed,
+    /// May start as soon as what it needs is completed.
+    Permitted,
+    /// Waits for votes.
+    Blocked,
+    Started,
+    RetryWait,
+    /// Accepted by its skill, to be completed later.
+    Waiting,
+    Completed,
+    Failed,
+    Skipped,
+    Compensated,
+}
+
+impl StepStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Proposed => "proposed",
+            Self::Permitted => "permitted",
+            Self::Blocked => "blocked",
+            Self::Started => "started",
+            Self::RetryWait => "retry_wait",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Compensated => "compensated",
+        }
+    }
+}

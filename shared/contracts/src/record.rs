@@ -1,0 +1,146 @@
+//! Events as they are written to the log and as they are read back.
+
+use uuid::Uuid;
+
+use crate::{
+    canonical::Digest,
+    envelope::{Attributes, Envelope, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders},
+    event::{CodecError, Event, Service},
+    ids::EventId,
+    subject::{AggregateId, Subject},
+    time::Timestamp,
+};
+
+/// An event that was read from the log, decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    pub subject: Subject,
+    pub attributes: Attributes,
+    /// `eventHash` of the stored bytes.
+    pub hash: Digest,
+    pub event: Event,
+}
+
+/// The tail of an aggregate: what the next event is chained to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub version: u64,
+    pub hash: Digest,
+    pub time: Timestamp,
+}
+
+/// What leads to an event: the wake-up that is being driven and the trace it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cause {
+    pub id: Option<EventId>,
+    pub traceparent: Option<String>,
+}
+
+/// A stored message that is not an event of the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    #[error("its headers are not those of an event")]
+    Headers(#[from] InvalidHeaders),
+    #[error("its payload is not that of an event")]
+    Payload(#[from] CodecError),
+    #[error("its payload has another digest than `ce-dataref` says, {expected}")]
+    PayloadDiffers { expected: Digest },
+    #[error("`ce-type` says `{header}`, the subject `{subject}`")]
+    TypeDiffers { header: String, subject: String },
+}
+
+impl Recorded {
+    pub fn decode(envelope: &Envelope) -> Result<Self, Undecodable> {
+        let attributes = Attributes::from_headers(&envelope.headers)?;
+        if attributes.event != envelope.subject.event {
+            return Err(Undecodable::TypeDiffers {
+                header: attributes.event.to_string(),
+                subject: envelope.subject.event.to_string(),
+            });
+        }
+        // The hash covers the reference only, so what it refers to is checked here.
+        if let Some(expected) = attributes
+            .data_ref
+            .filter(|it| *it != Digest::of(&envelope.payload))
+        {
+            return Err(Undecodable::PayloadDiffers { expected });
+        }
+        Ok(Self {
+            event: Event::decode(envelope.subject.event, &envelope.payload)?,
+            hash: envelope.hash(),
+            subject: envelope.subject.clone(),
+            attributes,
+        })
+    }
+
+    pub fn version(&self) -> u64 {
+        self.subject.version
+    }
+
+    pub fn id(&self) -> EventId {
+        self.attributes.id
+    }
+
+    pub fn time(&self) -> Timestamp {
+        self.attributes.time
+    }
+
+    pub fn head(&self) -> Head {
+        Head {
+            version: self.subject.version,
+            hash: self.hash,
+            time: self.attributes.time,
+        }
+    }
+}
+
+/// Writes `event` as the next version after `head` (version 1 where there is none), chained to
+/// it. `time` is one clock reading per decision; the event gets the later of it and its
+/// predecessor's.
+pub fn seal(
+    aggregate: &AggregateId,
+    head: Option<&Head>,
+    event: Event,
+    writer: Service,
+    cause: &Cause,
+    time: Timestamp,
+) -> Result<(Envelope, Recorded), CodecError> {
+    let version = head.map_or(1, |head| head.version + 1);
+    let payload = event.encode()?;
+    let attributes = Attributes {
+        id: event_id(aggregate, version, cause.id),
+        event: event.name(),
+        source: writer.source(),
+        time: head.map_or(time, |head| head.time.max(time)),
+        traceparent: cause.traceparent.clone(),
+        causation: cause.id,
+        prev_hash: head.map(|head| head.hash),
+        data_ref: (payload.len() > INLINE_PAYLOAD_BYTES_MAX).then(|| Digest::of(&payload)),
+        extensions: std::collections::BTreeMap::new(),
+    };
+    let envelope = Envelope {
+        subject: Subject {
+            aggregate: aggregate.clone(),
+            version,
+            event: event.name(),
+        },
+        headers: attributes.to_headers(),
+        payload: payload.into(),
+    };
+    let recorded = Recorded {
+        hash: envelope.hash(),
+        subject: envelope.subject.clone(),
+        attributes,
+        event,
+    };
+    Ok((envelope, recorded))
+}
+
+/// `UUIDv5` of aggregate, version and cause.
+fn event_id(aggregate: &AggregateId, version: u64, cause: Option<EventId>) -> EventId {
+    /// Ours, drawn once.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_6d6e_1d0b_4b5e_9c3a_5f2e_87d1_4a10);
+    let cause = cause.map(|id| id.to_string()).unwrap_or_default();
+    let name = format!("{}\n{version}\n{cause}", aggregate.prefix());
+    EventId::of(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+}

@@ -1,0 +1,309 @@
+//! Where an event is stored:
+//! `controlPlane.<workspace>.<aggregate>.<shard>.<id>.<version>.<event>`.
+//!
+//! The name of the event stands last, for filters and for broker permissions per writer; the
+//! version before it, so that each subject is written once.
+
+use std::{
+    fmt::{self, Write as _},
+    str::FromStr,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    event::EventName,
+    ids::{ExecutionId, InvalidId, SkillKey, WorkspaceId},
+};
+
+/// How many shards there are; ids are spread over them by the first six bits of their SHA-256.
+pub const SHARDS: u8 = 64;
+
+/// The root token of the log's subjects.
+pub const ROOT: &str = "controlPlane";
+
+/// A kind of aggregate, each with a history of its own per id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AggregateKind {
+    Execution,
+    Incident,
+    Skill,
+    Policy,
+    Hold,
+    Schedule,
+}
+
+impl AggregateKind {
+    pub const ALL: [Self; 6] = [
+        Self::Execution,
+        Self::Incident,
+        Self::Skill,
+        Self::Policy,
+        Self::Hold,
+        Self::Schedule,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Execution => "execution",
+            Self::Incident => "incident",
+            Self::Skill => "skill",
+            Self::Policy => "policy",
+            Self::Hold => "hold",
+            Self::Schedule => "schedule",
+        }
+    }
+
+    /// Whether this kind lives in the catalogue stream, which has one total order.
+    pub const fn in_catalogue(self) -> bool {
+        matches!(
+            self,
+            Self::Skill | Self::Policy | Self::Hold | Self::Schedule
+        )
+    }
+
+    fn parse(token: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == token)
+    }
+}
+
+/// Two hexadecimal digits, `00` to `3f`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard(u8);
+
+impl Shard {
+    pub fn of(id: &str) -> Self {
+        let [first, ..] = <[u8; 32]>::from(Sha256::digest(id.as_bytes()));
+        Self(first >> 2)
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SHARDS).map(Self)
+    }
+
+    pub const fn index(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.0)
+    }
+}
+
+/// One aggregate: a workspace, a kind and an id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AggregateId {
+    workspace: WorkspaceId,
+    kind: AggregateKind,
+    /// As it was given, not encoded.
+    id: String,
+}
+
+impl AggregateId {
+    pub fn execution(workspace: WorkspaceId, id: ExecutionId) -> Self {
+        Self {
+            workspace,
+            kind: AggregateKind::Execution,
+            id: id.to_string(),
+        }
+    }
+
+    /// The incidents of an execution, kept beside it.
+    pub fn incident(workspace: WorkspaceId, id: &str) -> Self {
+        Self {
+            workspace,
+            kind: AggregateKind::Incident,
+            id: id.to_owned(),
+        }
+    }
+
+    pub fn skill(workspace: WorkspaceId, key: &SkillKey) -> Self {
+        Self {
+            workspace,
+            kind: AggregateKind::Skill,
+            id: key.as_str().to_owned(),
+        }
+    }
+
+    /// The one policy aggregate of a workspace.
+    pub fn policy(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace,
+            kind: AggregateKind::Policy,
+            id: "active".to_owned(),
+        }
+    }
+
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    pub fn kind(&self) -> AggregateKind {
+        self.kind
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn shard(&self) -> Shard {
+        Shard::of(&self.id)
+    }
+
+    /// The id of an execution or of an incident about one; nothing for other kinds.
+    pub fn execution_id(&self) -> Option<ExecutionId> {
+        match self.kind {
+            AggregateKind::Execution | AggregateKind::Incident => self.id.parse().ok(),
+            AggregateKind::Skill
+            | AggregateKind::Policy
+            | AggregateKind::Hold
+            | AggregateKind::Schedule => None,
+        }
+    }
+
+    /// `controlPlane.<workspace>.<aggregate>.<shard>.<id>`: what all its subjects begin with.
+    pub fn prefix(&self) -> String {
+        format!(
+            "{ROOT}.{}.{}.{}.{}",
+            self.workspace,
+            self.kind.as_str(),
+            self.shard(),
+            encode_token(&self.id)
+        )
+    }
+
+    /// The aggregate whose [`Self::prefix`] is `text`.
+    pub fn from_prefix(text: &str) -> Result<Self, InvalidSubject> {
+        // A prefix is a subject without its last two tokens; which they are does not matter.
+        let subject: Subject = format!("{text}.1.{}", EventName::IntentReceived).parse()?;
+        Ok(subject.aggregate)
+    }
+
+    /// A filter for every event of the aggregate.
+    pub fn filter(&self) -> String {
+        format!("{}.>", self.prefix())
+    }
+
+    /// A filter for one version, whatever its event; the guard of an append.
+    pub fn version_filter(&self, version: u64) -> String {
+        format!("{}.{version}.>", self.prefix())
+    }
+}
+
+impl fmt::Display for AggregateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.workspace, self.kind.as_str(), self.id)
+    }
+}
+
+/// The subject of one stored event.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    pub aggregate: AggregateId,
+    /// Counts from 1 within the aggregate.
+    pub version: u64,
+    pub event: EventName,
+}
+
+/// A subject that is not one of the log's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSubject {
+    #[error("not a subject of the log: `{0}`")]
+    Shape(String),
+    #[error("unknown aggregate kind in `{0}`")]
+    Aggregate(String),
+    #[error("the shard in `{0}` is not the shard of its id")]
+    Shard(String),
+    /// Not poison: a newer binary may know it.
+    #[error("unknown event in `{0}`")]
+    UnknownEvent(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}.{}",
+            self.aggregate.prefix(),
+            self.version,
+            self.event
+        )
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubject> {
+        let shape = || InvalidSubject::Shape(text.to_owned());
+        let mut tokens = text.splitn(7, '.');
+        let mut next = || tokens.next().ok_or_else(shape);
+        if next()? != ROOT {
+            return Err(shape());
+        }
+        let workspace: WorkspaceId = next()?.parse().map_err(|_: InvalidId| shape())?;
+        let kind = AggregateKind::parse(next()?)
+            .ok_or_else(|| InvalidSubject::Aggregate(text.to_owned()))?;
+        let shard = next()?;
+        let id = decode_token(next()?).ok_or_else(shape)?;
+        let version: u64 = next()?.parse().map_err(|_| shape())?;
+        let event = next()?;
+        let aggregate = AggregateId {
+            workspace,
+            kind,
+            id,
+        };
+        if aggregate.shard().to_string() != shard {
+            return Err(InvalidSubject::Shard(text.to_owned()));
+        }
+        let event =
+            EventName::parse(event).ok_or_else(|| InvalidSubject::UnknownEvent(text.to_owned()))?;
+        let subject = Self {
+            aggregate,
+            version,
+            event,
+        };
+        // One event has one spelling: `+1`, `01` and needless escapes are not it.
+        if version > 0 && event.aggregate() == kind && subject.to_string() == text {
+            Ok(subject)
+        } else {
+            Err(shape())
+        }
+    }
+}
+
+/// Writes any text as one subject token, reversibly: what is not a letter, a digit, `_` or `-`
+/// becomes `=` and two upper-case hexadecimal digits per byte.
+pub fn encode_token(text: &str) -> String {
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            token.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(token, "={byte:02X}");
+        }
+    }
+    token
+}
+
+/// The text that [`encode_token`] wrote as `token`.
+pub fn decode_token(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'=' {
+            let (hex, tail) = tail.split_at_checked(2)?;
+            let hex = std::str::from_utf8(hex).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.is_empty() && encode_token(&text) == token).then_some(text)
+}

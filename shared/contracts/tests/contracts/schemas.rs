@@ -1,0 +1,187 @@
+//! The files under `schemas/` are what the code says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use contracts::{
+    event::EventName,
+    registry::{OperationName, event_key, event_schema},
+};
+use serde_json::{Map, Value};
+
+const COMMAND: &str = "UPDATE_EXPECT=1 cargo test --test contracts";
+
+#[test]
+fn the_schemas_of_operations_are_as_committed() {
+    let mut files = BTreeMap::new();
+    for operation in OperationName::ALL.map(OperationName::entry) {
+        files.insert(
+            format!("{}.input.json", operation.key),
+            operation.input().to_value(),
+        );
+        files.insert(
+            format!("{}.output.json", operation.key),
+            operation.output().to_value(),
+        );
+    }
+    agree("operations", &files);
+}
+
+#[test]
+fn the_schemas_of_events_are_as_committed() {
+    let files = EventName::ALL
+        .into_iter()
+        .map(|event| {
+            (
+                format!("{}.json", event_key(event)),
+                event_schema(event).to_value(),
+            )
+        })
+        .collect();
+    agree("events", &files);
+}
+
+#[test]
+fn every_schema_is_a_schema_and_names_itself() {
+    let operations = OperationName::ALL.map(OperationName::entry);
+    let schemas = operations
+        .iter()
+        .flat_map(|operation| [operation.input(), operation.output()])
+        .chain(EventName::ALL.map(event_schema));
+    let mut ids = BTreeSet::new();
+    for schema in schemas {
+        let schema = schema.to_value();
+        assert!(jsonschema::meta::is_valid(&schema), "{schema}");
+        jsonschema::validator_for(&schema).unwrap();
+        let id = schema["$id"].as_str().unwrap();
+        assert!(ids.insert(id.to_owned()), "two schemas are `{id}`");
+    }
+}
+
+#[test]
+fn what_is_marked_as_personal_is_what_the_registry_lists() {
+    for operation in OperationName::ALL.map(OperationName::entry) {
+        let listed = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let expected: BTreeSet<String> = listed(operation.pii);
+        assert_eq!(
+            marked(&operation.input().to_value()),
+            expected,
+            "{}",
+            operation.key
+        );
+        let expected: BTreeSet<String> = listed(operation.output_pii);
+        assert_eq!(
+            marked(&operation.output().to_value()),
+            expected,
+            "{}",
+            operation.key
+        );
+    }
+    let intent = event_schema(EventName::IntentReceived).to_value();
+    assert_eq!(marked(&intent), BTreeSet::from(["text".to_owned()]));
+}
+
+/// Paths to the members that a schema marks with `x-pii`.
+fn marked(root: &Value) -> BTreeSet<String> {
+    fn walk(root: &Value, schema: &Value, path: &[&str], found: &mut BTreeSet<String>) {
+        if schema.get("x-pii") == Some(&Value::Bool(true)) {
+            found.insert(path.join("/"));
+        }
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let target = root.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+            walk(root, target, path, found);
+        }
+        for alternative in schema
+            .get("anyOf")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            walk(root, alternative, path, found);
+        }
+        if let Some(items) = schema.get("items") {
+            walk(root, items, &[path, &["*"]].concat(), found);
+        }
+        if let Some(Value::Object(properties)) = schema.get("properties") {
+            for (name, property) in properties {
+                walk(root, property, &[path, &[name.as_str()]].concat(), found);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(root, root, &[], &mut found);
+    found
+}
+
+/// Compares the files of one folder with what is generated, or writes them.
+#[track_caller]
+fn agree(folder: &str, files: &BTreeMap<String, Value>) {
+    #[expect(clippy::disallowed_methods, reason = "how a test is told to write")]
+    let update = std::env::var("UPDATE_EXPECT").is_ok_and(|value| value == "1");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../schemas")
+        .join(folder);
+    let committed = committed(&folder);
+    let mut differing = Vec::new();
+    for (name, schema) in files {
+        let text = pretty(schema);
+        if committed.get(name) != Some(&text) {
+            differing.push(name.as_str());
+            if update {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join(name), text).unwrap();
+            }
+        }
+    }
+    for name in committed.keys().filter(|name| !files.contains_key(*name)) {
+        differing.push(name);
+        if update {
+            fs::remove_file(folder.join(name)).unwrap();
+        }
+    }
+    assert!(
+        update || differing.is_empty(),
+        "not as the code says: {differing:?} in {}; to write them anew: {COMMAND}",
+        folder.display()
+    );
+}
+
+fn committed(folder: &Path) -> BTreeMap<String, String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return BTreeMap::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path: PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+/// With sorted keys, whatever `serde_json` was built with.
+fn pretty(schema: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members: BTreeMap<_, _> = members.iter().collect();
+                let members = members.into_iter().map(|(key, item)| {
+                    let mut item = sorted(item);
+                    if let (true, Value::Array(names)) = (key == "required", &mut item) {
+                        names.sort_by_key(Value::to_string);
+                    }
+                    (key.clone(), item)
+                });
+                Value::Object(members.collect::<Map<_, _>>())
+            }
+            Value::Array(items) => items.iter().map(sorted).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&sorted(schema)).unwrap();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,29 @@
+//! What the core decides, and what it never does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod domain {
+    mod approvals;
+    mod catalogue;
+    mod compiling;
+    mod ending;
+    mod findings;
+    mod illegal;
+    mod intake;
+    mod kit;
+    mod laws;
+    mod planning;
+    mod playbooks;
+    mod running;
+    mod second_verdict;
+    mod stopping;
+    mod takeover;
+    mod verification;
+    mod waits;
+}

@@ -1,0 +1,122 @@
+//! The fold of the catalogue stream, kept in memory and confirmed with its leader before
+//! something is decided on it.
+
+use std::sync::Arc;
+
+use contracts::position::StreamId;
+use domain::catalogue::Catalogue;
+use journal::{Journal, Unavailable};
+use tokio::{sync::Mutex, time::Instant};
+
+/// How many events are read at once.
+const BATCH: usize = 256;
+
+/// Shared by everything in a process that decides.
+pub struct Follower {
+    journal: Arc<dyn Journal>,
+    state: Mutex<State>,
+}
+
+struct State {
+    catalogue: Arc<Catalogue>,
+    /// When the last confirmation began.
+    confirmed: Option<Instant>,
+    epoch: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("the catalogue holds an event that this version does not know: upgrade (`{0}`)")]
+    Newer(String),
+    #[error("the catalogue cannot be read at `{subject}`: {reason}")]
+    Unreadable { subject: String, reason: String },
+    /// The log was put back to before what was seen: starting again is the only safe way.
+    #[error("the catalogue ends at {end}, before {seen} that was read from it")]
+    CutBack { end: u64, seen: u64 },
+}
+
+impl Follower {
+    pub fn new(journal: Arc<dyn Journal>) -> Self {
+        let epoch = journal.epoch();
+        Self {
+            journal,
+            state: Mutex::new(State {
+                catalogue: Arc::new(Catalogue::empty()),
+                confirmed: None,
+                epoch,
+            }),
+        }
+    }
+
+    /// The catalogue up to its leader's last sequence, as of a confirmation that began at
+    /// `earliest` or later. Whoever waits meanwhile shares the answer.
+    pub async fn confirmed_since(
+        &self,
+        earliest: Instant,
+    ) -> Result<Arc<Catalogue>, FollowError> {
+        let mut state = self.state.lock().await;
+        let epoch = self.journal.epoch();
+        let fresh =
+            state.epoch == epoch && state.confirmed.is_some_and(|begun| begun >= earliest);
+        if fresh {
+            return Ok(Arc::clone(&state.catalogue));
+        }
+        let begun = Instant::now();
+        let end = self.journal.last_sequence(StreamId::Catalogue).await?;
+        let seen = state.catalogue.sequence();
+        if end < seen {
+            return Err(FollowError::CutBack { end, seen });
+        }
+        if end > seen {
+            self.read_to(Arc::make_mut(&mut state.catalogue), end).await?;
+        }
+        state.confirmed = Some(begun);
+        state.epoch = epoch;
+        Ok(Arc::clone(&state.catalogue))
+    }
+
+    async fn read_to(&self, catalogue: &mut Catalogue, end: u64) -> Result<(), FollowError> {
+        fold_to(self.journal.as_ref(), catalogue, end).await
+    }
+}
+
+/// Reads on until `catalogue` has reached `end`.
+pub async fn fold_to(
+    journal: &dyn Journal,
+    catalogue: &mut Catalogue,
+    end: u64,
+) -> Result<(), FollowError> {
+    while catalogue.sequence() < end {
+        let after = catalogue.sequence();
+        let entries = journal.read(StreamId::Catalogue, after, BATCH).await?;
+        if entries.is_empty() {
+            // A replica behind its leader: what cannot be confirmed is not decided.
+            return Err(Unavailable::new(
+                "read the catalogue up to its leader's last sequence",
+                "a replica lags behind",
+            )
+            .into());
+        }
+        for entry in entries {
+            let sequence = entry.position.sequence;
+            if sequence > end {
+                return Ok(());
+            }
+            match entry.recorded {
+                Ok(recorded) => catalogue.apply(sequence, &recorded),
+                Err(error) if error.is_newer() => {
+                    return Err(FollowError::Newer(entry.raw.subject));
+                }
+                Err(error) => {
+                    return Err(FollowError::Unreadable {
+                        subject: entry.raw.subject,
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! The loop of planner and verifier: consume, fold, decide, append, again until the decider
+//! yields nothing, acknowledge.
+//!
+//! Transient, newer and poison messages are told apart here and nowhere else.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contracts::{
+    canonical::Digest,
+    event::{Event, Service},
+    ids::{EventId, Incarnation},
+    record::{Cause, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use domain::catalogue::Catalogue;
+use journal::{
+    Journal,
+    delivery::{ConsumerSpec, Deliveries, Delivery, Message},
+    history::LoadError,
+    timer::Timer,
+};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    aggregate::{self, Aggregate},
+    catalogue::{FollowError, Follower},
+    clock, failpoint,
+    health::Health,
+    incident::{self, Incident, RaiseError},
+    write::{WriteError, Writer},
+};
+
+/// How many messages of one consumer are worked on at once: each mostly waits for the broker.
+const CONCURRENT_MAX: usize = 64;
+
+/// How soon a message is tried again after a passing fault.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How soon a message that only a newer binary can read is looked at again.
+const NEWER_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What a running service has.
+pub struct Host {
+    pub service: Service,
+    pub incarnation: Incarnation,
+    pub journal: Arc<dyn Journal>,
+    pub catalogue: Follower,
+    pub health: Health,
+    pub ack_wait: Duration,
+    pub shutdown: CancellationToken,
+}
+
+/// Why a message is not done with.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// It will pass: the message comes again.
+    #[error("{0}")]
+    Transient(String),
+    /// Only a newer binary can go on.
+    #[error("newer event: upgrade ({0})")]
+    Newer(String),
+    /// It will never pass: an incident is raised, and then the message is done with.
+    #[error("{cause}")]
+    Poison { code: &'static str, cause: String },
+}
+
+impl From<LoadError> for Trouble {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Corrupt { .. } => Self::Poison {
+                code: "AGGREGATE_CORRUPT",
+                cause: error.to_string(),
+            },
+            LoadError::Unreadable { .. } => Self::Poison {
+                code: "POISON_MESSAGE",
+                cause: chain(&error),
+            },
+            LoadError::Newer { subject } => Self::Newer(subject),
+            LoadError::Unavailable(_) => Self::Transient(chain(&error)),
+        }
+    }
+}
+
+impl From<FollowError> for Trouble {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Newer(subject) => Self::Newer(subject),
+            FollowError::Unavailable(_)
+            | FollowError::Unreadable { .. }
+            | FollowError::CutBack { .. } => Self::Transient(chain(&error)),
+        }
+    }
+}
+
+impl From<WriteError> for Trouble {
+    fn from(error: WriteError) -> Self {
+        Self::Transient(chain(&error))
+    }
+}
+
+impl From<RaiseError> for Trouble {
+    fn from(error: RaiseError) -> Self {
+        Self::Transient(chain(&error))
+    }
+}
+
+impl From<journal::Unavailable> for Trouble {
+    fn from(error: journal::Unavailable) -> Self {
+        Self::Transient(chain(&error))
+    }
+}
+
+/// An error and what led to it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// A message that wakes an aggregate.
+#[derive(Debug, Clone)]
+pub struct Wake {
+    pub aggregate: AggregateId,
+    pub id: EventId,
+    /// A fold must have reached it.
+    pub version: u64,
+    /// Not decided before this instant: a timer's.
+    pub due: Option<Timestamp>,
+    /// The event itself, where the message is one.
+    pub event: Option<Recorded>,
+}
+
+impl Wake {
+    /// Nothing for a message that cannot be read.
+    pub fn of(message: &Message) -> Option<Self> {
+        match message {
+            Message::Event { recorded, .. } => Some(Self {
+                aggregate: recorded.subject.aggregate.clone(),
+                id: recorded.id(),
+                version: recorded.version(),
+                due: None,
+                event: Some(recorded.clone()),
+            }),
+            Message::Timer(timer) => Some(Self {
+                aggregate: timer.aggregate.clone(),
+                id: timer.id(),
+                version: timer.version,
+                due: Some(timer.due),
+                event: None,
+            }),
+            Message::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// What a service does about a message.
+#[async_trait]
+pub trait Handle: Send + Sync + 'static {
+    async fn handle(&self, host: &Host, wake: Wake, received: Instant) -> Result<(), Trouble>;
+}
+
+/// Works on the messages of all `specs` until shutdown, then gives back what is not done.
+pub async fn run(
+    host: Arc<Host>,
+    specs: Vec<ConsumerSpec>,
+    handler: Arc<dyn Handle>,
+) -> Result<(), journal::Unavailable> {
+    let mut consumers = JoinSet::new();
+    for spec in specs {
+        let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
+        consumers.spawn(consume(Arc::clone(&host), deliveries, Arc::clone(&handler)));
+    }
+    while let Some(ended) = consumers.join_next().await {
+        // A panic of one consumer ends the service, so that it is started again whole.
+        match ended {
+            Ok(result) => result?,
+            Err(error) => return Err(journal::Unavailable::new("consume", error)),
+        }
+    }
+    Ok(())
+}
+
+async fn consume(
+    host: Arc<Host>,
+    mut deliveries: Box<dyn Deliveries>,
+    handler: Arc<dyn Handle>,
+) -> Result<(), journal::Unavailable> {
+    let mut working = JoinSet::new();
+    loop {
+        while working.len() >= CONCURRENT_MAX {
+            working.join_next().await;
+        }
+        let delivery = tokio::select! {
+            delivery = deliveries.next() => delivery,
+            () = host.shutdown.cancelled() => break,
+        };
+        // Those that have ended make room without being waited for.
+        while working.try_join_next().is_some() {}
+        working.spawn(work(Arc::clone(&host), delivery, Arc::clone(&handler)));
+    }
+    working.shutdown().await;
+    deliveries.stop().await
+}
+
+async fn work(host: Arc<Host>, delivery: Delivery, handler: Arc<dyn Handle>) {
+    let received = Instant::now();
+    let outcome = {
+        let handling = handle(&host, &delivery, handler.as_ref(), received);
+        tokio::pin!(handling);
+        let mut progress = tokio::time::interval_at(received + host.ack_wait / 4, host.ack_wait / 4);
+        loop {
+            tokio::select! {
+                outcome = &mut handling => break outcome,
+                _ = progress.tick() => drop(delivery.handle.in_progress().await),
+            }
+        }
+    };
+    settle_delivery(&host, &delivery, outcome).await;
+}
+
+/// Acknowledges what is done, and gives back what is not.
+pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(), Trouble>) {
+    let answered = match outcome {
+        Ok(()) => {
+            host.health.ready("upgrade");
+            delivery.handle.ack().await
+        }
+        Err(Trouble::Transient(reason)) => {
+            tracing::warn!(reason, delivered = delivery.delivered, "will try again");
+            delivery.handle.retry_later(RETRY_AFTER).await
+        }
+        Err(Trouble::Newer(subject)) => {
+            host.health.unready("upgrade", format!("newer event: upgrade ({subject})"));
+            delivery.handle.retry_later(NEWER_RETRY_AFTER).await
+        }
+        Err(Trouble::Poison { code, cause }) => {
+            let incident = about(&delivery.message, code, cause);
+            let raised = match incident {
+                Some(incident) => {
+                    incident::raise(host.journal.as_ref(), host.service, &incident, clock::now())
+                        .await
+                }
+                None => Ok(()),
+            };
+            match raised {
+                Ok(()) => delivery.handle.ack().await,
+                Err(error) => {
+                    tracing::warn!(reason = chain(&error), "cannot raise an incident");
+                    delivery.handle.retry_later(RETRY_AFTER).await
+                }
+            }
+        }
+    };
+    if let Err(error) = answered {
+        // The message comes again, which is harmless.
+        tracing::debug!(reason = chain(&error), "an acknowledgement was not sent");
+    }
+}
+
+/// What an incident about a message says.
+fn about(message: &Message, code: &'static str, cause: String) -> Option<Incident> {
+    let incident = |aggregate: &AggregateId, event| Incident {
+        workspace: aggregate.workspace().clone(),
+        subject_id: aggregate.id().to_owned(),
+        code,
+        cause: cause.clone(),
+        about: aggregate.to_string(),
+        event,
+    };
+    match message {
+        Message::Event { recorded, .. } => {
+            Some(incident(&recorded.subject.aggregate, Some(recorded.id())))
+        }
+        Message::Timer(timer) => Some(incident(&timer.aggregate, Some(timer.id()))),
+        Message::Unreadable { raw, .. } => {
+            let workspace = raw.subject.split('.').nth(1).and_then(|token| token.parse().ok());
+            Some(Incident {
+                workspace: workspace.unwrap_or_else(contracts::ids::WorkspaceId::global),
+                subject_id: Digest::of(raw.subject.as_bytes()).to_string(),
+                code,
+                cause,
+                about: raw.subject.clone(),
+                event: None,
+            })
+        }
+    }
+}
+
+async fn handle(
+    host: &Host,
+    delivery: &Delivery,
+    handler: &dyn Handle,
+    received: Instant,
+) -> Result<(), Trouble> {
+    match Wake::of(&delivery.message) {
+        Some(wake) => handler.handle(host, wake, received).await,
+        None => Err(unreadable(&delivery.message)),
+    }
+}
+
+/// Why a message that cannot be read is set aside, or kept for a newer binary.
+pub fn unreadable(message: &Message) -> Trouble {
+    match message {
+        Message::Unreadable { raw, error, .. } if error.is_newer() => {
+            Trouble::Newer(raw.subject.clone())
+        }
+        Message::Unreadable { error, .. } => Trouble::Poison {
+            code: "POISON_MESSAGE",
+            cause: chain(error),
+        },
+        Message::Event { .. } | Message::Timer(_) => Trouble::Transient("try again".to_owned()),
+    }
+}
+
+/// Drives one aggregate until its decider yields nothing, then arms what it waits for.
+pub async fn settle<A, D, W>(
+    host: &Host,
+    wake: &Wake,
+    received: Instant,
+    decide: D,
+    waits: W,
+) -> Result<(), Trouble>
+where
+    A: Aggregate + Sync,
+    D: Fn(&A, &Catalogue, Timestamp) -> Vec<Event> + Send + Sync,
+    W: Fn(&A) -> Vec<Timer> + Send + Sync,
+{
+    let mut state = first_state::<A>(host, wake).await?;
+    'decide: loop {
+        if let Some(cause) = state.corruption() {
+            return Err(Trouble::Poison {
+                code: "AGGREGATE_CORRUPT",
+                cause,
+            });
+        }
+        // Facts are confirmed after the message was received, whatever else shares the answer.
+        let catalogue = host.catalogue.confirmed_since(received).await?;
+        let now = instant(clock::now(), &state, wake);
+        let events = decide(&state, &catalogue, now);
+        if events.is_empty() {
+            break;
+        }
+        let cause = Cause {
+            id: Some(wake.id),
+            traceparent: state.traceparent().map(str::to_owned),
+        };
+        let writer = Writer {
+            journal: host.journal.as_ref(),
+            service: host.service,
+            aggregate: &wake.aggregate,
+            cause: &cause,
+            now,
+        };
+        for event in events {
+            match writer.append(&state, event).await {
+                Ok((_, recorded)) => {
+                    failpoint::reach("appended");
+                    state = state.evolve(&recorded);
+                }
+                Err(WriteError::Conflict { .. }) => {
+                    let loaded = aggregate::confirmed(host.journal.as_ref(), &wake.aggregate).await?;
+                    state = loaded.state;
+                    continue 'decide;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    for timer in waits(&state) {
+        host.journal.arm(&timer).await?;
+    }
+    failpoint::reach("before-acknowledge");
+    Ok(())
+}
+
+/// The first event of an aggregate is its whole history; anything else is loaded.
+async fn first_state<A: Aggregate>(host: &Host, wake: &Wake) -> Result<A, Trouble> {
+    if let Some(event) = wake.event.as_ref().filter(|event| event.version() == 1) {
+        return Ok(A::empty().evolve(event));
+    }
+    let loaded = aggregate::load(host.journal.as_ref(), &wake.aggregate, wake.version).await?;
+    Ok(loaded.state)
+}
+
+/// The instant of a decision: not before the last event, nor before the timer that led to it.
+pub fn instant<A: Aggregate>(clock: Timestamp, state: &A, wake: &Wake) -> Timestamp {
+    let after = state.head().map_or(clock, |head| head.time.max(clock));
+    wake.due.map_or(after, |due| due.max(after))
+}

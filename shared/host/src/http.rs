@@ -1,0 +1,158 @@
+//! HTTP as intake and projector speak it: who is let in, what is read, how a refusal looks.
+//!
+//! * [`door`]: credentials, and how much one caller may ask at once
+//! * [`body`]: JSON that means one thing only
+//! * [`input`]: inputs of operations, with every fault named at once
+
+pub mod body;
+pub mod door;
+pub mod input;
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+};
+use contracts::{
+    position::Positions,
+    problem::{Code, MEDIA_TYPE, Problem},
+    registry::OperationName,
+    subject::ROOT,
+};
+
+/// The path under which operations are served.
+pub const PREFIX: &str = "/v1/";
+
+/// A request that was not carried out, as a response: `application/problem+json`.
+#[derive(Debug)]
+pub struct Refused {
+    problem: Box<Problem>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+impl Refused {
+    /// Tells the caller how long to wait.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Problem::new(
+                Code::MethodNotAllowed,
+                format!("use one of the methods {allow}"),
+            )
+            .into()
+        }
+    }
+
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// Changes what is said, and nothing else about the answer.
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(Problem) -> Problem) -> Self {
+        Self {
+            problem: Box::new(change(*self.problem)),
+            ..self
+        }
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        let passing = matches!(problem.code, Code::LogUnavailable | Code::PositionNotReached);
+        Self {
+            retry_after: passing.then_some(Duration::from_secs(1)),
+            problem: Box::new(problem),
+            allow: None,
+        }
+    }
+}
+
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        Problem::of(code).into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let unauthenticated = self.problem.code == Code::Unauthenticated;
+        let mut response = (status, Json(self.problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: never earlier than it is worth trying.
+            let seconds = wait.as_millis().div_ceil(1000).max(1);
+            headers.insert(
+                RETRY_AFTER,
+                HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)),
+            );
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// The operation a path names, with or without `controlPlane.` before it.
+pub fn operation(path: &str) -> Result<OperationName, Problem> {
+    let name = path.strip_prefix(PREFIX).unwrap_or_default();
+    let full = format!("{ROOT}.{name}");
+    OperationName::parse(name)
+        .or_else(|| OperationName::parse(&full))
+        .ok_or_else(|| not_found(path))
+}
+
+/// For what no route is made for.
+pub async fn fallback(method: Method, uri: Uri) -> Refused {
+    tracing::debug!(%method, path = uri.path(), "no such path");
+    not_found(uri.path()).into()
+}
+
+fn not_found(path: &str) -> Problem {
+    let shown: String = path.chars().take(100).collect();
+    Problem::new(
+        Code::NotFound,
+        format!("nothing is served at `{shown}`: operations are at `{PREFIX}<operation>`"),
+    )
+}
+
+/// One header that may be there once.
+pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+/// The caller's `traceparent`, if it is one.
+pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let text = single(headers, "traceparent")?.to_str().ok()?;
+    crate::trace::is_well_formed(text).then_some(text)
+}
+
+/// An `atLeast` that was sent beside the input, as `?atLeast=` is.
+pub fn positions(text: &str) -> Result<Positions, Problem> {
+    text.parse()
+        .map_err(|error| input::one_finding("/atLeast", input::INVALID_VALUE, format!("{error}")))
+}

@@ -1,0 +1,270 @@
+//! Bodies: JSON objects of a bounded size and depth, in which no member stands twice. Readers
+//! differ in which of two equal members they take, and what was judged must be what is run.
+
+use std::{cell::RefCell, fmt, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+    },
+};
+use contracts::{
+    plan::Finding,
+    problem::{Code, Problem},
+};
+use futures::StreamExt as _;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A whole body: the largest message the broker takes is larger, so whatever is let in here can
+/// be stored.
+pub const BYTES_MAX: usize = 1024 * 1024;
+
+/// How many arrays and objects may stand in each other.
+pub const DEPTH_MAX: usize = 64;
+
+/// How long a body may take to arrive: it holds a place of those that are served at once.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reads a JSON object from a request.
+pub async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+    let bytes = bytes(headers, body).await?;
+    parse(&bytes)
+}
+
+async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    check_media_type(headers)?;
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > BYTES_MAX) {
+        return Err(too_large());
+    }
+    let reading = async {
+        let mut whole = Vec::with_capacity(announced.unwrap_or(0));
+        let mut parts = body.into_data_stream();
+        while let Some(part) = parts.next().await {
+            let part: Bytes = part.map_err(|error| {
+                tracing::debug!(%error, "a body broke off");
+                Problem::new(Code::InvalidJson, "the body broke off; send it again")
+            })?;
+            if whole.len() + part.len() > BYTES_MAX {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole)
+    };
+    match tokio::time::timeout(ARRIVES_WITHIN, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Problem::new(
+            Code::InvalidJson,
+            format!("the body did not arrive within {} seconds", ARRIVES_WITHIN.as_secs()),
+        )),
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("a body has at most {BYTES_MAX} bytes; send large data by reference"),
+    )
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let encoded = headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "send the body without `Content-Encoding`",
+        ));
+    }
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut parts = text.split(';').map(str::trim);
+    let is_json = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.eq_ignore_ascii_case("charset")
+            || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if is_json && is_utf8 {
+        Ok(())
+    } else {
+        Err(Problem::of(Code::UnsupportedMediaType))
+    }
+}
+
+/// Reads a JSON object from text.
+pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let fault = RefCell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let seed = Strict {
+        depth: 0,
+        fault: &fault,
+    };
+    let read = seed
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    match (read, fault.into_inner()) {
+        (Ok(Value::Object(members)), _) => Ok(members),
+        (Ok(_), _) => Err(Problem::of(Code::InvalidJson)),
+        (Err(_), Some(fault)) => Err(fault.problem()),
+        (Err(error), None) => Err(Problem::new(Code::InvalidJson, error.to_string())),
+    }
+}
+
+/// What is JSON, and is refused all the same.
+struct Fault {
+    /// Grows from the inside while the reader gives up.
+    path: String,
+    kind: FaultKind,
+}
+
+enum FaultKind {
+    TooDeep,
+    Twice,
+}
+
+impl Fault {
+    fn problem(self) -> Problem {
+        match self.kind {
+            FaultKind::TooDeep => Problem::new(
+                Code::TooDeep,
+                format!("at most {DEPTH_MAX} arrays and objects may stand in each other"),
+            ),
+            FaultKind::Twice => {
+                let message = "this member stands twice; leave one of the two".to_owned();
+                Problem::new(Code::InvalidJson, "a member stands twice").with_findings(vec![
+                    Finding {
+                        path: self.path,
+                        code: "DUPLICATE_MEMBER".to_owned(),
+                        message,
+                    },
+                ])
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    depth: usize,
+    fault: &'a RefCell<Option<Fault>>,
+}
+
+impl<'a> Strict<'a> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Strict<'a>, E> {
+        if self.depth < DEPTH_MAX {
+            Ok(Strict {
+                depth: self.depth + 1,
+                ..self
+            })
+        } else {
+            Err(self.give_up(FaultKind::TooDeep))
+        }
+    }
+
+    fn give_up<E: serde::de::Error>(self, kind: FaultKind) -> E {
+        *self.fault.borrow_mut() = Some(Fault {
+            path: String::new(),
+            kind,
+        });
+        E::custom("refused")
+    }
+
+    fn within(self, token: &str) {
+        if let Some(fault) = self.fault.borrow_mut().as_mut() {
+            fault.path = domain::schema::join("", token) + &fault.path;
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let item = self.deeper()?;
+        let mut read = Vec::new();
+        loop {
+            match items.next_element_seed(item) {
+                Ok(Some(value)) => read.push(value),
+                Ok(None) => return Ok(Value::Array(read)),
+                Err(error) => {
+                    self.within(&read.len().to_string());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let member = self.deeper()?;
+        let mut read = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if read.contains_key(&name) {
+                let error = self.give_up::<A::Error>(FaultKind::Twice);
+                self.within(&name);
+                return Err(error);
+            }
+            match members.next_value_seed(member) {
+                Ok(value) => read.insert(name, value),
+                Err(error) => {
+                    self.within(&name);
+                    return Err(error);
+                }
+            };
+        }
+        Ok(Value::Object(read))
+    }
+}

@@ -1,0 +1,156 @@
+//! Who is let in, and how much of it: a credential first, then bounds for each principal and for
+//! all together, so that one caller cannot crowd out the others.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::http::HeaderMap;
+use contracts::{
+    ids::{PrincipalId, WorkspaceId},
+    problem::{Code, Problem},
+};
+use tokio::time::Instant;
+
+use super::Refused;
+use crate::{
+    clock,
+    principals::{Principal, Principals},
+};
+
+/// How much is served.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests at once, of all callers together. Each may hold a body of a mebibyte.
+    pub in_flight_max: usize,
+    /// Requests at once of one principal.
+    pub in_flight_of_one_max: usize,
+    /// Requests a second of one principal, in the long run.
+    pub per_second_max: u32,
+    /// Requests of one principal that may come together after a pause.
+    pub burst_max: u32,
+}
+
+impl Default for Limits {
+    /// Far above what one log takes, so that only what runs wild is refused.
+    fn default() -> Self {
+        Self {
+            in_flight_max: 1024,
+            in_flight_of_one_max: 512,
+            per_second_max: 1000,
+            burst_max: 2000,
+        }
+    }
+}
+
+/// The door of a service.
+pub struct Door {
+    principals: Principals,
+    limits: Limits,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    in_flight: usize,
+    /// One for each principal that ever authenticated: as many as the file has had.
+    by_one: BTreeMap<Key, Use>,
+}
+
+type Key = (WorkspaceId, PrincipalId);
+
+struct Use {
+    in_flight: usize,
+    /// When the allowance that was used is whole again.
+    whole_at: Instant,
+}
+
+/// A caller that was let in. Dropped, its place is free.
+pub struct Admitted {
+    pub principal: Principal,
+    door: Arc<Door>,
+}
+
+impl Door {
+    pub fn new(principals: Principals, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            principals,
+            limits,
+            taken: Mutex::new(Taken::default()),
+        })
+    }
+
+    pub fn principals(&self) -> &Principals {
+        &self.principals
+    }
+
+    pub fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Result<Admitted, Refused> {
+        let principal = self
+            .principals
+            .authenticate(headers, clock::now())
+            .map_err(|error| Refused::from(Problem::from(error)))?;
+        self.take_place(&key(&principal))?;
+        Ok(Admitted {
+            principal,
+            door: Arc::clone(self),
+        })
+    }
+
+    fn take_place(&self, key: &Key) -> Result<(), Refused> {
+        let Limits {
+            in_flight_max,
+            in_flight_of_one_max,
+            per_second_max,
+            burst_max,
+        } = self.limits;
+        let now = Instant::now();
+        let mut taken = self.taken();
+        if taken.in_flight >= in_flight_max {
+            return Err(busy(format!("{in_flight_max} requests at once, of all callers")));
+        }
+        let used = taken.by_one.entry(key.clone()).or_insert(Use {
+            in_flight: 0,
+            whole_at: now,
+        });
+        if used.in_flight >= in_flight_of_one_max {
+            return Err(busy(format!("{in_flight_of_one_max} requests at once, of one principal")));
+        }
+        let each = Duration::from_secs(1) / per_second_max.max(1);
+        let whole_at = used.whole_at.max(now) + each;
+        let ahead = whole_at.duration_since(now).saturating_sub(each * burst_max.max(1));
+        if !ahead.is_zero() {
+            let limit = format!("{per_second_max} requests a second, of one principal");
+            return Err(busy(limit).retry_after(ahead));
+        }
+        used.whole_at = whole_at;
+        used.in_flight += 1;
+        taken.in_flight += 1;
+        Ok(())
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Counters are whole after any panic.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut taken = self.door.taken();
+        taken.in_flight = taken.in_flight.saturating_sub(1);
+        if let Some(used) = taken.by_one.get_mut(&key(&self.principal)) {
+            used.in_flight = used.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+fn key(principal: &Principal) -> Key {
+    (principal.workspace.clone(), principal.actor.id.clone())
+}
+
+fn busy(limit: String) -> Refused {
+    let detail = format!("the limit is {limit}: wait as long as `Retry-After` says");
+    Refused::from(Problem::new(Code::RateLimited, detail)).retry_after(Duration::from_secs(1))
+}

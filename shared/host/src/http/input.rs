@@ -1,0 +1,194 @@
+//! The input of an operation, parsed into its type, or every fault of it.
+
+use axum::{extract::Query, http::Uri};
+use contracts::{
+    ids::ExecutionId,
+    plan::Finding,
+    problem::{Code, Problem},
+    registry::Operation,
+    time::Timestamp,
+};
+use domain::schema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use serde_path_to_error::{Path, Segment};
+
+pub const MISSING_MEMBER: &str = "MISSING_MEMBER";
+pub const UNKNOWN_MEMBER: &str = "UNKNOWN_MEMBER";
+pub const WRONG_TYPE: &str = "WRONG_TYPE";
+pub const INVALID_VALUE: &str = "INVALID_VALUE";
+
+/// Parses. Only an input that does not parse is held against the published schema, to say all
+/// that is wrong with it and not only what comes first.
+pub fn parse<T: DeserializeOwned>(
+    operation: &Operation,
+    input: Map<String, Value>,
+) -> Result<T, Problem> {
+    let input = Value::Object(input);
+    serde_path_to_error::deserialize(&input).map_err(|error| {
+        let schema = operation.input().to_value();
+        let mut findings = faults(&schema, &input);
+        let path = pointer(error.path());
+        if findings.is_empty() {
+            findings.push(finding(path, INVALID_VALUE, error.inner().to_string()));
+        }
+        invalid(findings)
+    })
+}
+
+/// The input that a query string holds: texts, read as the schema's types.
+pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>, Problem> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| Problem::new(Code::InvalidInput, "the query string cannot be read"))?;
+    let schema = operation.input().to_value();
+    let mut input = Map::new();
+    let mut twice = Vec::new();
+    for (name, text) in pairs {
+        let value = typed(schema.pointer("/properties").and_then(|all| all.get(&name)), text);
+        let path = schema::join("", &name);
+        if input.insert(name, value).is_some() {
+            twice.push(finding(path, "DUPLICATE_MEMBER", "this stands twice".to_owned()));
+        }
+    }
+    if twice.is_empty() {
+        Ok(input)
+    } else {
+        Err(invalid(twice))
+    }
+}
+
+fn typed(schema: Option<&Value>, text: String) -> Value {
+    let types = schema.map(schema::types).unwrap_or_default();
+    let read: Option<Value> = if types.contains(&"integer") {
+        text.parse::<u64>().ok().map(Value::from)
+    } else if types.contains(&"boolean") {
+        text.parse::<bool>().ok().map(Value::from)
+    } else {
+        None
+    };
+    // What cannot be read stays a text, and is refused as one.
+    read.unwrap_or(Value::String(text))
+}
+
+/// `INVALID_INPUT` with all that was found.
+pub fn invalid(findings: Vec<Finding>) -> Problem {
+    let detail = match findings.as_slice() {
+        [one] if one.path.is_empty() => one.message.clone(),
+        [one] => format!("`{}`: {}", one.path, one.message),
+        several => format!("{} faults; the findings name each", several.len()),
+    };
+    Problem::new(Code::InvalidInput, detail).with_findings(findings)
+}
+
+pub fn one_finding(path: &str, code: &str, message: String) -> Problem {
+    invalid(vec![finding(path.to_owned(), code, message)])
+}
+
+pub fn finding(path: String, code: &str, message: String) -> Finding {
+    Finding {
+        path,
+        code: code.to_owned(),
+        message,
+    }
+}
+
+fn faults(schema: &Value, input: &Value) -> Vec<Finding> {
+    let mut findings = ill_formatted(schema, input);
+    match schema::faults(schema, input) {
+        Ok(faults) => findings.extend(faults.into_iter().flat_map(|fault| {
+            let at = input.pointer(&fault.path);
+            match (fault.keyword.as_str(), at) {
+                ("required" | "additionalProperties", Some(Value::Object(found))) => {
+                    members(schema, &fault, found)
+                }
+                ("type", _) => vec![finding(fault.path, WRONG_TYPE, fault.message)],
+                _ => vec![finding(fault.path, INVALID_VALUE, fault.message)],
+            }
+        })),
+        Err(error) => tracing::error!(%error, "a published schema cannot be used"),
+    }
+    findings.sort();
+    findings.dedup();
+    findings
+}
+
+/// One finding for each member that is missing or not known, at the place where it is or would be.
+fn members(schema: &Value, fault: &schema::Fault, found: &Map<String, Value>) -> Vec<Finding> {
+    let Some(described) = described(schema, &fault.path) else {
+        return vec![finding(fault.path.clone(), INVALID_VALUE, fault.message.clone())];
+    };
+    if fault.keyword == "required" {
+        let required = described.get("required").and_then(Value::as_array);
+        return required
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter(|name| !found.contains_key(*name))
+            .map(|name| {
+                let path = schema::join(&fault.path, name);
+                finding(path, MISSING_MEMBER, format!("`{name}` is required"))
+            })
+            .collect();
+    }
+    let known = described.get("properties").and_then(Value::as_object);
+    found
+        .keys()
+        .filter(|name| known.is_none_or(|known| !known.contains_key(*name)))
+        .map(|name| {
+            let path = schema::join(&fault.path, name);
+            finding(path, UNKNOWN_MEMBER, "there is no such member".to_owned())
+        })
+        .collect()
+}
+
+/// The part of `root` that describes a place in the input, references followed.
+fn described<'a>(root: &'a Value, pointer: &str) -> Option<&'a Value> {
+    schema::tokens(pointer).try_fold(root, |schema, token| {
+        let schema = resolved(root, schema)?;
+        let member = schema.get("properties").and_then(|all| all.get(&token));
+        member
+            .or_else(|| schema.get("items"))
+            .or_else(|| schema.get("additionalProperties"))
+    })
+    .and_then(|schema| resolved(root, schema))
+}
+
+fn resolved<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Value> {
+    // An optional member is written as its schema or null.
+    let schema = match schema.get("anyOf").and_then(Value::as_array) {
+        Some(choices) => choices.iter().find(|choice| choice.get("$ref").is_some())?,
+        None => schema,
+    };
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => root.pointer(reference.strip_prefix('#')?),
+        None => Some(schema),
+    }
+}
+
+/// JSON Schema only describes formats; these two are checked.
+fn ill_formatted(schema: &Value, input: &Value) -> Vec<Finding> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut findings = Vec::new();
+    for (name, described) in properties.into_iter().flatten() {
+        let Some(text) = input.get(name).and_then(Value::as_str) else {
+            continue;
+        };
+        let fault = match described.get("format").and_then(Value::as_str) {
+            Some("uuid") => text.parse::<ExecutionId>().err().map(|error| error.to_string()),
+            Some("date-time") => text.parse::<Timestamp>().err().map(|error| error.to_string()),
+            Some(_) | None => None,
+        };
+        if let Some(message) = fault {
+            findings.push(finding(schema::join("", name), INVALID_VALUE, message));
+        }
+    }
+    findings
+}
+
+fn pointer(path: &Path) -> String {
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => schema::join(&pointer, &index.to_string()),
+        Segment::Map { key } | Segment::Enum { variant: key } => schema::join(&pointer, key),
+        Segment::Unknown => pointer,
+    })
+}

@@ -1,0 +1,124 @@
+//! What an operator has to look at: stored before the message that shows it is acknowledged.
+
+use contracts::{
+    event::{Event, Service},
+    events::{RULES, host::IncidentRaised},
+    ids::{EventId, WorkspaceId},
+    record::{Cause, Head, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use journal::{
+    Journal,
+    history::{LoadError, Read},
+};
+
+use crate::{
+    aggregate::Aggregate,
+    write::{WriteError, Writer},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum RaiseError {
+    #[error("cannot read the incidents so far")]
+    Load(#[from] LoadError),
+    #[error("cannot store the incident")]
+    Write(#[from] WriteError),
+}
+
+/// What happened, and to what.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    pub workspace: WorkspaceId,
+    /// The id of the aggregate it is about: incidents about an execution have its id.
+    pub subject_id: String,
+    pub code: &'static str,
+    pub cause: String,
+    pub about: String,
+    pub event: Option<EventId>,
+}
+
+/// The incidents about one aggregate.
+struct Incidents {
+    head: Option<Head>,
+    raised: Vec<IncidentRaised>,
+}
+
+impl Aggregate for Incidents {
+    fn empty() -> Self {
+        Self {
+            head: None,
+            raised: Vec::new(),
+        }
+    }
+
+    fn evolve(mut self, recorded: &Recorded) -> Self {
+        if let Event::IncidentRaised(raised) = &recorded.event {
+            self.raised.push(raised.clone());
+        }
+        self.head = Some(recorded.head());
+        self
+    }
+
+    fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    fn corruption(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Stores the incident, unless the same one about the same event is stored already.
+pub async fn raise(
+    journal: &dyn Journal,
+    service: Service,
+    incident: &Incident,
+    now: Timestamp,
+) -> Result<(), RaiseError> {
+    let aggregate = AggregateId::incident(incident.workspace.clone(), &incident.subject_id);
+    loop {
+        let events = journal.load(&aggregate, Read::Confirmed).await?;
+        let state = events
+            .iter()
+            .fold(Incidents::empty(), |state, (_, recorded)| state.evolve(recorded));
+        let known = state.raised.iter().any(|raised| {
+            raised.code == incident.code
+                && raised.event_id == incident.event
+                && raised.cause == incident.cause
+        });
+        if known {
+            return Ok(());
+        }
+        tracing::error!(
+            code = incident.code,
+            about = incident.about,
+            cause = incident.cause,
+            "incident"
+        );
+        let writer = Writer {
+            journal,
+            service,
+            aggregate: &aggregate,
+            cause: &Cause {
+                id: incident.event,
+                traceparent: None,
+            },
+            now,
+        };
+        let event = IncidentRaised {
+            code: incident.code.to_owned(),
+            cause: incident.cause.clone(),
+            about: incident.about.clone(),
+            event_id: incident.event,
+            service: service.to_string(),
+            raised_at: now,
+            rules: RULES,
+        };
+        match writer.append(&state, event.into()).await {
+            Ok(_) => return Ok(()),
+            Err(WriteError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

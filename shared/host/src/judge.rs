@@ -1,0 +1,236 @@
+//! What the verifier decides, as functions of a fold and the catalogue: the same for the service
+//! and for replay.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use contracts::{
+    bundle::{Bundle, Trust},
+    canonical::Digest,
+    event::Event,
+    events::planner::PlanCompiled,
+    facts::{FACTS_VERSION, Facts, PlanFlow, StepVerdict},
+    ids::WorkspaceId,
+    plan::{RiskTier, Verdict},
+    time::Timestamp,
+};
+use domain::{
+    catalogue::Catalogue,
+    execution::{
+        Execution, Known,
+        verification::{self, Basis, PlanAnswer, Proposed, Question},
+    },
+    policy::Policy,
+    skill::{Checked, Skill},
+};
+use policy::{ENGINE_VERSION, engine::Engine, facts, judge};
+
+/// How many loaded bundles are kept: the active one of each workspace, in most installations.
+const ENGINES_MAX: usize = 64;
+
+/// Loaded bundles, by hash.
+#[derive(Default)]
+pub struct Judge {
+    engines: Mutex<BTreeMap<Digest, Option<Arc<Engine>>>>,
+}
+
+impl Judge {
+    /// The verdicts that `state` asks for.
+    pub fn execution(&self, state: &Execution, catalogue: &Catalogue, now: Timestamp) -> Vec<Event> {
+        let Execution::Known(known) = state else {
+            return Vec::new();
+        };
+        match verification::question(state) {
+            Question::Plan(compiled) => self.plan(known, compiled, catalogue, now),
+            Question::Steps(proposed) => proposed
+                .iter()
+                .map(|proposed| self.step(known, proposed, catalogue, now))
+                .collect(),
+            Question::Reject(judged) => vec![verification::plan_rejected(
+                known,
+                &judged.compiled,
+                &judged.verdict,
+                now,
+            )],
+            Question::Nothing => Vec::new(),
+        }
+    }
+
+    fn plan(
+        &self,
+        known: &Known,
+        compiled: &PlanCompiled,
+        catalogue: &Catalogue,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let basis = basis(&known.workspace, catalogue);
+        let intact = compiled.plan.hash().ok() == Some(compiled.deterministic_hash);
+        let answer = if intact {
+            match facts::of_plan(&known.intent, &compiled.plan, &known.workspace, catalogue) {
+                Ok(facts) => {
+                    let engine = self.active(&known.workspace, catalogue);
+                    let judgement = judge::judge_plan(engine.as_deref(), &facts, &compiled.plan);
+                    PlanAnswer {
+                        facts,
+                        verdict: judgement.verdict,
+                        requires_approval: judgement.requires_approval,
+                        risk_tier: judgement.risk_tier,
+                        steps: judgement.steps,
+                    }
+                }
+                Err(unknown) => refused(known, compiled, &unknown.to_string()),
+            }
+        } else {
+            refused(known, compiled, "the plan does not have the hash that was recorded for it")
+        };
+        verification::plan_verified(known, compiled, answer, &basis, now)
+    }
+
+    fn step(
+        &self,
+        known: &Known,
+        proposed: &Proposed<'_>,
+        catalogue: &Catalogue,
+        now: Timestamp,
+    ) -> Event {
+        let basis = basis(&known.workspace, catalogue);
+        let judged = &proposed.run.judged;
+        let (facts, verdict) = match facts::of_step(
+            &judged.compiled.plan,
+            proposed.step,
+            proposed.inputs,
+            &known.workspace,
+            catalogue,
+        ) {
+            Ok(facts) => {
+                let engine = self.active(&known.workspace, catalogue);
+                let verdict = judge::judge_step(
+                    engine.as_deref(),
+                    &judged.verdict.facts,
+                    proposed.step,
+                    &facts,
+                    proposed.provisional,
+                );
+                (facts, verdict)
+            }
+            // What it was judged on before still describes it.
+            Err(unresolved) => (
+                proposed.planned.clone(),
+                blocked(unresolved.to_string()),
+            ),
+        };
+        verification::step_judged(known, proposed, facts, verdict, &basis, now)
+    }
+
+    /// The answers to the installations that `state` asks for.
+    pub fn skill(
+        &self,
+        workspace: &WorkspaceId,
+        state: &Skill,
+        catalogue: &Catalogue,
+        now: Timestamp,
+    ) -> Vec<Event> {
+        let no_trust = Trust::default();
+        let trust = catalogue
+            .active_policy(workspace)
+            .map_or(&no_trust, |policy| &policy.bundle.trust);
+        state
+            .unanswered()
+            .flat_map(|request| {
+                let asked = skills::verify::Request {
+                    skill_key: &request.skill_key,
+                    version: &request.version,
+                    artifact_digest: &request.artifact_digest,
+                    manifest: &request.manifest,
+                };
+                let checked = Checked {
+                    report: skills::verify::verify(&asked, trust, now),
+                    manifest_digest: skills::canonical::digest(&request.manifest).ok(),
+                    trust_digest: trust.digest(),
+                    catalogue: catalogue.sequence(),
+                };
+                domain::skill::answer(state, request, checked, now)
+            })
+            .collect()
+    }
+
+    /// The answers to the activations that `state` asks for.
+    pub fn policy(&self, state: &Policy, now: Timestamp) -> Vec<Event> {
+        state
+            .unanswered()
+            .into_iter()
+            .map(|request| {
+                let findings = Engine::load(&request.event.bundle).err().unwrap_or_default();
+                domain::policy::answer(&request.event, findings, ENGINE_VERSION, now)
+            })
+            .collect()
+    }
+
+    /// The loaded bundle of a workspace; none where no policy is active, which denies.
+    pub fn active(&self, workspace: &WorkspaceId, catalogue: &Catalogue) -> Option<Arc<Engine>> {
+        let policy = catalogue.active_policy(workspace)?;
+        self.loaded(policy.hash, &policy.bundle)
+    }
+
+    fn loaded(&self, hash: Digest, bundle: &Bundle) -> Option<Arc<Engine>> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(&hash) {
+            return engine.clone();
+        }
+        // It was checked when it was activated; one that does not load now denies.
+        let engine = Engine::load(bundle).ok().map(Arc::new);
+        if engine.is_none() {
+            tracing::error!(%hash, "the active policy bundle does not load: everything is denied");
+        }
+        if engines.len() >= ENGINES_MAX {
+            engines.pop_first();
+        }
+        engines.insert(hash, engine.clone());
+        engine
+    }
+}
+
+fn basis(workspace: &WorkspaceId, catalogue: &Catalogue) -> Basis<'static> {
+    Basis {
+        policy_version: catalogue.policy_version(workspace),
+        engine_version: ENGINE_VERSION,
+        catalogue: catalogue.sequence(),
+    }
+}
+
+/// A plan that cannot be judged is blocked, and says why.
+fn refused(known: &Known, compiled: &PlanCompiled, reason: &str) -> PlanAnswer {
+    PlanAnswer {
+        facts: Facts {
+            version: FACTS_VERSION,
+            actor: known.intent.actor.clone(),
+            channel: known.intent.channel_key.clone(),
+            mode: known.intent.mode,
+            signals: policy::signals::of_text(&known.intent.text),
+            flow: PlanFlow::default(),
+            steps: BTreeMap::new(),
+        },
+        verdict: Verdict::Blocked,
+        requires_approval: false,
+        risk_tier: RiskTier::Blocked,
+        steps: compiled
+            .plan
+            .steps
+            .iter()
+            .map(|step| (step.id.clone(), blocked(reason.to_owned())))
+            .collect(),
+    }
+}
+
+fn blocked(reason: String) -> StepVerdict {
+    StepVerdict {
+        verdict: Verdict::Blocked,
+        tier: RiskTier::Blocked,
+        reasons: vec![reason],
+        policy_ids: Vec::new(),
+        approval: None,
+        dynamic: false,
+    }
+}

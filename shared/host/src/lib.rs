@@ -1,0 +1,29 @@
+//! What all services share: configuration, the clock, health, shutdown, and the one loop
+//! (consume, fold, decide, append, acknowledge).
+//!
+//! The only crate that reads the clock, the environment or a random source: deciders are told.
+//!
+//! * [`config`], [`clock`], [`telemetry`], [`health`], [`serve`]: a process and its edges
+//! * [`http`], [`principals`]: HTTP as intake and projector speak it, and who calls
+//! * [`catalogue`]: the fold of the catalogue, confirmed with its leader
+//! * [`aggregate`], [`write`]: loading and appending one aggregate
+//! * [`engine`]: the loop of planner and verifier
+//! * [`judge`]: what the verifier decides, shared with replay
+//! * [`incident`]: what cannot be processed
+//! * [`failpoint`]: places where a test may kill the process
+
+pub mod aggregate;
+pub mod catalogue;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod failpoint;
+pub mod health;
+pub mod http;
+pub mod incident;
+pub mod judge;
+pub mod principals;
+pub mod serve;
+pub mod telemetry;
+pub mod trace;
+pub mod write;

@@ -1,0 +1,381 @@
+//! Who calls: bearer tokens from a file, each the credential of one principal in one workspace.
+//!
+//! The file holds SHA-256 hashes, so whoever reads it cannot call. A plain hash is right here, and
+//! a slow one would only cost: a token is at least 32 random bytes, which nobody tries out.
+//!
+//! No file, an empty one, or one that has gone: everybody is refused, and the log says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::http::{HeaderMap, header::AUTHORIZATION};
+use contracts::{
+    canonical::Digest,
+    facts::{Actor, ActorType},
+    ids::{PrincipalId, WorkspaceId},
+    problem::{Code, Problem},
+    registry::{Grant, Operation},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use tokio::time::Instant;
+
+/// The shortest token that is looked at: 32 bytes are longer than this in any text form.
+const TOKEN_CHARS_MIN: usize = 32;
+
+/// How often a request may look whether the file has changed: a revoked token works this long.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Someone who has authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    pub actor: Actor,
+    /// From the credential, never from what was sent.
+    pub workspace: WorkspaceId,
+}
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Document {
+    pub principals: Vec<Credential>,
+}
+
+/// One token. A principal may have several, so that they can be changed one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credential {
+    pub id: PrincipalId,
+    #[serde(rename = "type")]
+    pub kind: ActorType,
+    pub workspace: WorkspaceId,
+    /// Those of the registry, and any others that policies name as approvers.
+    pub grants: BTreeSet<String>,
+    /// [`token_hash`].
+    pub token_hash: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+}
+
+/// A token of 32 random bytes, as it is sent.
+pub fn token(random: [u8; 32]) -> String {
+    Digest::from_bytes(random).to_string()
+}
+
+/// What the file says of a token.
+pub fn token_hash(token: &str) -> Digest {
+    Digest::of(token.as_bytes())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PrincipalsError {
+    #[error("cannot read the principals in `{path}`")]
+    Unreadable {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the principals in `{path}` are not as they should be")]
+    Malformed {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("the principals in `{path}` contradict each other: {}", faults.join("; "))]
+    Contradictory { path: String, faults: Vec<String> },
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    #[error("there is no `Authorization` header: send `Authorization: Bearer <token>`")]
+    Missing,
+    #[error("the `Authorization` header is not one `Bearer <token>`")]
+    Malformed,
+    #[error("the token is not known")]
+    Unknown,
+    #[error("the token has expired: ask for a new one")]
+    Expired,
+}
+
+impl From<Unauthenticated> for Problem {
+    fn from(error: Unauthenticated) -> Self {
+        Self::new(Code::Unauthenticated, error.to_string())
+    }
+}
+
+impl Principal {
+    pub fn require(&self, grant: Grant) -> Result<(), Problem> {
+        if grant.is_held_by(&self.actor) {
+            Ok(())
+        } else {
+            Err(Problem::missing_grant(grant))
+        }
+    }
+
+    /// Whether it may ask for `operation` with this input.
+    pub fn authorise(
+        &self,
+        operation: &Operation,
+        input: &Map<String, Value>,
+    ) -> Result<(), Problem> {
+        operation
+            .authorise(&self.actor, input)
+            .map_err(Problem::missing_grant)
+    }
+}
+
+/// The principals of the file, read again when it changes.
+pub struct Principals {
+    path: Option<PathBuf>,
+    watched: Mutex<Watched>,
+}
+
+struct Watched {
+    credentials: Arc<[Credential]>,
+    stamp: Option<Stamp>,
+    checked: Instant,
+}
+
+/// What tells a file from the one that stood there before.
+type Stamp = (SystemTime, u64, u64);
+
+impl Principals {
+    /// Reads the file. A faulty one is an error; none, or an empty one, is nobody.
+    pub fn load(path: Option<&Path>) -> Result<Self, PrincipalsError> {
+        let stamp = path.and_then(stamp);
+        let credentials = match path {
+            Some(path) => read(path)?,
+            None => Vec::new(),
+        };
+        announce(path, &credentials);
+        Ok(Self {
+            path: path.map(Path::to_owned),
+            watched: Mutex::new(Watched {
+                credentials: credentials.into(),
+                stamp,
+                checked: Instant::now(),
+            }),
+        })
+    }
+
+    /// Whose token the request carries.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Principal, Unauthenticated> {
+        let token = bearer(headers)?;
+        let credentials = self.current();
+        let found = find(&credentials, &token_hash(token)).ok_or(Unauthenticated::Unknown)?;
+        if found.not_after.is_some_and(|end| now >= end) {
+            return Err(Unauthenticated::Expired);
+        }
+        Ok(Principal {
+            actor: Actor {
+                kind: found.kind,
+                id: found.id.clone(),
+                grants: found.grants.clone(),
+            },
+            workspace: found.workspace.clone(),
+        })
+    }
+
+    /// Who acts when `principal` names `named` as the one who does. With the grant `act-as` that
+    /// may be someone else, with the grants that both hold: a name is lent, never a grant. Someone
+    /// the file does not know is a user without grants.
+    pub fn acting(
+        &self,
+        principal: &Principal,
+        named: Option<&PrincipalId>,
+        now: Timestamp,
+    ) -> Result<Actor, Problem> {
+        let Some(named) = named.filter(|named| **named != principal.actor.id) else {
+            return Ok(principal.actor.clone());
+        };
+        if !Grant::ActAs.is_held_by(&principal.actor) {
+            return Err(Problem::new(
+                Code::ActorMismatch,
+                format!(
+                    "the credential is that of `{}`: name no one else, or get the grant `act-as`",
+                    principal.actor.id
+                ),
+            ));
+        }
+        let credentials = self.current();
+        let theirs: Vec<_> = credentials
+            .iter()
+            .filter(|held| held.id == *named && held.workspace == principal.workspace)
+            .filter(|held| held.not_after.is_none_or(|end| now < end))
+            .collect();
+        let shared = theirs
+            .iter()
+            .flat_map(|held| held.grants.intersection(&principal.actor.grants));
+        Ok(Actor {
+            kind: theirs.first().map_or(ActorType::User, |held| held.kind),
+            id: named.clone(),
+            grants: shared.cloned().collect(),
+        })
+    }
+
+    fn current(&self) -> Arc<[Credential]> {
+        let mut watched = self.watched();
+        if let Some(path) = &self.path
+            && watched.checked.elapsed() >= CHECK_EVERY
+        {
+            watched.checked = Instant::now();
+            let found = stamp(path);
+            if found != watched.stamp {
+                watched.stamp = found;
+                match read(path) {
+                    Ok(credentials) => {
+                        announce(Some(path), &credentials);
+                        watched.credentials = credentials.into();
+                    }
+                    // A half-written file must not lock everybody out.
+                    Err(error) => tracing::error!(
+                        "the principals stay as they were: {}",
+                        crate::engine::chain(&error)
+                    ),
+                }
+            }
+        }
+        Arc::clone(&watched.credentials)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        // What is in it is whole after any panic.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Compares with all of them, however soon one fits.
+fn find<'a>(credentials: &'a [Credential], hash: &Digest) -> Option<&'a Credential> {
+    let mut index = 0_u64;
+    let mut found = Choice::from(0);
+    for (at, held) in (0_u64..).zip(credentials) {
+        let same = held.token_hash.bytes().ct_eq(hash.bytes());
+        index.conditional_assign(&at, same);
+        found |= same;
+    }
+    if bool::from(found) {
+        credentials.get(usize::try_from(index).ok()?)
+    } else {
+        None
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Unauthenticated::Missing)?;
+    if values.next().is_some() {
+        return Err(Unauthenticated::Malformed);
+    }
+    let text = value.to_str().map_err(|_| Unauthenticated::Malformed)?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let token = token.trim_start_matches(' ');
+            if token.contains(' ') || token.is_empty() {
+                Err(Unauthenticated::Malformed)
+            } else if token.len() < TOKEN_CHARS_MIN {
+                Err(Unauthenticated::Unknown)
+            } else {
+                Ok(token)
+            }
+        }
+        Some(_) | None => Err(Unauthenticated::Malformed),
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+fn read(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
+    let shown = || path.display().to_string();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => {
+            return Err(PrincipalsError::Unreadable {
+                path: shown(),
+                source,
+            });
+        }
+    };
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let document: Document =
+        serde_json::from_str(&text).map_err(|source| PrincipalsError::Malformed {
+            path: shown(),
+            source,
+        })?;
+    let faults = contradictions(&document.principals);
+    if !faults.is_empty() {
+        return Err(PrincipalsError::Contradictory {
+            path: shown(),
+            faults,
+        });
+    }
+    Ok(document
+        .principals
+        .into_iter()
+        .map(without_forbidden)
+        .collect())
+}
+
+fn contradictions(credentials: &[Credential]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut tokens = BTreeMap::new();
+    let mut kinds = BTreeMap::new();
+    for held in credentials {
+        if let Some(other) = tokens.insert(held.token_hash, &held.id) {
+            faults.push(format!("`{other}` and `{}` have the same token", held.id));
+        }
+        let kind = *kinds
+            .entry((&held.workspace, &held.id))
+            .or_insert(held.kind);
+        if kind != held.kind {
+            faults.push(format!("`{}` has two types in `{}`", held.id, held.workspace));
+        }
+    }
+    faults
+}
+
+/// Takes away what a principal of this type may not hold, and says so.
+fn without_forbidden(mut held: Credential) -> Credential {
+    for grant in Grant::ALL {
+        if !grant.may_be_held_by(held.kind) && held.grants.remove(grant.as_str()) {
+            tracing::warn!(
+                principal = %held.id,
+                workspace = %held.workspace,
+                "the grant `{grant}` is ignored: no agent may hold it; take it out of the file"
+            );
+        }
+    }
+    held
+}
+
+fn announce(path: Option<&Path>, credentials: &[Credential]) {
+    let from = path.map_or_else(|| "(no file)".to_owned(), |path| path.display().to_string());
+    if credentials.is_empty() {
+        tracing::error!(
+            file = from,
+            "no principals are configured: every request is refused; name them in a file and set \
+             `{}`",
+            crate::config::names::PRINCIPALS_FILE
+        );
+    } else {
+        tracing::info!(file = from, credentials = credentials.len(), "principals loaded");
+    }
+}

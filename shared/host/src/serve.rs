@@ -1,0 +1,128 @@
+//! A service as a process: configuration, connection, health, work, shutdown.
+
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use axum::Router;
+use contracts::event::Service;
+use journal::{
+    Journal,
+    jetstream::{ConnectOptions, JetStreamJournal},
+};
+use tokio::{net::TcpListener, signal::unix};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalogue::Follower,
+    clock,
+    config::Config,
+    engine::{Host, chain},
+    health::{self, Health},
+    telemetry,
+};
+
+/// Runs a service until it is told to stop, and says how it ended. `main` of every service.
+///
+/// `work` gets the host and the configuration; what it returns is served over HTTP beside the
+/// health endpoints, and its future runs until shutdown.
+pub async fn run<W, F>(service: Service, work: W) -> ExitCode
+where
+    W: FnOnce(Arc<Host>, Config) -> F,
+    F: Future<Output = anyhow::Result<Work>>,
+{
+    match try_run(service, work).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{service} ends: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a service does once it is set up.
+pub struct Work {
+    /// Its HTTP endpoints beside health.
+    pub routes: Router,
+    /// Runs until shutdown.
+    pub task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+async fn try_run<W, F>(service: Service, work: W) -> anyhow::Result<()>
+where
+    W: FnOnce(Arc<Host>, Config) -> F,
+    F: Future<Output = anyhow::Result<Work>>,
+{
+    let config = Config::from_env()?;
+    telemetry::start(&config.log, config.log_format);
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+
+    let journal: Arc<dyn Journal> = Arc::new(connect(service, &config).await?);
+    let host = Arc::new(Host {
+        service,
+        incarnation: clock::incarnation(),
+        catalogue: Follower::new(Arc::clone(&journal)),
+        journal: Arc::clone(&journal),
+        health: Health::default(),
+        ack_wait: config.ack_wait,
+        shutdown: shutdown.clone(),
+    });
+    let listen = config.listen;
+    let address_file = config.address_file.clone();
+    let Work { routes, mut task } = work(Arc::clone(&host), config).await?;
+    let routes = routes.merge(health::routes(host.health.clone(), Arc::clone(&journal)));
+
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    tracing::info!(%service, %address, incarnation = %host.incarnation, "running");
+    if let Some(path) = address_file {
+        tell_address(&path, address)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let stopped = shutdown.clone();
+    let server = axum::serve(listener, routes)
+        .with_graceful_shutdown(async move { stopped.cancelled().await });
+    let server = tokio::spawn(async move { server.await });
+
+    let ended = tokio::select! {
+        ended = &mut task => ended?,
+        () = shutdown.cancelled() => task.await?,
+    };
+    shutdown.cancel();
+    // Feeds and slow callers are not waited for: everything they were told is stored.
+    server.abort();
+    journal.close().await;
+    ended
+}
+
+async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJournal> {
+    let mut options =
+        ConnectOptions::new(&config.nats_url, service.as_str()).streams(config.streams);
+    if let (Some(user), Some(password)) = (&config.nats_user, &config.nats_password) {
+        options = options.credentials(user, password.reveal());
+    }
+    JetStreamJournal::connect(&options).await.map_err(|error| anyhow::anyhow!(chain(&error)))
+}
+
+/// Whole at once, so that whoever waits for the file reads an address and not half of one.
+fn tell_address(path: &std::path::Path, address: SocketAddr) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, address.to_string())?;
+    std::fs::rename(part, path)
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let Ok(mut terminate) = unix::signal(unix::SignalKind::terminate()) else {
+        return;
+    };
+    let Ok(mut interrupt) = unix::signal(unix::SignalKind::interrupt()) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shutdown.cancel();
+}

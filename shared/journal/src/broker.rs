@@ -1,0 +1,87 @@
+//! A configuration for nats-server with one user per service and worker, each with its
+//! permissions and no more.
+
+use std::fmt::Write as _;
+
+use crate::permissions::Permissions;
+
+/// What survives what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Kill -9 of any process. What the machine had not written is lost with it.
+    Process,
+    /// A power cut: every acknowledged event is fsynced.
+    Disk,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    /// Plain, or a bcrypt hash as `nats server passwd` gives it.
+    pub password: String,
+    pub permissions: Permissions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Such as `127.0.0.1:4222`; port -1 is any free one.
+    pub listen: String,
+    pub data_directory: String,
+    pub durability: Durability,
+    pub users: Vec<User>,
+}
+
+impl ServerConfig {
+    pub fn render(&self) -> String {
+        let mut text = format!("listen: {}\n", quoted(&self.listen));
+        let sync = match self.durability {
+            Durability::Process => "",
+            Durability::Disk => "  sync_interval: always\n",
+        };
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(
+            text,
+            "jetstream {{\n  store_dir: {}\n{sync}}}\n",
+            quoted(&self.data_directory)
+        );
+        text.push_str("authorization {\n  users: [\n");
+        for user in &self.users {
+            render_user(&mut text, user);
+        }
+        text.push_str("  ]\n}\n");
+        text
+    }
+}
+
+fn render_user(text: &mut String, user: &User) {
+    let Permissions {
+        publish,
+        subscribe,
+        allow_responses,
+    } = &user.permissions;
+    let _ = write!(
+        text,
+        "    {{\n      user: {}\n      password: {}\n      permissions: {{\n",
+        quoted(&user.name),
+        quoted(&user.password)
+    );
+    for (verb, subjects) in [("publish", publish), ("subscribe", subscribe)] {
+        // An empty list of what is allowed would allow everything.
+        if subjects.is_empty() {
+            let _ = writeln!(text, "        {verb}: {{ deny: [\">\"] }}");
+        } else {
+            let list: Vec<_> = subjects.iter().map(|subject| quoted(subject)).collect();
+            let _ = writeln!(text, "        {verb}: {{ allow: [{}] }}", list.join(", "));
+        }
+    }
+    if *allow_responses {
+        // One answer a request, for as long as a call may take.
+        text.push_str("        allow_responses: { max: 1, expires: \"10m\" }\n");
+    }
+    text.push_str("      }\n    }\n");
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}

@@ -1,0 +1,176 @@
+//! Durable consumption: every message is delivered until it is acknowledged.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contracts::{
+    event::{EventName, Service},
+    ids::EventId,
+    position::Position,
+    record::Recorded,
+};
+
+use crate::{
+    Unavailable,
+    stored::{Raw, Unreadable},
+    timer::Timer,
+};
+
+/// How long a message stays with one process before it is given to another, unless the process
+/// says that it is still at it. Long enough for a pause of the process, short enough that a
+/// killed one is taken over within 20 s.
+pub const ACK_WAIT: Duration = Duration::from_secs(15);
+
+/// How many messages of one stream wait in this process for [`Deliveries::next`]: enough to hide
+/// the round trip to the broker, few enough that none waits as long as [`ACK_WAIT`].
+pub const PREFETCH: usize = 64;
+
+/// How many messages of one consumer and stream may be unacknowledged, all processes together.
+/// Delayed ones count, so this is well above what the engines hold.
+pub const UNACKNOWLEDGED_MAX: usize = 10_000;
+
+/// Why a service consumes. Part of the consumer's name, and so of what its broker user may do:
+/// the set is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// What makes the service start new work.
+    Drive,
+    /// What interrupts work that is under way, heard even when the engine is full.
+    Control,
+    /// Wake-ups of its own.
+    Timers,
+}
+
+impl Purpose {
+    pub const ALL: [Self; 3] = [Self::Drive, Self::Control, Self::Timers];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drive => "drive",
+            Self::Control => "control",
+            Self::Timers => "timers",
+        }
+    }
+}
+
+/// A durable consumer, the same for every process of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerSpec {
+    pub service: Service,
+    pub purpose: Purpose,
+    /// The events wanted, each from all streams that may hold it.
+    pub events: Vec<EventName>,
+    /// Whether the timers that were armed for this service are wanted.
+    pub timers: bool,
+    pub ack_wait: Duration,
+    pub prefetch: usize,
+}
+
+impl ConsumerSpec {
+    pub fn events(
+        service: Service,
+        purpose: Purpose,
+        events: impl IntoIterator<Item = EventName>,
+    ) -> Self {
+        Self {
+            service,
+            purpose,
+            events: events.into_iter().collect(),
+            timers: false,
+            ack_wait: ACK_WAIT,
+            prefetch: PREFETCH,
+        }
+    }
+
+    pub fn timers(service: Service) -> Self {
+        Self {
+            timers: true,
+            ..Self::events(service, Purpose::Timers, [])
+        }
+    }
+
+    #[must_use]
+    pub fn ack_wait(self, ack_wait: Duration) -> Self {
+        Self { ack_wait, ..self }
+    }
+
+    /// The name on the broker.
+    pub fn name(&self) -> String {
+        name(self.service, self.purpose)
+    }
+}
+
+pub(crate) fn name(service: Service, purpose: Purpose) -> String {
+    format!("{service}-{}", purpose.as_str())
+}
+
+/// One delivery of a message.
+#[derive(Clone)]
+pub struct Delivery {
+    pub message: Arc<Message>,
+    /// Counts from 1: above that, this or another process was given the message before.
+    pub delivered: u64,
+    pub handle: Handle,
+}
+
+#[derive(Debug)]
+pub enum Message {
+    Event {
+        position: Position,
+        recorded: Recorded,
+    },
+    Timer(Timer),
+    Unreadable {
+        /// Nothing for a timer.
+        position: Option<Position>,
+        raw: Raw,
+        error: Unreadable,
+    },
+}
+
+impl Message {
+    /// The event's id or the timer's: what its consequences name as their cause.
+    pub fn id(&self) -> Option<EventId> {
+        match self {
+            Self::Event { recorded, .. } => Some(recorded.id()),
+            Self::Timer(timer) => Some(timer.id()),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// Answers one delivery, from wherever it has been passed to.
+pub type Handle = Arc<dyn Acknowledge>;
+
+#[async_trait]
+pub trait Acknowledge: Send + Sync {
+    /// The message is done with. Sent, not confirmed: a lost acknowledgement is a redelivery.
+    async fn ack(&self) -> Result<(), Unavailable>;
+
+    /// The message is being worked on: its `ack_wait` begins anew.
+    async fn in_progress(&self) -> Result<(), Unavailable>;
+
+    /// The message is to be delivered again, to anyone, after `delay`.
+    async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable>;
+}
+
+/// The messages of a durable consumer, merged from all streams it spans. Dropped without
+/// [`Deliveries::stop`], what it holds is delivered again after `ack_wait`, as after a crash.
+#[async_trait]
+pub trait Deliveries: Send {
+    /// Waits for the next message, through any loss of the connection. Safe to cancel.
+    async fn next(&mut self) -> Delivery;
+
+    /// Takes no more, and gives everything unacknowledged back at once, also what was handed
+    /// out.
+    async fn stop(self: Box<Self>) -> Result<(), Unavailable>;
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("message", &self.message)
+            .field("delivered", &self.delivered)
+            .finish_non_exhaustive()
+    }
+}

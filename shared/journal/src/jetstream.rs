@@ -1,0 +1,299 @@
+//! The log on NATS JetStream.
+
+mod append;
+mod consume;
+mod direct;
+mod follow;
+mod link;
+mod load;
+mod objects;
+mod serve;
+mod settings;
+
+use std::{error::Error, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::{
+    canonical::Digest,
+    envelope::Envelope,
+    position::{Position, Positions, StreamId},
+    record::{Head, Recorded},
+    subject::AggregateId,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use self::link::{CallError, Link, patiently};
+use crate::{
+    Journal, Unavailable,
+    append::AppendError,
+    delivery::{ConsumerSpec, Deliveries},
+    history::{LoadError, Read},
+    layout::StreamCount,
+    object::ObjectError,
+    request::{Reply, Request, RequestError, Requests},
+    stored::Entry,
+    tail::{Scope, Tail, TailError},
+    timer::Timer,
+};
+
+pub use self::settings::{Difference, InstallOptions, install};
+
+/// The oldest broker that has scheduled messages, atomic batches and consistent direct gets.
+const OLDEST_BROKER: (u32, u32) = (2, 12);
+
+/// Above the 7 s for which appends may fail while a leader is elected.
+const APPEND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the broker must at least take as one message: a stored piece of an object, an inline
+/// payload and its headers, a page of filters.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// How to reach the broker, and as whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// One address or several, separated by commas.
+    pub url: String,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// Shown by the broker's monitoring.
+    pub name: String,
+    /// Where answers come: the broker lets a user subscribe to its own only.
+    pub inbox_prefix: String,
+    pub streams: StreamCount,
+    /// How long an append is tried before it ends as unknown.
+    pub append_deadline: Duration,
+}
+
+impl ConnectOptions {
+    /// Without credentials. The inbox prefix is `_INBOX_<name>`, as permissions give it to the
+    /// user of that name.
+    pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            url: url.into(),
+            user: None,
+            password: None,
+            inbox_prefix: format!("_INBOX_{name}"),
+            name,
+            streams: StreamCount::ONE,
+            append_deadline: APPEND_DEADLINE,
+        }
+    }
+
+    #[must_use]
+    pub fn credentials(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            user: Some(user.into()),
+            password: Some(password.into()),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn streams(self, streams: StreamCount) -> Self {
+        Self { streams, ..self }
+    }
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot connect to the broker at `{url}`")]
+    Connect {
+        url: String,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    #[error(
+        "the broker announces nats-server {announced}, and the log needs 2.12 or newer: install \
+         2.15.1, for example with `deploy/get-nats-server`"
+    )]
+    TooOld { announced: String },
+    #[error(
+        "the broker takes messages of at most {found} bytes: set `max_payload` to at least \
+         {MESSAGE_BYTES}"
+    )]
+    MessageLimit { found: usize },
+    #[error("the stream `{stream}` is missing: run `controlplane install`")]
+    Missing { stream: String },
+    #[error(
+        "this log has {log} streams, and {given} were given: the number is fixed when a log is \
+         made"
+    )]
+    StreamCount { log: String, given: u8 },
+    #[error(
+        "streams have other settings than the log needs: {}",
+        .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Settings(Vec<Difference>),
+    #[error("cannot look after the stream `{stream}`")]
+    Stream {
+        stream: String,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// The log as one process sees it. Reconnects for as long as it lives.
+pub struct JetStreamJournal {
+    link: Link,
+    count: StreamCount,
+    append_deadline: Duration,
+}
+
+impl JetStreamJournal {
+    /// Refuses a broker that is too old, and streams that are not as [`install`] makes them.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let link = open(options).await?;
+        settings::verify(&link, options.streams).await?;
+        Ok(Self {
+            link,
+            count: options.streams,
+            append_deadline: options.append_deadline,
+        })
+    }
+}
+
+async fn open(options: &ConnectOptions) -> Result<Link, ConnectError> {
+    let link = Link::open(options).await.map_err(|source| ConnectError::Connect {
+        url: options.url.clone(),
+        source: source.into(),
+    })?;
+    let server = link.client.server_info();
+    if !is_new_enough(&server.version) {
+        return Err(ConnectError::TooOld {
+            announced: server.version,
+        });
+    }
+    if server.max_payload < MESSAGE_BYTES {
+        return Err(ConnectError::MessageLimit {
+            found: server.max_payload,
+        });
+    }
+    Ok(link)
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OLDEST_BROKER,
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl Journal for JetStreamJournal {
+    fn stream_count(&self) -> StreamCount {
+        self.count
+    }
+
+    fn epoch(&self) -> u64 {
+        self.link.epoch()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
+    async fn append(&self, envelope: &Envelope) -> Result<Position, AppendError> {
+        self.append_event(envelope).await
+    }
+
+    async fn load(
+        &self,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<Vec<(Position, Recorded)>, LoadError> {
+        self.load_events(aggregate, read).await
+    }
+
+    async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {
+        self.head_of(aggregate).await
+    }
+
+    async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let name = stream.name();
+        let operation = format!("STREAM.INFO.{name}");
+        let info: Result<Info, _> = self
+            .link
+            .api_patiently(&operation, &Value::Null, direct::READ_PATIENCE)
+            .await;
+        match info {
+            Ok(info) => Ok(info.state.last_seq),
+            Err(error) => Err(Unavailable::new(format!("ask for the end of `{name}`"), error)),
+        }
+    }
+
+    async fn read(
+        &self,
+        stream: StreamId,
+        after: u64,
+        max_events: usize,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        self.read_after(stream, after, max_events).await
+    }
+
+    async fn tail(&self, after: &Positions, scope: Scope) -> Result<Box<dyn Tail>, TailError> {
+        self.follow(after, scope).await
+    }
+
+    async fn consume(&self, spec: ConsumerSpec) -> Result<Box<dyn Deliveries>, Unavailable> {
+        self.consume_durably(spec).await
+    }
+
+    async fn arm(&self, timer: &Timer) -> Result<(), Unavailable> {
+        let schedule = format!("@at {}", timer.due);
+        let target = timer.due_subject();
+        let headers = [
+            ("Nats-Schedule", schedule.as_str()),
+            ("Nats-Schedule-Target", target.as_str()),
+        ];
+        let subject = timer.armed_subject();
+        let payload = Bytes::from(timer.to_bytes());
+        let armed = patiently(self.append_deadline, || {
+            append::publish(&self.link, &subject, &headers, payload.clone())
+        });
+        match armed.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Unavailable::new(format!("arm `{}`", timer.key), error)),
+        }
+    }
+
+    async fn put_object(&self, bytes: Bytes) -> Result<Digest, ObjectError> {
+        self.put(bytes).await
+    }
+
+    async fn get_object(&self, digest: &Digest) -> Result<Bytes, ObjectError> {
+        self.get(digest).await
+    }
+
+    async fn request(&self, request: Request) -> Result<Reply, RequestError> {
+        serve::request(&self.link, request).await
+    }
+
+    async fn serve(&self, subject: &str, queue: &str) -> Result<Box<dyn Requests>, Unavailable> {
+        serve::serve(&self.link, subject, queue).await
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.link.client.drain().await {
+            tracing::debug!(%error, "the connection was closed before it was drained");
+        }
+    }
+}
+
+impl From<CallError> for ObjectError {
+    fn from(error: CallError) -> Self {
+        Self::Unavailable(Unavailable::new("use the object store", error))
+    }
+}

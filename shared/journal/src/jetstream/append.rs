@@ -1,0 +1,145 @@
+//! Publishing what has to be stored, and finding out whether it was.
+
+use bytes::Bytes;
+use contracts::{
+    envelope::Envelope,
+    position::{Position, StreamId},
+};
+use serde::Deserialize;
+
+use super::{
+    JetStreamJournal,
+    link::{CallError, Link, Pause, header_map, parse_answer},
+};
+use crate::{
+    Unavailable,
+    append::{AppendError, claim},
+    stored::Raw,
+};
+
+/// The guard met another sequence; the same guard is still in process; the subject is taken. The
+/// last one also stands for any other failure to store.
+const CONFLICTS: [u16; 3] = [10071, 10164, 10077];
+pub(super) const SUBJECT_TAKEN: u16 = 10077;
+
+#[derive(Deserialize)]
+struct Stored {
+    seq: u64,
+}
+
+/// Publishes once and waits for the acknowledgement: the sequence.
+pub(super) async fn publish(
+    link: &Link,
+    subject: &str,
+    headers: &[(&str, &str)],
+    payload: Bytes,
+) -> Result<u64, CallError> {
+    let headers = header_map(headers.iter().copied())
+        .ok_or_else(|| CallError::Client("a header cannot be sent".to_owned()))?;
+    let answer = link.call(subject, Some(headers), payload).await?;
+    let stored: Stored = parse_answer(&answer.payload)?;
+    Ok(stored.seq)
+}
+
+/// What is known after a conflict.
+enum Look {
+    Own(u64),
+    Other,
+    /// Nothing is stored: an append with the same guard is in process, or the broker failed.
+    Nothing,
+}
+
+impl JetStreamJournal {
+    pub(super) async fn append_event(&self, envelope: &Envelope) -> Result<Position, AppendError> {
+        let subject = envelope.subject.to_string();
+        if claim(envelope)?.is_some() {
+            let kept = self.put(envelope.payload.clone()).await;
+            kept.map_err(|source| AppendError::Payload {
+                subject: subject.clone(),
+                source,
+            })?;
+        }
+        let stream = self.count.stream_of(&envelope.subject.aggregate);
+        let mut last = CallError::Timeout;
+        let trying = self.append_until_known(envelope, &subject, stream, &mut last);
+        match tokio::time::timeout(self.append_deadline, trying).await {
+            Ok(result) => result,
+            Err(_) => Err(AppendError::Unavailable {
+                subject,
+                source: Unavailable::new("append an event", last),
+            }),
+        }
+    }
+
+    /// Sends the same bytes again until the broker says yes, or says no and shows why.
+    async fn append_until_known(
+        &self,
+        envelope: &Envelope,
+        subject: &str,
+        stream: StreamId,
+        last: &mut CallError,
+    ) -> Result<Position, AppendError> {
+        let aggregate = &envelope.subject.aggregate;
+        let version = envelope.subject.version;
+        let guard = if version == 1 {
+            aggregate.filter()
+        } else {
+            aggregate.version_filter(version)
+        };
+        let mut headers = vec![
+            ("Nats-Expected-Last-Subject-Sequence", "0"),
+            ("Nats-Expected-Last-Subject-Sequence-Subject", guard.as_str()),
+        ];
+        headers.extend(envelope.headers.iter());
+        let at = |sequence| Position { stream, sequence };
+        let mut pause = Pause::default();
+        loop {
+            match publish(&self.link, subject, &headers, envelope.stored_payload()).await {
+                Ok(sequence) => return Ok(at(sequence)),
+                Err(error) if error.api_code().is_some_and(|code| CONFLICTS.contains(&code)) => {
+                    match self.look(envelope, stream).await {
+                        Ok(Look::Own(sequence)) => return Ok(at(sequence)),
+                        Ok(Look::Other) => {
+                            return Err(AppendError::Conflict {
+                                subject: subject.to_owned(),
+                            });
+                        }
+                        Ok(Look::Nothing) => *last = error,
+                        Err(error) => *last = error,
+                    }
+                }
+                Err(error) if error.is_transient() => *last = error,
+                Err(error) => {
+                    return Err(AppendError::Refused {
+                        subject: subject.to_owned(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+            pause.wait().await;
+        }
+    }
+
+    /// Whether what the leader has at this version is what was sent, byte by byte.
+    async fn look(&self, envelope: &Envelope, stream: StreamId) -> Result<Look, CallError> {
+        let aggregate = &envelope.subject.aggregate;
+        let filter = aggregate.version_filter(envelope.subject.version);
+        if let Some((sequence, stored)) = self.last_message(&stream.name(), &filter).await? {
+            let sent = Raw {
+                payload: envelope.stored_payload(),
+                ..Raw::from(envelope)
+            };
+            return Ok(if stored == sent {
+                Look::Own(sequence)
+            } else {
+                Look::Other
+            });
+        }
+        // The guard of a first version spans the whole aggregate, which may hold later ones only.
+        let any = self.last_message(&stream.name(), &aggregate.filter()).await?;
+        Ok(match any {
+            Some(_) if envelope.subject.version == 1 => Look::Other,
+            Some(_) | None => Look::Nothing,
+        })
+    }
+}

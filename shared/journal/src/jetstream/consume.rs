@@ -1,0 +1,432 @@
+//! Durable consumption: one pull consumer per stream, each with a task that keeps one request
+//! for messages open at the broker, for as many as there is room for here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_nats::{Message as BrokerMessage, Subscriber};
+use async_trait::async_trait;
+use contracts::position::{Position, StreamId};
+use futures::{Stream, StreamExt as _, stream};
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{
+    JetStreamJournal,
+    link::{CallError, Link, Pause, header_pairs, status},
+};
+use crate::{
+    Unavailable,
+    delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX},
+    layout::{TIMERS, event_filter},
+    stored::{Raw, Unreadable},
+    timer::Timer,
+};
+
+/// How long one request for messages stays open.
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+
+/// The broker says that often that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long a consumer may take to be made while a leader is elected.
+const CREATE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a message is given back with while its payload cannot be had.
+const PAYLOAD_RETRY: Duration = Duration::from_secs(1);
+
+impl JetStreamJournal {
+    pub(super) async fn consume_durably(
+        &self,
+        spec: ConsumerSpec,
+    ) -> Result<Box<dyn Deliveries>, Unavailable> {
+        let (stop, stopped) = watch::channel(false);
+        let open = Open::default();
+        let mut tasks = JoinSet::new();
+        let mut queues = Vec::new();
+        for source in self.sources(&spec) {
+            let create = source.create(&self.link);
+            create.await.map_err(|error| {
+                Unavailable::new(format!("make the consumer `{}`", spec.name()), error)
+            })?;
+            let (queue, messages) = mpsc::channel(spec.prefetch.max(1));
+            let puller = Puller {
+                journal: self.parts(),
+                source,
+                queue,
+                open: open.clone(),
+                stopped: stopped.clone(),
+            };
+            tasks.spawn(puller.run());
+            queues.push(messages);
+        }
+        let merged = stream::select_all(queues.into_iter().map(|mut queue| {
+            stream::poll_fn(move |context| queue.poll_recv(context)).boxed()
+        }));
+        Ok(Box::new(Consumption {
+            link: self.link.clone(),
+            merged: Box::pin(merged),
+            open,
+            stop,
+            tasks,
+        }))
+    }
+
+    /// The same journal for a task of its own.
+    pub(super) fn parts(&self) -> Self {
+        Self {
+            link: self.link.clone(),
+            count: self.count,
+            append_deadline: self.append_deadline,
+        }
+    }
+
+    fn sources(&self, spec: &ConsumerSpec) -> Vec<Source> {
+        let mut filters: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
+        for event in &spec.events {
+            for stream in self.count.streams_of(*event) {
+                filters.entry(stream).or_default().push(event_filter(*event));
+            }
+        }
+        let events = filters.into_iter().map(|(id, filters)| Source {
+            id: Some(id),
+            stream: id.name(),
+            consumer: spec.name(),
+            filters,
+            ack_wait: spec.ack_wait,
+        });
+        let timers = spec.timers.then(|| Source {
+            id: None,
+            stream: TIMERS.to_owned(),
+            consumer: spec.name(),
+            filters: vec![format!("cp.timer.due.{}.>", spec.service)],
+            ack_wait: spec.ack_wait,
+        });
+        events.chain(timers).collect()
+    }
+}
+
+/// One durable consumer on one stream.
+struct Source {
+    /// Nothing for timers.
+    id: Option<StreamId>,
+    stream: String,
+    consumer: String,
+    filters: Vec<String>,
+    ack_wait: Duration,
+}
+
+impl Source {
+    async fn create(&self, link: &Link) -> Result<(), CallError> {
+        let request = json!({
+            "stream_name": self.stream,
+            "config": {
+                "durable_name": self.consumer,
+                "name": self.consumer,
+                "deliver_policy": "all",
+                "ack_policy": "explicit",
+                "ack_wait": nanoseconds(self.ack_wait),
+                "max_deliver": -1,
+                "max_ack_pending": UNACKNOWLEDGED_MAX,
+                "filter_subjects": self.filters,
+                "replay_policy": "instant",
+            },
+        });
+        let operation = format!("CONSUMER.CREATE.{}.{}", self.stream, self.consumer);
+        let made = link.api_patiently::<IgnoredAny>(&operation, &request, CREATE_PATIENCE);
+        made.await.map(|_| ())
+    }
+}
+
+struct Puller {
+    journal: JetStreamJournal,
+    source: Source,
+    queue: mpsc::Sender<Delivery>,
+    open: Open,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Why a request for messages came to its end.
+enum End {
+    Spent,
+    /// Ask again, on a new subscription and after looking after the consumer.
+    Broken,
+    Stopped,
+}
+
+impl Puller {
+    async fn run(mut self) {
+        let mut pause = Pause::default();
+        loop {
+            let Ok((inbox, mut subscriber)) = self.journal.link.inbox().await else {
+                return;
+            };
+            match self.pull(&inbox, &mut subscriber, &mut pause).await {
+                End::Stopped => return self.drain(subscriber).await,
+                End::Spent | End::Broken => {}
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                _ = self.stopped.wait_for(|stopped| *stopped) => return,
+            }
+            if let Err(error) = self.source.create(&self.journal.link).await {
+                let Source { stream, consumer, .. } = &self.source;
+                tracing::warn!(stream, consumer, %error, "cannot make the consumer again yet");
+            }
+        }
+    }
+
+    async fn pull(&mut self, inbox: &str, subscriber: &mut Subscriber, pause: &mut Pause) -> End {
+        let subject = format!(
+            "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
+            self.source.stream, self.source.consumer
+        );
+        loop {
+            // This task alone fills the queue: room that is seen stays.
+            let room = tokio::select! {
+                slot = self.queue.reserve() => slot.is_ok(),
+                _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
+            };
+            if !room {
+                return End::Stopped;
+            }
+            let batch = self.queue.capacity();
+            let request = json!({
+                "batch": batch,
+                "expires": nanoseconds(PULL_EXPIRES),
+                "idle_heartbeat": nanoseconds(HEARTBEAT),
+            });
+            let sent = self.journal.link.send(
+                subject.clone(),
+                Some(inbox.to_owned()),
+                request.to_string().into(),
+            );
+            if sent.await.is_err() {
+                return End::Broken;
+            }
+            match self.receive(batch, subscriber, pause).await {
+                End::Spent => {}
+                end @ (End::Broken | End::Stopped) => return end,
+            }
+        }
+    }
+
+    async fn receive(&mut self, batch: usize, from: &mut Subscriber, pause: &mut Pause) -> End {
+        let mut reconnections = self.journal.link.reconnections();
+        let mut left = batch;
+        while left > 0 {
+            let message = tokio::select! {
+                message = timeout(HEARTBEAT * 3, from.next()) => message,
+                // The open request went with the old connection.
+                () = reconnections.next() => return End::Spent,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
+            };
+            let Ok(Some(message)) = message else {
+                return End::Broken;
+            };
+            match status(&message) {
+                None => {
+                    *pause = Pause::default();
+                    left -= 1;
+                    self.deliver(message).await;
+                }
+                Some(100) => {}
+                // Expired, or nothing more for this request.
+                Some(404 | 408) => return End::Spent,
+                // Deleted, moved to another leader, or nobody there.
+                Some(_) => return End::Broken,
+            }
+        }
+        End::Spent
+    }
+
+    async fn deliver(&self, message: BrokerMessage) {
+        let Some(reply) = Reply::of(&message) else {
+            return;
+        };
+        let handle = self.handle(&reply);
+        let raw = Raw {
+            subject: message.subject.to_string(),
+            headers: header_pairs(message.headers.as_ref()),
+            payload: message.payload,
+        };
+        match self.message(raw, reply.sequence).await {
+            Ok(message) => {
+                let delivery = Delivery {
+                    message: Arc::new(message),
+                    delivered: reply.delivered,
+                    handle,
+                };
+                // Nobody is there to receive only when the whole consumption was dropped.
+                let _ = self.queue.send(delivery).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a payload that is stored apart cannot be had yet");
+                let _ = handle.retry_later(PAYLOAD_RETRY).await;
+            }
+        }
+    }
+
+    async fn message(&self, raw: Raw, sequence: u64) -> Result<Message, Unavailable> {
+        let Some(stream) = self.source.id else {
+            return Ok(match Timer::from_bytes(&raw.payload) {
+                Ok(timer) => Message::Timer(timer),
+                Err(error) => Message::Unreadable {
+                    position: None,
+                    raw,
+                    error: Unreadable::Timer(error),
+                },
+            });
+        };
+        let position = Position { stream, sequence };
+        let entry = self.journal.entry(position, raw).await?;
+        Ok(match entry.recorded {
+            Ok(recorded) => Message::Event { position, recorded },
+            Err(error) => Message::Unreadable {
+                position: Some(position),
+                raw: entry.raw,
+                error,
+            },
+        })
+    }
+
+    fn handle(&self, reply: &Reply) -> Arc<OpenMessage> {
+        let key = (self.source.id, reply.sequence);
+        self.open.lock().insert(key, reply.subject.clone());
+        Arc::new(OpenMessage {
+            link: self.journal.link.clone(),
+            open: self.open.clone(),
+            key,
+            reply: reply.subject.clone(),
+        })
+    }
+
+    /// What the broker had sent before it heard that no more is wanted.
+    async fn drain(&self, mut subscriber: Subscriber) {
+        if subscriber.drain().await.is_err() {
+            return;
+        }
+        while let Ok(Some(message)) = timeout(HEARTBEAT, subscriber.next()).await {
+            if let Some(reply) = Reply::of(&message) {
+                self.handle(&reply);
+            }
+        }
+    }
+}
+
+/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.…`
+struct Reply {
+    subject: String,
+    delivered: u64,
+    sequence: u64,
+}
+
+impl Reply {
+    fn of(message: &BrokerMessage) -> Option<Self> {
+        let subject = message.reply.as_ref()?.to_string();
+        let tokens: Vec<_> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
+        let first = if tokens.len() >= 9 { 2 } else { 0 };
+        let number = |index: usize| tokens.get(first + index)?.parse().ok();
+        Some(Self {
+            delivered: number(2)?,
+            sequence: number(3)?,
+            subject,
+        })
+    }
+}
+
+/// What was delivered to this process and is not answered: the newest way to answer it.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<HashMap<Key, String>>>);
+
+type Key = (Option<StreamId>, u64);
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct OpenMessage {
+    link: Link,
+    open: Open,
+    key: Key,
+    reply: String,
+}
+
+impl OpenMessage {
+    async fn answer(&self, text: String) -> Result<(), Unavailable> {
+        let sent = self.link.send(self.reply.clone(), None, text.into()).await;
+        sent.map_err(|error| Unavailable::new("answer a delivery", error))
+    }
+
+    fn close(&self) {
+        self.open.lock().remove(&self.key);
+    }
+}
+
+#[async_trait]
+impl Acknowledge for OpenMessage {
+    async fn ack(&self) -> Result<(), Unavailable> {
+        self.close();
+        self.answer("+ACK".to_owned()).await
+    }
+
+    async fn in_progress(&self) -> Result<(), Unavailable> {
+        self.answer("+WPI".to_owned()).await
+    }
+
+    async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
+        self.close();
+        self.answer(give_back(delay)).await
+    }
+}
+
+fn give_back(delay: Duration) -> String {
+    format!("-NAK {}", json!({ "delay": nanoseconds(delay) }))
+}
+
+struct Consumption {
+    link: Link,
+    merged: Pin<Box<dyn Stream<Item = Delivery> + Send>>,
+    open: Open,
+    stop: watch::Sender<bool>,
+    /// Aborted when this is dropped.
+    tasks: JoinSet<()>,
+}
+
+#[async_trait]
+impl Deliveries for Consumption {
+    async fn next(&mut self) -> Delivery {
+        match self.merged.next().await {
+            Some(delivery) => delivery,
+            // All tasks have ended: the connection was closed on purpose.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop(mut self: Box<Self>) -> Result<(), Unavailable> {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        let open: Vec<_> = self.open.lock().drain().collect();
+        for (_, reply) in open {
+            let given_back = self.link.send(reply, None, "-NAK".into()).await;
+            given_back.map_err(|error| Unavailable::new("give a message back", error))?;
+        }
+        let flushed = self.link.client.flush().await;
+        flushed.map_err(|error| Unavailable::new("give messages back", error))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}

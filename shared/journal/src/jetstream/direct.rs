@@ -1,0 +1,200 @@
+//! Reading stored messages: many at once from any replica, or one from the leader.
+
+use std::time::Duration;
+
+use async_nats::{Message, jetstream::stream::RawMessage, jetstream::message::StreamMessage};
+use contracts::position::{Position, StreamId};
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    JetStreamJournal,
+    link::{CallError, header, header_pairs, patiently, status},
+};
+use crate::{
+    Unavailable,
+    object::ObjectError,
+    stored::{Entry, Raw, Unreadable},
+};
+
+/// Between two messages of one answer.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// For one read, with all its tries: a leader may be elected meanwhile.
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many messages one answer to [`crate::Journal::read`] may hold: the broker refuses more.
+const BATCH_MAX: usize = 1_000;
+
+/// What came back from a direct get of many.
+pub(super) enum Answer {
+    /// `complete`: nothing was held back.
+    Messages {
+        messages: Vec<(u64, Raw)>,
+        complete: bool,
+    },
+    /// More subjects than one answer may hold.
+    TooMany,
+}
+
+impl JetStreamJournal {
+    /// The newest message of each subject that a filter matches, by sequence.
+    pub(super) async fn newest(
+        &self,
+        stream: &str,
+        filters: &[String],
+    ) -> Result<Answer, CallError> {
+        patiently(READ_PATIENCE, || {
+            self.direct(stream, json!({ "multi_last": filters }))
+        })
+        .await
+    }
+
+    async fn direct(&self, stream: &str, request: Value) -> Result<Answer, CallError> {
+        let mut reconnections = self.link.reconnections();
+        let (inbox, mut subscriber) = self.link.inbox().await?;
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        self.link
+            .send(subject, Some(inbox), request.to_string().into())
+            .await?;
+        let mut messages = Vec::new();
+        loop {
+            let next = tokio::select! {
+                next = timeout(SILENCE_MAX, subscriber.next()) => next,
+                () = reconnections.next() => return Err(CallError::Reconnected),
+            };
+            let Ok(Some(message)) = next else {
+                return Err(CallError::Timeout);
+            };
+            match status(&message) {
+                None => messages.push(direct_message(message)?),
+                Some(204) => {
+                    let pending = header(&message, "Nats-Num-Pending");
+                    return Ok(Answer::Messages {
+                        complete: pending.is_none_or(|pending| pending == "0"),
+                        messages,
+                    });
+                }
+                // Any other 404, or one after messages, does not mean that there is nothing.
+                Some(404) if messages.is_empty() && is_no_results(&message) => {
+                    return Ok(Answer::Messages {
+                        messages,
+                        complete: true,
+                    });
+                }
+                Some(413) => return Ok(Answer::TooMany),
+                Some(503) => return Err(CallError::NoResponders),
+                Some(code) => {
+                    return Err(CallError::Answer(format!(
+                        "{code} {}",
+                        message.description.unwrap_or_default()
+                    )));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read_after(
+        &self,
+        stream: StreamId,
+        after: u64,
+        max_events: usize,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        /// So that an answer of large events does not fill the connection's buffer.
+        const BYTES_MAX: usize = 4 * 1024 * 1024;
+        let name = stream.name();
+        let request = json!({
+            "seq": after + 1,
+            "batch": max_events.clamp(1, BATCH_MAX),
+            "max_bytes": BYTES_MAX,
+        });
+        let answer = patiently(READ_PATIENCE, || self.direct(&name, request.clone())).await;
+        let messages = match answer {
+            Ok(Answer::Messages { messages, .. }) => messages,
+            Ok(Answer::TooMany) => Vec::new(),
+            Err(error) => return Err(Unavailable::new(format!("read `{name}`"), error)),
+        };
+        let mut entries = Vec::with_capacity(messages.len());
+        for (sequence, raw) in messages {
+            entries.push(self.entry(Position { stream, sequence }, raw).await?);
+        }
+        Ok(entries)
+    }
+
+    /// The last message that a filter matches, as the leader has it.
+    pub(super) async fn last_message(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Option<(u64, Raw)>, CallError> {
+        /// "no message found"
+        const NONE: u16 = 10037;
+        #[derive(Deserialize)]
+        struct Found {
+            message: RawMessage,
+        }
+        let operation = format!("STREAM.MSG.GET.{stream}");
+        let request = json!({ "last_by_subj": filter });
+        match self.link.api::<Found>(&operation, &request).await {
+            Ok(found) => {
+                let message = StreamMessage::try_from(found.message)
+                    .map_err(|error| CallError::Answer(error.to_string()))?;
+                let raw = Raw {
+                    subject: message.subject.to_string(),
+                    headers: header_pairs(Some(&message.headers)),
+                    payload: message.payload,
+                };
+                Ok(Some((message.sequence, raw)))
+            }
+            Err(error) if error.api_code() == Some(NONE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fills in a payload that was stored apart, and decodes.
+    pub(super) async fn entry(
+        &self,
+        position: Position,
+        mut raw: Raw,
+    ) -> Result<Entry, Unavailable> {
+        let Some(digest) = raw.data_ref() else {
+            return Ok(Entry::new(position, raw));
+        };
+        match self.get(&digest).await {
+            Ok(payload) => {
+                raw.payload = payload;
+                Ok(Entry::new(position, raw))
+            }
+            Err(ObjectError::Unavailable(error)) => Err(error),
+            Err(source) => Ok(Entry {
+                position,
+                raw,
+                recorded: Err(Unreadable::Payload { digest, source }),
+            }),
+        }
+    }
+}
+
+fn direct_message(message: Message) -> Result<(u64, Raw), CallError> {
+    let sequence = header(&message, "Nats-Sequence").and_then(|text| text.parse().ok());
+    let subject = header(&message, "Nats-Subject").map(str::to_owned);
+    match (sequence, subject) {
+        (Some(sequence), Some(subject)) => {
+            let raw = Raw {
+                subject,
+                headers: header_pairs(message.headers.as_ref()),
+                payload: message.payload,
+            };
+            Ok((sequence, raw))
+        }
+        (Some(_) | None, _) => Err(CallError::Answer("a message without position".to_owned())),
+    }
+}
+
+fn is_no_results(message: &Message) -> bool {
+    let description = message.description.as_deref().unwrap_or_default();
+    // The first for filters, the second for a sequence beyond the end.
+    description == "No Results" || description == "Message Not Found"
+}

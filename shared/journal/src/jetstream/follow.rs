@@ -1,0 +1,230 @@
+//! Following live: one short-lived push consumer per stream, without acknowledgement, held back
+//! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence.
+
+use std::time::Duration;
+
+use async_nats::Message;
+use async_trait::async_trait;
+use contracts::position::{Position, Positions, StreamId};
+use futures::StreamExt as _;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use super::{
+    JetStreamJournal,
+    link::{CallError, Pause, header, header_pairs, status},
+};
+use crate::{
+    Journal as _,
+    stored::{Entry, Raw},
+    tail::{Scope, Tail, TailError},
+};
+
+/// Entries that wait for the reader, all streams together.
+const QUEUE: usize = 256;
+
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long the broker keeps a consumer whose reader has gone.
+const INACTIVE: Duration = Duration::from_secs(10);
+
+impl JetStreamJournal {
+    pub(super) async fn follow(
+        &self,
+        after: &Positions,
+        scope: Scope,
+    ) -> Result<Box<dyn Tail>, TailError> {
+        let (streams, filter) = match scope {
+            Scope::Everything => (self.streams(), None),
+            Scope::Catalogue => (vec![StreamId::Catalogue], None),
+            Scope::Aggregate(aggregate) => {
+                (vec![self.count.stream_of(&aggregate)], Some(aggregate.filter()))
+            }
+        };
+        for stream in &streams {
+            let end = self.last_sequence(*stream).await?;
+            let after = after.get(*stream);
+            if after > end {
+                return Err(TailError::BeyondEnd {
+                    stream: stream.name(),
+                    after,
+                    end,
+                });
+            }
+        }
+        let (queue, entries) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        for stream in streams {
+            let follower = Follower {
+                journal: self.parts(),
+                stream,
+                filter: filter.clone(),
+                reached: after.get(stream),
+                queue: queue.clone(),
+            };
+            tasks.spawn(follower.run());
+        }
+        Ok(Box::new(Following {
+            entries,
+            _tasks: tasks,
+        }))
+    }
+}
+
+struct Follower {
+    journal: JetStreamJournal,
+    stream: StreamId,
+    filter: Option<String>,
+    /// The last sequence that was handed on.
+    reached: u64,
+    queue: mpsc::Sender<Entry>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut pause = Pause::default();
+        while !self.queue.is_closed() {
+            let reached = self.reached;
+            if let Err(error) = self.follow().await {
+                tracing::debug!(stream = self.stream.name(), %error, "following begins again");
+            }
+            if self.reached > reached {
+                pause = Pause::default();
+            }
+            pause.wait().await;
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), CallError> {
+        let link = self.journal.link.clone();
+        let mut reconnections = link.reconnections();
+        let (inbox, mut subscriber) = link.inbox().await?;
+        self.create(&inbox).await?;
+        let mut received = 0;
+        loop {
+            let message = tokio::select! {
+                message = timeout(HEARTBEAT * 3, subscriber.next()) => message,
+                () = reconnections.next() => return Err(CallError::Reconnected),
+            };
+            let Ok(Some(message)) = message else {
+                return Err(CallError::Timeout);
+            };
+            if status(&message).is_some() {
+                self.control(&message, received).await?;
+                continue;
+            }
+            let (consumed, sequence) = sequences(&message)
+                .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
+            if consumed != received + 1 {
+                return Err(CallError::Answer("messages were lost on the way".to_owned()));
+            }
+            received = consumed;
+            self.hand_on(message, sequence).await?;
+        }
+    }
+
+    async fn create(&self, inbox: &str) -> Result<(), CallError> {
+        let mut config = json!({
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self.reached + 1,
+            "deliver_subject": inbox,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "flow_control": true,
+            "idle_heartbeat": nanoseconds(HEARTBEAT),
+            "inactive_threshold": nanoseconds(INACTIVE),
+            "mem_storage": true,
+            "num_replicas": 1,
+        });
+        if let (Some(filter), Some(config)) = (&self.filter, config.as_object_mut()) {
+            config.insert("filter_subject".to_owned(), json!(filter));
+        }
+        let name = self.stream.name();
+        let request = json!({ "stream_name": name, "config": config });
+        // The form that names no consumer: a user who may do this cannot touch a durable one.
+        let operation = format!("CONSUMER.CREATE.{name}");
+        self.journal.link.api::<IgnoredAny>(&operation, &request).await?;
+        Ok(())
+    }
+
+    /// A heartbeat, or the question whether all so far has been read.
+    async fn control(&self, message: &Message, received: u64) -> Result<(), CallError> {
+        if status(message) != Some(100) {
+            let text = message.description.clone().unwrap_or_default();
+            return Err(CallError::Answer(text));
+        }
+        let answer_to = match &message.reply {
+            Some(reply) => Some(reply.to_string()),
+            None => header(message, "Nats-Consumer-Stalled").map(str::to_owned),
+        };
+        if let Some(subject) = answer_to {
+            self.journal.link.send(subject, None, bytes::Bytes::new()).await?;
+        }
+        let last = header(message, "Nats-Last-Consumer").and_then(|text| text.parse().ok());
+        if last.is_some_and(|last: u64| last > received) {
+            return Err(CallError::Answer("messages were lost on the way".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn hand_on(&mut self, message: Message, sequence: u64) -> Result<(), CallError> {
+        let position = Position {
+            stream: self.stream,
+            sequence,
+        };
+        let raw = Raw {
+            subject: message.subject.to_string(),
+            headers: header_pairs(message.headers.as_ref()),
+            payload: message.payload,
+        };
+        let entry = self.journal.entry(position, raw).await;
+        let entry = entry.map_err(|error| CallError::Client(error.to_string()))?;
+        if self.queue.send(entry).await.is_ok() {
+            self.reached = sequence;
+            Ok(())
+        } else {
+            Err(CallError::Client("nobody reads".to_owned()))
+        }
+    }
+}
+
+/// The sequence in the consumer and the one in the stream, from
+/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
+/// sequence>.…`.
+fn sequences(message: &Message) -> Option<(u64, u64)> {
+    let reply = message.reply.as_ref()?;
+    let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+    let first = if tokens.len() >= 9 { 2 } else { 0 };
+    let number = |index: usize| tokens.get(first + index)?.parse().ok();
+    Some((number(4)?, number(3)?))
+}
+
+struct Following {
+    entries: mpsc::Receiver<Entry>,
+    /// Aborted when this is dropped.
+    _tasks: JoinSet<()>,
+}
+
+#[async_trait]
+impl Tail for Following {
+    async fn next(&mut self) -> Entry {
+        match self.entries.recv().await {
+            Some(entry) => entry,
+            // All tasks have ended: the connection was closed on purpose.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn next_batch(&mut self, max: usize) -> Vec<Entry> {
+        let mut batch = Vec::new();
+        if self.entries.recv_many(&mut batch, max.max(1)).await == 0 {
+            std::future::pending::<()>().await;
+        }
+        batch
+    }
+}
+
+fn nanoseconds(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}

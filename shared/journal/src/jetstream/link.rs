@@ -1,0 +1,357 @@
+//! The connection: requests that notice when it was lost, or when the broker forbids them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{
+    Client, Event, HeaderMap, HeaderName, HeaderValue, Message, Request, ServerAddr, ServerError,
+    Subscriber, client::RequestErrorKind,
+};
+use bytes::Bytes;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::{sync::watch, time::timeout};
+
+use super::ConnectOptions;
+
+/// How long one try of an API request may take. Long enough for an fsync on a busy disk, short
+/// enough that several tries fit into the time in which a new leader is elected.
+pub(super) const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest pause between two attempts to reach the broker: what a restarted broker waits for
+/// its clients.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+
+/// Messages that one subscription holds in memory; above the most that the broker sends ahead of
+/// an answer (flow control stops it at 32 MiB).
+const SUBSCRIPTION_MESSAGES: usize = 65_536;
+
+#[derive(Clone)]
+pub(super) struct Link {
+    pub client: Client,
+    epoch: watch::Receiver<u64>,
+    refusal: watch::Receiver<String>,
+    connected: Arc<AtomicBool>,
+}
+
+/// A request without a usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("no answer in time")]
+    Timeout,
+    #[error("nobody listens: JetStream is not ready")]
+    NoResponders,
+    #[error("the connection was lost meanwhile")]
+    Reconnected,
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("{0}")]
+    Client(String),
+    #[error("an answer that is not understood: {0}")]
+    Answer(String),
+    #[error("JetStream answers: {0}")]
+    Api(ApiError),
+}
+
+/// An error that JetStream answers with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[error("{description} ({code}, {err_code})")]
+pub(super) struct ApiError {
+    pub code: u16,
+    #[serde(default)]
+    pub err_code: u16,
+    #[serde(default)]
+    pub description: String,
+}
+
+impl CallError {
+    /// Whether the same request may do better a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Timeout | Self::NoResponders | Self::Reconnected => true,
+            Self::Api(error) => matches!(error.code, 408 | 429 | 500 | 503),
+            Self::Forbidden(_) | Self::Client(_) | Self::Answer(_) => false,
+        }
+    }
+
+    pub fn api_code(&self) -> Option<u16> {
+        match self {
+            Self::Api(error) => Some(error.err_code),
+            Self::Timeout
+            | Self::NoResponders
+            | Self::Reconnected
+            | Self::Forbidden(_)
+            | Self::Client(_)
+            | Self::Answer(_) => None,
+        }
+    }
+}
+
+impl Link {
+    pub async fn open(options: &ConnectOptions) -> Result<Self, async_nats::ConnectError> {
+        let (epoch, epoch_receiver) = watch::channel(0);
+        let (refusal, refusal_receiver) = watch::channel(String::new());
+        let connected = Arc::new(AtomicBool::new(false));
+        let state = Arc::new((epoch, refusal, Arc::clone(&connected)));
+        let mut broker = async_nats::ConnectOptions::new()
+            .name(&options.name)
+            .custom_inbox_prefix(&options.inbox_prefix)
+            .max_reconnects(None)
+            .subscription_capacity(SUBSCRIPTION_MESSAGES)
+            .reconnect_delay_callback(|attempts| {
+                let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+                Duration::from_millis(20).saturating_mul(attempts).min(RECONNECT_DELAY_MAX)
+            })
+            .event_callback(move |event| {
+                let state = Arc::clone(&state);
+                async move {
+                    let (epoch, refusal, connected) = state.as_ref();
+                    observe(event, epoch, refusal, connected);
+                }
+            });
+        if let (Some(user), Some(password)) = (&options.user, &options.password) {
+            broker = broker.user_and_password(user.clone(), password.clone());
+        }
+        let addresses = options
+            .url
+            .split(',')
+            .map(str::parse)
+            .collect::<Result<Vec<ServerAddr>, _>>()?;
+        let client = broker.connect(addresses).await?;
+        connected.store(true, Ordering::Relaxed);
+        Ok(Self {
+            client,
+            epoch: epoch_receiver,
+            refusal: refusal_receiver,
+            connected,
+        })
+    }
+
+    pub fn epoch(&self) -> u64 {
+        *self.epoch.borrow()
+    }
+
+    /// Tells when the connection was lost and is back, from now on.
+    pub fn reconnections(&self) -> Reconnections {
+        let mut epoch = self.epoch.clone();
+        epoch.mark_unchanged();
+        Reconnections(epoch)
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// One request that may be sent again if this gives an error that is transient. Given up as
+    /// soon as the connection was lost: its answer went with it.
+    pub async fn call(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Message, CallError> {
+        let mut reconnections = self.reconnections();
+        let mut refusal = self.refusal.clone();
+        refusal.mark_unchanged();
+        let forbidden = format!("Publish to \"{subject}\"");
+        let mut request = Request::new().payload(payload).timeout(Some(TRY_TIMEOUT));
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        tokio::select! {
+            // The client may also hold requests back while it is not connected.
+            answer = timeout(TRY_TIMEOUT, self.client.send_request(subject.to_owned(), request)) => {
+                match answer {
+                    Ok(Ok(message)) => Ok(message),
+                    Ok(Err(error)) => Err(match error.kind() {
+                        RequestErrorKind::TimedOut => CallError::Timeout,
+                        RequestErrorKind::NoResponders => CallError::NoResponders,
+                        RequestErrorKind::InvalidSubject
+                        | RequestErrorKind::MaxPayloadExceeded
+                        | RequestErrorKind::Other => CallError::Client(error.to_string()),
+                    }),
+                    Err(_) => Err(CallError::Timeout),
+                }
+            }
+            () = reconnections.next() => Err(CallError::Reconnected),
+            Ok(text) = refusal.wait_for(|text| text.contains(&forbidden)) => {
+                Err(CallError::Forbidden(text.clone()))
+            }
+        }
+    }
+
+    /// A request of the JetStream API.
+    pub async fn api<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &Value,
+    ) -> Result<T, CallError> {
+        let payload = if request.is_null() {
+            Bytes::new()
+        } else {
+            request.to_string().into()
+        };
+        let answer = self.call(&format!("$JS.API.{operation}"), None, payload).await?;
+        parse_answer(&answer.payload)
+    }
+
+    /// As [`Self::api`], again and again for as long as it may help and `patience` lasts.
+    pub async fn api_patiently<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &Value,
+        patience: Duration,
+    ) -> Result<T, CallError> {
+        patiently(patience, || self.api(operation, request)).await
+    }
+
+    pub async fn inbox(&self) -> Result<(String, Subscriber), CallError> {
+        let inbox = self.client.new_inbox();
+        match self.client.subscribe(inbox.clone()).await {
+            Ok(subscriber) => Ok((inbox, subscriber)),
+            Err(error) => Err(CallError::Client(error.to_string())),
+        }
+    }
+
+    pub async fn send(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        payload: Bytes,
+    ) -> Result<(), CallError> {
+        let sent = match reply {
+            Some(reply) => self.client.publish_with_reply(subject, reply, payload).await,
+            None => self.client.publish(subject, payload).await,
+        };
+        sent.map_err(|error| CallError::Client(error.to_string()))
+    }
+}
+
+/// Tries until it works, until trying again is of no use, or until `patience` is at its end.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, CallError>>>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, CallError> {
+    let mut last = CallError::Timeout;
+    let trying = async {
+        let mut pause = Pause::default();
+        loop {
+            match attempt().await {
+                Err(error) if error.is_transient() => last = error,
+                done => return done,
+            }
+            pause.wait().await;
+        }
+    };
+    match timeout(patience, trying).await {
+        Ok(done) => done,
+        Err(_) => Err(last),
+    }
+}
+
+/// Growing pauses between tries.
+#[derive(Default)]
+pub(super) struct Pause(u32);
+
+impl Pause {
+    pub async fn wait(&mut self) {
+        self.0 = (self.0 + 1).min(6);
+        tokio::time::sleep(Duration::from_millis(5 << self.0)).await;
+    }
+}
+
+pub(super) struct Reconnections(watch::Receiver<u64>);
+
+impl Reconnections {
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The client is gone, and with it whatever could come back.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn observe(
+    event: Event,
+    epoch: &watch::Sender<u64>,
+    refusal: &watch::Sender<String>,
+    connected: &AtomicBool,
+) {
+    match event {
+        Event::Connected => {
+            connected.store(true, Ordering::Relaxed);
+            epoch.send_modify(|epoch| *epoch += 1);
+            tracing::info!("connected to the broker");
+        }
+        Event::Disconnected => {
+            connected.store(false, Ordering::Relaxed);
+            tracing::warn!("the connection to the broker is lost; trying to reach it again");
+        }
+        Event::Closed => connected.store(false, Ordering::Relaxed),
+        Event::ServerError(ServerError::Other(text)) => {
+            tracing::warn!(error = text, "the broker objects");
+            refusal.send_replace(text);
+        }
+        Event::ServerError(error) => tracing::warn!(%error, "the broker objects"),
+        Event::SlowConsumer(subscription) => {
+            tracing::warn!(subscription, "messages were dropped: they came faster than read");
+        }
+        Event::ClientError(error) => tracing::debug!(%error, "the client of the broker says"),
+        Event::LameDuckMode | Event::Draining => {}
+    }
+}
+
+pub(super) fn parse_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
+    #[derive(Deserialize)]
+    struct Failure {
+        error: Option<ApiError>,
+    }
+    let understood = |error: serde_json::Error| CallError::Answer(error.to_string());
+    let failure: Failure = serde_json::from_slice(bytes).map_err(understood)?;
+    match failure.error {
+        Some(error) => Err(CallError::Api(error)),
+        None => serde_json::from_slice(bytes).map_err(understood),
+    }
+}
+
+/// Headers as the client wants them; nothing if one cannot be sent.
+pub(super) fn header_map<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<HeaderMap> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().ok()?;
+            let value: HeaderValue = value.parse().ok()?;
+            Some((name, value))
+        })
+        .collect()
+}
+
+/// Headers as pairs, without the broker's own.
+pub(super) fn header_pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = headers
+        .into_iter()
+        .flat_map(HeaderMap::iter)
+        .filter(|(name, _)| !name.to_string().to_ascii_lowercase().starts_with("nats-"))
+        .flat_map(|(name, values)| {
+            let pair = |value: &HeaderValue| (name.to_string(), value.to_string());
+            values.iter().map(pair).collect::<Vec<_>>()
+        })
+        .collect();
+    pairs.sort();
+    pairs
+}
+
+pub(super) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    Some(message.headers.as_ref()?.get(name)?.as_str())
+}
+
+pub(super) fn status(message: &Message) -> Option<u16> {
+    message.status.map(|status| status.as_u16())
+}

@@ -1,0 +1,165 @@
+//! Loading one aggregate.
+
+use std::collections::BTreeMap;
+
+use contracts::{
+    position::{Position, StreamId},
+    record::{Head, Recorded},
+    subject::AggregateId,
+};
+
+use super::{
+    JetStreamJournal,
+    direct::{Answer, READ_PATIENCE},
+    link::{CallError, patiently},
+};
+use crate::{
+    Unavailable,
+    history::{Fault, LoadError, Read, check, decoded},
+    stored::{Entry, Raw},
+};
+
+/// Versions asked for at once where an aggregate is too large for one answer (1,024 subjects).
+const PAGE: u64 = 500;
+
+impl JetStreamJournal {
+    pub(super) async fn load_events(
+        &self,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<Vec<(Position, Recorded)>, LoadError> {
+        let stream = self.count.stream_of(aggregate);
+        let unavailable = |error| Unavailable::new(format!("load `{aggregate}`"), error);
+        let mut stored = self.nearest(aggregate, stream).await.map_err(unavailable)?;
+        if read == Read::Confirmed {
+            self.confirm(aggregate, stream, &mut stored).await?;
+        }
+        let mut entries = Vec::with_capacity(stored.len());
+        for (sequence, raw) in stored {
+            entries.push(self.entry(Position { stream, sequence }, raw).await?);
+        }
+        let events = decoded(entries)?;
+        check(events.iter().map(|(_, event)| event)).map_err(|fault| LoadError::Corrupt {
+            aggregate: aggregate.clone(),
+            fault,
+        })?;
+        Ok(events)
+    }
+
+    /// By sequence, from whatever replica answers.
+    async fn nearest(
+        &self,
+        aggregate: &AggregateId,
+        stream: StreamId,
+    ) -> Result<BTreeMap<u64, Raw>, CallError> {
+        let name = stream.name();
+        match self.newest(&name, &[aggregate.filter()]).await? {
+            Answer::Messages {
+                messages,
+                complete: true,
+            } => Ok(messages.into_iter().collect()),
+            Answer::Messages { .. } | Answer::TooMany => self.by_pages(aggregate, &name).await,
+        }
+    }
+
+    async fn by_pages(
+        &self,
+        aggregate: &AggregateId,
+        stream: &str,
+    ) -> Result<BTreeMap<u64, Raw>, CallError> {
+        let mut all = BTreeMap::new();
+        let mut next = 1;
+        loop {
+            let filters: Vec<_> = (next..next + PAGE)
+                .map(|version| aggregate.version_filter(version))
+                .collect();
+            let Answer::Messages { messages, complete } = self.newest(stream, &filters).await?
+            else {
+                return Err(CallError::Answer("one page is too large".to_owned()));
+            };
+            let received = messages.len() as u64;
+            all.extend(messages);
+            if received == 0 || (complete && received < PAGE) {
+                return Ok(all);
+            }
+            // An answer that was cut short holds the first of its page: it is in the order of
+            // sequences, as versions are.
+            next += received;
+        }
+    }
+
+    /// Adds what the leader has and the replica has not.
+    async fn confirm(
+        &self,
+        aggregate: &AggregateId,
+        stream: StreamId,
+        stored: &mut BTreeMap<u64, Raw>,
+    ) -> Result<(), LoadError> {
+        let Some((sequence, head)) = self.leader_head(aggregate, stream).await? else {
+            return if stored.is_empty() {
+                Ok(())
+            } else {
+                let detail = "the leader has nothing of what a replica has";
+                Err(Unavailable::new(format!("confirm `{aggregate}`"), detail).into())
+            };
+        };
+        let version = |raw: &Raw| version_of(&raw.subject);
+        let Some(last) = version(&head) else {
+            // Not a subject of this version: decoding will say what it is.
+            stored.insert(sequence, head);
+            return Ok(());
+        };
+        let reached = stored.values().filter_map(version).max().unwrap_or(0);
+        if let Some(known) = stored.values().find(|raw| version(raw) == Some(last))
+            && *known != head
+        {
+            return Err(LoadError::Corrupt {
+                aggregate: aggregate.clone(),
+                fault: Fault::Forked { version: last },
+            });
+        }
+        let name = stream.name();
+        for missing in (reached + 1)..last {
+            let filter = aggregate.version_filter(missing);
+            let found = patiently(READ_PATIENCE, || self.last_message(&name, &filter)).await;
+            match found {
+                Ok(found) => stored.extend(found),
+                Err(error) => {
+                    return Err(Unavailable::new(format!("confirm `{aggregate}`"), error).into());
+                }
+            }
+        }
+        stored.insert(sequence, head);
+        Ok(())
+    }
+
+    async fn leader_head(
+        &self,
+        aggregate: &AggregateId,
+        stream: StreamId,
+    ) -> Result<Option<(u64, Raw)>, Unavailable> {
+        let (name, filter) = (stream.name(), aggregate.filter());
+        patiently(READ_PATIENCE, || self.last_message(&name, &filter))
+            .await
+            .map_err(|error| Unavailable::new(format!("ask for the head of `{aggregate}`"), error))
+    }
+
+    pub(super) async fn head_of(
+        &self,
+        aggregate: &AggregateId,
+    ) -> Result<Option<(Position, Head)>, LoadError> {
+        let stream = self.count.stream_of(aggregate);
+        let Some((sequence, raw)) = self.leader_head(aggregate, stream).await? else {
+            return Ok(None);
+        };
+        let position = Position { stream, sequence };
+        let entry: Entry = self.entry(position, raw).await?;
+        let events = decoded(vec![entry])?;
+        Ok(events.first().map(|(position, event)| (*position, event.head())))
+    }
+}
+
+/// Also of an event that this version does not know.
+fn version_of(subject: &str) -> Option<u64> {
+    subject.split('.').nth(5)?.parse().ok()
+}

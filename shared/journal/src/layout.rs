@@ -1,0 +1,93 @@
+//! Which stream holds what.
+
+use contracts::{
+    event::EventName,
+    position::StreamId,
+    subject::{AggregateId, AggregateKind, ROOT, SHARDS, Shard},
+};
+
+pub(crate) const TIMERS: &str = "CONTROL_PLANE_TIMERS";
+pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
+
+/// Into how many streams executions are spread, fixed when the log is made: a power of two from 1
+/// to 64. More, so that fsyncs run in parallel and leaders spread over servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamCount(u8);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a number of streams: use 1, 2, 4, 8, 16, 32 or 64")]
+pub struct InvalidStreamCount(u8);
+
+impl StreamCount {
+    pub const ONE: Self = Self(1);
+
+    pub const fn try_new(count: u8) -> Result<Self, InvalidStreamCount> {
+        if count.is_power_of_two() && count <= SHARDS {
+            Ok(Self(count))
+        } else {
+            Err(InvalidStreamCount(count))
+        }
+    }
+
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The streams of executions, then the catalogue.
+    pub fn streams(self) -> Vec<StreamId> {
+        (0..self.0)
+            .map(StreamId::Log)
+            .chain([StreamId::Catalogue])
+            .collect()
+    }
+
+    pub fn stream_of(self, aggregate: &AggregateId) -> StreamId {
+        if aggregate.kind().in_catalogue() {
+            StreamId::Catalogue
+        } else {
+            StreamId::Log(self.index_of(aggregate.shard()))
+        }
+    }
+
+    /// The streams that may hold an event.
+    pub fn streams_of(self, event: EventName) -> Vec<StreamId> {
+        if event.aggregate().in_catalogue() {
+            vec![StreamId::Catalogue]
+        } else {
+            (0..self.0).map(StreamId::Log).collect()
+        }
+    }
+
+    fn index_of(self, shard: Shard) -> u8 {
+        shard.index() / (SHARDS / self.0)
+    }
+
+    /// The subjects that a stream of the log takes.
+    pub(crate) fn subjects(self, stream: StreamId) -> Vec<String> {
+        let kinds = |catalogue| {
+            AggregateKind::ALL
+                .into_iter()
+                .filter(move |kind| kind.in_catalogue() == catalogue)
+        };
+        match stream {
+            StreamId::Catalogue => kinds(true)
+                .map(|kind| format!("{ROOT}.*.{}.>", kind.as_str()))
+                .collect(),
+            StreamId::Log(_) if self == Self::ONE => kinds(false)
+                .map(|kind| format!("{ROOT}.*.{}.>", kind.as_str()))
+                .collect(),
+            StreamId::Log(index) => kinds(false)
+                .flat_map(|kind| {
+                    Shard::all()
+                        .filter(move |shard| self.index_of(*shard) == index)
+                        .map(move |shard| format!("{ROOT}.*.{}.{shard}.>", kind.as_str()))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A filter for one kind of event in all aggregates.
+pub(crate) fn event_filter(event: EventName) -> String {
+    format!("{ROOT}.*.{}.*.*.*.{event}", event.aggregate().as_str())
+}

@@ -1,0 +1,294 @@
+//! The log in memory: the same semantics, no thread, no clock of its own. Time passes when
+//! [`MemoryJournal::advance`] says so; what goes wrong on a real broker goes wrong on demand.
+
+mod calls;
+mod readers;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::{
+    canonical::Digest,
+    envelope::Envelope,
+    position::{Position, Positions, StreamId},
+    record::{Head, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use tokio::sync::watch;
+
+use self::state::State;
+use crate::{
+    Journal, Unavailable,
+    append::{AppendError, claim},
+    delivery::{ConsumerSpec, Deliveries},
+    history::{LoadError, Read, check, decoded},
+    layout::StreamCount,
+    object::{OBJECT_BYTES_MAX, ObjectError},
+    request::{Reply, Request, RequestError, Requests},
+    stored::{Entry, Raw},
+    tail::{Scope, Tail, TailError},
+    timer::Timer,
+};
+
+/// A log in memory. Clones are other processes on the same log.
+#[derive(Clone)]
+pub struct MemoryJournal {
+    count: StreamCount,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told whenever there may be something new for a waiting reader.
+    changes: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Waits until `attempt` gives something, trying again after each change.
+    async fn until<T>(&self, mut attempt: impl FnMut(&mut State) -> Option<T>) -> T {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if let Some(found) = attempt(&mut self.lock()) {
+                return found;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl MemoryJournal {
+    pub fn new(count: StreamCount, now: Timestamp) -> Self {
+        Self {
+            count,
+            shared: Arc::new(Shared {
+                state: Mutex::new(State::empty(now)),
+                changes: watch::Sender::new(0),
+            }),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.shared.lock().now()
+    }
+
+    /// Lets time pass: timers fire and unacknowledged messages come again.
+    pub fn advance(&self, to: Timestamp) {
+        self.shared.lock().advance(to);
+        self.shared.changed();
+    }
+
+    /// The next instant at which time alone makes something happen.
+    pub fn next_instant(&self) -> Option<Timestamp> {
+        self.shared.lock().next_instant()
+    }
+
+    /// Hides the last `events` of each stream from reads that are not confirmed, as a replica
+    /// that lags does.
+    pub fn lag(&self, events: usize) {
+        self.shared.lock().lag = events;
+    }
+
+    /// The next `appends` are stored, and the writer never hears of it.
+    pub fn lose_answers(&self, appends: u32) {
+        self.shared.lock().lost_answers = appends;
+    }
+
+    /// The next `appends` are not stored.
+    pub fn fail_appends(&self, appends: u32) {
+        self.shared.lock().failing_appends = appends;
+    }
+
+    /// The next `acks` do not arrive.
+    pub fn lose_acks(&self, acks: u32) {
+        self.shared.lock().lost_acks = acks;
+    }
+
+    /// As if the connection had been lost and found again.
+    pub fn reconnect(&self) {
+        self.shared.lock().epoch += 1;
+    }
+
+    /// Stores any message, also one that no writer of this version would write.
+    pub fn store_raw(&self, stream: StreamId, raw: Raw) -> Position {
+        let position = self.shared.lock().store(stream, raw);
+        self.shared.changed();
+        position
+    }
+
+    fn decoded(
+        &self,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<Vec<(Position, Recorded)>, LoadError> {
+        let stream = self.count.stream_of(aggregate);
+        let state = self.shared.lock();
+        let end = state.visible_end(stream, read);
+        let entries = state
+            .beginning_with(&format!("{}.", aggregate.prefix()))
+            .into_iter()
+            .filter(|(sequence, _)| *sequence <= end)
+            .map(|(sequence, raw)| Entry::new(Position { stream, sequence }, raw.clone()))
+            .collect();
+        decoded(entries)
+    }
+}
+
+fn belongs_to(raw: &Raw, aggregate: &AggregateId) -> bool {
+    raw.subject
+        .strip_prefix(&aggregate.prefix())
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn unanswered(subject: &str, why: &'static str) -> AppendError {
+    AppendError::Unavailable {
+        subject: subject.to_owned(),
+        source: Unavailable::new("append an event", why),
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    fn stream_count(&self) -> StreamCount {
+        self.count
+    }
+
+    fn epoch(&self) -> u64 {
+        self.shared.lock().epoch
+    }
+
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    async fn append(&self, envelope: &Envelope) -> Result<Position, AppendError> {
+        // Another writer may be as far.
+        tokio::task::yield_now().await;
+        let subject = envelope.subject.to_string();
+        let digest = claim(envelope)?;
+        let stream = self.count.stream_of(&envelope.subject.aggregate);
+        let raw = Raw::from(envelope);
+        let mut state = self.shared.lock();
+        if state.failing_appends > 0 {
+            state.failing_appends -= 1;
+            return Err(unanswered(&subject, "failed on demand"));
+        }
+        let prefix = envelope.subject.aggregate.prefix();
+        let guard = match envelope.subject.version {
+            1 => format!("{prefix}."),
+            version => format!("{prefix}.{version}."),
+        };
+        let guarded = state.beginning_with(&guard);
+        if !guarded.is_empty() {
+            let own = guarded.into_iter().find(|(_, stored)| **stored == raw);
+            return match own {
+                Some((sequence, _)) => Ok(Position { stream, sequence }),
+                None => Err(AppendError::Conflict { subject }),
+            };
+        }
+        if let Some(digest) = digest {
+            state.objects.insert(digest, envelope.payload.clone());
+        }
+        let position = state.store(stream, raw);
+        let answer_is_lost = state.lost_answers > 0;
+        state.lost_answers = state.lost_answers.saturating_sub(1);
+        drop(state);
+        self.shared.changed();
+        if answer_is_lost {
+            Err(unanswered(&subject, "the answer was lost on demand"))
+        } else {
+            Ok(position)
+        }
+    }
+
+    async fn load(
+        &self,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<Vec<(Position, Recorded)>, LoadError> {
+        let events = self.decoded(aggregate, read)?;
+        match check(events.iter().map(|(_, event)| event)) {
+            Ok(()) => Ok(events),
+            Err(fault) => Err(LoadError::Corrupt {
+                aggregate: aggregate.clone(),
+                fault,
+            }),
+        }
+    }
+
+    async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {
+        let events = self.decoded(aggregate, Read::Confirmed)?;
+        Ok(events.last().map(|(position, event)| (*position, event.head())))
+    }
+
+    async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
+        Ok(self.shared.lock().end(stream))
+    }
+
+    async fn read(
+        &self,
+        stream: StreamId,
+        after: u64,
+        max_events: usize,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        let state = self.shared.lock();
+        let end = state.visible_end(stream, Read::Nearest);
+        Ok(state
+            .after(stream, after)
+            .take_while(|(sequence, _)| *sequence <= end)
+            .take(max_events)
+            .map(|(sequence, raw)| Entry::new(Position { stream, sequence }, raw.clone()))
+            .collect())
+    }
+
+    async fn tail(&self, after: &Positions, scope: Scope) -> Result<Box<dyn Tail>, TailError> {
+        self.follow(after, scope)
+    }
+
+    async fn consume(&self, spec: ConsumerSpec) -> Result<Box<dyn Deliveries>, Unavailable> {
+        Ok(self.take_part(spec))
+    }
+
+    async fn arm(&self, timer: &Timer) -> Result<(), Unavailable> {
+        self.shared.lock().arm(timer.clone());
+        self.shared.changed();
+        Ok(())
+    }
+
+    async fn put_object(&self, bytes: Bytes) -> Result<Digest, ObjectError> {
+        if bytes.len() > OBJECT_BYTES_MAX {
+            return Err(ObjectError::TooLarge { bytes: bytes.len() });
+        }
+        let digest = Digest::of(&bytes);
+        self.shared.lock().objects.insert(digest, bytes);
+        Ok(digest)
+    }
+
+    async fn get_object(&self, digest: &Digest) -> Result<Bytes, ObjectError> {
+        let state = self.shared.lock();
+        let found = state.objects.get(digest).cloned();
+        found.ok_or(ObjectError::Missing(*digest))
+    }
+
+    async fn request(&self, request: Request) -> Result<Reply, RequestError> {
+        self.ask(request).await
+    }
+
+    async fn serve(&self, subject: &str, queue: &str) -> Result<Box<dyn Requests>, Unavailable> {
+        Ok(self.answer(subject, queue))
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,166 @@
+//! Consuming and following.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contracts::{
+    position::{Position, Positions, StreamId},
+    subject::AggregateId,
+};
+
+use super::{
+    MemoryJournal, Shared, belongs_to,
+    state::{Key, State},
+};
+use crate::{
+    Journal as _, Unavailable,
+    delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery},
+    layout::StreamCount,
+    stored::Entry,
+    tail::{Scope, Tail, TailError},
+};
+
+impl MemoryJournal {
+    pub(super) fn take_part(&self, spec: ConsumerSpec) -> Box<dyn Deliveries> {
+        let consumer = spec.name();
+        let member = self.shared.lock().join(spec);
+        Box::new(Member {
+            shared: Arc::clone(&self.shared),
+            count: self.count,
+            consumer,
+            member,
+        })
+    }
+
+    pub(super) fn follow(
+        &self,
+        after: &Positions,
+        scope: Scope,
+    ) -> Result<Box<dyn Tail>, TailError> {
+        let (streams, aggregate) = match scope {
+            Scope::Everything => (self.streams(), None),
+            Scope::Catalogue => (vec![StreamId::Catalogue], None),
+            Scope::Aggregate(aggregate) => {
+                (vec![self.count.stream_of(&aggregate)], Some(aggregate))
+            }
+        };
+        for stream in &streams {
+            let (after, end) = (after.get(*stream), self.shared.lock().end(*stream));
+            if after > end {
+                return Err(TailError::BeyondEnd {
+                    stream: stream.name(),
+                    after,
+                    end,
+                });
+            }
+        }
+        let reached = streams.into_iter().map(|stream| (stream, after.get(stream))).collect();
+        Ok(Box::new(Follower {
+            shared: Arc::clone(&self.shared),
+            aggregate,
+            reached,
+        }))
+    }
+}
+
+struct Member {
+    shared: Arc<Shared>,
+    count: StreamCount,
+    consumer: String,
+    member: u64,
+}
+
+#[async_trait]
+impl Deliveries for Member {
+    async fn next(&mut self) -> Delivery {
+        let (consumer, member, count) = (&self.consumer, self.member, self.count);
+        let (key, delivered, message) = self
+            .shared
+            .until(|state| state.next_delivery(consumer, member, count))
+            .await;
+        Delivery {
+            message: Arc::new(message),
+            delivered,
+            handle: Arc::new(Handle {
+                shared: Arc::clone(&self.shared),
+                consumer: self.consumer.clone(),
+                key,
+            }),
+        }
+    }
+
+    async fn stop(self: Box<Self>) -> Result<(), Unavailable> {
+        self.shared.lock().leave(&self.consumer, self.member);
+        self.shared.changed();
+        Ok(())
+    }
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    consumer: String,
+    key: Key,
+}
+
+#[async_trait]
+impl Acknowledge for Handle {
+    async fn ack(&self) -> Result<(), Unavailable> {
+        self.shared.lock().ack(&self.consumer, self.key);
+        Ok(())
+    }
+
+    async fn in_progress(&self) -> Result<(), Unavailable> {
+        self.shared.lock().postpone(&self.consumer, self.key, None);
+        Ok(())
+    }
+
+    async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
+        self.shared.lock().postpone(&self.consumer, self.key, Some(delay));
+        self.shared.changed();
+        Ok(())
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    aggregate: Option<AggregateId>,
+    reached: BTreeMap<StreamId, u64>,
+}
+
+impl Follower {
+    fn take(
+        state: &State,
+        aggregate: Option<&AggregateId>,
+        reached: &mut BTreeMap<StreamId, u64>,
+    ) -> Option<Entry> {
+        for (&stream, reached) in reached {
+            for (sequence, raw) in state.after(stream, *reached) {
+                *reached = sequence;
+                if aggregate.is_none_or(|aggregate| belongs_to(raw, aggregate)) {
+                    return Some(Entry::new(Position { stream, sequence }, raw.clone()));
+                }
+            }
+        }
+        None
+    }
+}
+
+#[async_trait]
+impl Tail for Follower {
+    async fn next(&mut self) -> Entry {
+        let (aggregate, reached) = (self.aggregate.as_ref(), &mut self.reached);
+        self.shared.until(|state| Self::take(state, aggregate, reached)).await
+    }
+
+    async fn next_batch(&mut self, max: usize) -> Vec<Entry> {
+        let mut batch = vec![self.next().await];
+        let state = self.shared.lock();
+        while batch.len() < max {
+            match Self::take(&state, self.aggregate.as_ref(), &mut self.reached) {
+                Some(entry) => batch.push(entry),
+                None => break,
+            }
+        }
+        batch
+    }
+}

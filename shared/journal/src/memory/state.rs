@@ -1,0 +1,287 @@
+//! What the broker would hold.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use contracts::{
+    canonical::Digest,
+    position::{Position, StreamId},
+    time::Timestamp,
+};
+
+use super::calls::Server;
+use crate::{
+    delivery::{ConsumerSpec, Message},
+    history::Read,
+    layout::StreamCount,
+    stored::{Entry, Raw},
+    timer::Timer,
+};
+
+pub(super) struct State {
+    now: Timestamp,
+    streams: BTreeMap<StreamId, Vec<Raw>>,
+    subjects: BTreeMap<String, (StreamId, u64)>,
+    pub objects: BTreeMap<Digest, Bytes>,
+    /// By slot: arming again replaces.
+    armed: BTreeMap<String, Timer>,
+    /// Fired and not acknowledged, by a sequence of their own.
+    fired: BTreeMap<u64, Timer>,
+    timers_fired: u64,
+    consumers: BTreeMap<String, Consumer>,
+    pub servers: Vec<Server>,
+    pub members: u64,
+    pub epoch: u64,
+    pub lag: usize,
+    pub lost_answers: u32,
+    pub failing_appends: u32,
+    pub lost_acks: u32,
+}
+
+/// A durable consumer.
+struct Consumer {
+    spec: ConsumerSpec,
+    /// The last sequence looked at, per stream.
+    reached: BTreeMap<StreamId, u64>,
+    unacknowledged: BTreeMap<Key, Unacknowledged>,
+}
+
+/// The stream (nothing for timers) and the sequence of a message.
+pub(super) type Key = (Option<StreamId>, u64);
+
+struct Unacknowledged {
+    delivered: u64,
+    /// Who has it, until it is given back.
+    member: Option<u64>,
+    /// When it may be given to anyone.
+    again_at: Timestamp,
+}
+
+impl State {
+    pub fn empty(now: Timestamp) -> Self {
+        Self {
+            now,
+            streams: BTreeMap::new(),
+            subjects: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            armed: BTreeMap::new(),
+            fired: BTreeMap::new(),
+            timers_fired: 0,
+            consumers: BTreeMap::new(),
+            servers: Vec::new(),
+            members: 0,
+            epoch: 0,
+            lag: 0,
+            lost_answers: 0,
+            failing_appends: 0,
+            lost_acks: 0,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn advance(&mut self, to: Timestamp) {
+        self.now = self.now.max(to);
+        self.fire();
+    }
+
+    pub fn next_instant(&self) -> Option<Timestamp> {
+        let timers = self.armed.values().map(|timer| timer.due);
+        let deliveries = self
+            .consumers
+            .values()
+            .flat_map(|consumer| consumer.unacknowledged.values())
+            .map(|message| message.again_at)
+            .filter(|again_at| *again_at > self.now);
+        timers.chain(deliveries).min()
+    }
+
+    pub fn store(&mut self, stream: StreamId, raw: Raw) -> Position {
+        let messages = self.streams.entry(stream).or_default();
+        let sequence = messages.len() as u64 + 1;
+        self.subjects.insert(raw.subject.clone(), (stream, sequence));
+        messages.push(raw);
+        Position { stream, sequence }
+    }
+
+    pub fn end(&self, stream: StreamId) -> u64 {
+        self.streams.get(&stream).map_or(0, |messages| messages.len() as u64)
+    }
+
+    /// What is stored after a sequence.
+    pub fn after(&self, stream: StreamId, after: u64) -> impl Iterator<Item = (u64, &Raw)> {
+        let messages = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
+        let skipped = usize::try_from(after).unwrap_or(usize::MAX);
+        (after + 1..).zip(messages.iter().skip(skipped))
+    }
+
+    /// What is stored on subjects that begin so, in the order of sequences.
+    pub fn beginning_with(&self, prefix: &str) -> Vec<(u64, &Raw)> {
+        let subjects = self.subjects.range(prefix.to_owned()..);
+        let mut found: Vec<_> = subjects
+            .take_while(|(subject, _)| subject.starts_with(prefix))
+            .filter_map(|(_, (stream, sequence))| {
+                let (_, raw) = self.after(*stream, sequence - 1).next()?;
+                Some((*sequence, raw))
+            })
+            .collect();
+        found.sort_by_key(|(sequence, _)| *sequence);
+        found
+    }
+
+    /// The last sequence that a reader sees.
+    pub fn visible_end(&self, stream: StreamId, read: Read) -> u64 {
+        let hidden = match read {
+            Read::Nearest => self.lag as u64,
+            Read::Confirmed => 0,
+        };
+        self.end(stream).saturating_sub(hidden)
+    }
+
+    pub fn arm(&mut self, timer: Timer) {
+        self.armed.insert(timer.slot(), timer);
+        self.fire();
+    }
+
+    fn fire(&mut self) {
+        let now = self.now;
+        let mut due: Vec<_> = self.armed.extract_if(.., |_, timer| timer.due <= now).collect();
+        due.sort_by(|(a_slot, a), (b_slot, b)| (a.due, a_slot).cmp(&(b.due, b_slot)));
+        for (_, timer) in due {
+            self.timers_fired += 1;
+            self.fired.insert(self.timers_fired, timer);
+        }
+    }
+
+    pub fn join(&mut self, spec: ConsumerSpec) -> u64 {
+        self.members += 1;
+        let consumer = self.consumers.entry(spec.name()).or_insert_with(|| Consumer {
+            spec: spec.clone(),
+            reached: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+        });
+        consumer.spec = spec;
+        self.members
+    }
+
+    /// The next message for a member of a consumer: one that comes again before a new one.
+    pub fn next_delivery(
+        &mut self,
+        consumer: &str,
+        member: u64,
+        count: StreamCount,
+    ) -> Option<(Key, u64, Message)> {
+        let key = self.next_key(consumer, count)?;
+        let message = self.message(key)?;
+        let again_at = {
+            let wait = self.consumers.get(consumer)?.spec.ack_wait;
+            self.now.plus_ms(millis(wait))
+        };
+        let consumer = self.consumers.get_mut(consumer)?;
+        let entry = consumer.unacknowledged.entry(key).or_insert(Unacknowledged {
+            delivered: 0,
+            member: None,
+            again_at,
+        });
+        entry.delivered += 1;
+        entry.member = Some(member);
+        entry.again_at = again_at;
+        Some((key, entry.delivered, message))
+    }
+
+    fn next_key(&mut self, name: &str, count: StreamCount) -> Option<Key> {
+        let consumer = self.consumers.get_mut(name)?;
+        let again = consumer
+            .unacknowledged
+            .iter()
+            .find(|(_, message)| message.again_at <= self.now);
+        if let Some((key, _)) = again {
+            return Some(*key);
+        }
+        if consumer.spec.timers {
+            let new = self.fired.iter().find(|(sequence, timer)| {
+                timer.service == consumer.spec.service
+                    && !consumer.unacknowledged.contains_key(&(None, **sequence))
+            });
+            if let Some((sequence, _)) = new {
+                return Some((None, *sequence));
+            }
+        }
+        for stream in count.streams() {
+            let messages = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
+            let reached = consumer.reached.entry(stream).or_default();
+            let unseen = (1..).zip(messages).skip(usize::try_from(*reached).ok()?);
+            for (sequence, raw) in unseen {
+                *reached = sequence;
+                let event = raw.subject.splitn(7, '.').last().unwrap_or_default();
+                if consumer.spec.events.iter().any(|wanted| wanted.as_str() == event) {
+                    return Some((Some(stream), sequence));
+                }
+            }
+        }
+        None
+    }
+
+    fn message(&self, (stream, sequence): Key) -> Option<Message> {
+        let Some(stream) = stream else {
+            return self.fired.get(&sequence).cloned().map(Message::Timer);
+        };
+        let (_, raw) = self.after(stream, sequence - 1).next()?;
+        let position = Position { stream, sequence };
+        let Entry { raw, recorded, .. } = Entry::new(position, raw.clone());
+        Some(match recorded {
+            Ok(recorded) => Message::Event { position, recorded },
+            Err(error) => Message::Unreadable {
+                position: Some(position),
+                raw,
+                error,
+            },
+        })
+    }
+
+    pub fn ack(&mut self, consumer: &str, key: Key) {
+        if self.lost_acks > 0 {
+            self.lost_acks -= 1;
+            return;
+        }
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.unacknowledged.remove(&key);
+        }
+        if let (None, sequence) = key {
+            self.fired.remove(&sequence);
+        }
+    }
+
+    /// Lets a message wait for `delay`, or for the consumer's `ack_wait`.
+    pub fn postpone(&mut self, consumer: &str, key: Key, delay: Option<Duration>) {
+        let Some(consumer) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let wait = delay.unwrap_or(consumer.spec.ack_wait);
+        if let Some(message) = consumer.unacknowledged.get_mut(&key) {
+            message.again_at = self.now.plus_ms(millis(wait));
+            if delay.is_some() {
+                message.member = None;
+            }
+        }
+    }
+
+    /// Gives back everything a member has.
+    pub fn leave(&mut self, consumer: &str, member: u64) {
+        let Some(consumer) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        for message in consumer.unacknowledged.values_mut() {
+            if message.member == Some(member) {
+                message.member = None;
+                message.again_at = self.now;
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,158 @@
+//! What each broker user may publish and subscribe to: the least that the journal's operations
+//! need. Not a line more, because this is what makes "no event has two writers" true.
+//!
+//! | operation | publishes to |
+//! | --- | --- |
+//! | append | the subject of each event that the service writes |
+//! | load, read, objects | `$JS.API.DIRECT.GET.<stream>`, `$JS.API.STREAM.MSG.GET.<stream>` |
+//! | connect, last sequence | `$JS.API.STREAM.INFO.<stream>` |
+//! | consume | `$JS.API.CONSUMER.CREATE.<stream>.<consumer>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`, `$JS.ACK.<stream>.<consumer>.>` |
+//! | tail | `$JS.API.CONSUMER.CREATE.<stream>` (which can make no durable consumer), `$JS.FC.>` |
+//! | arm | `cp.timer.arm.<service>.>` |
+//! | put an object | `cp.object.>` |
+//! | request | the subject that is asked |
+//!
+//! Every answer comes to the user's own inbox.
+
+use contracts::{
+    event::{EventName, Service},
+    ids::WorkspaceId,
+    position::StreamId,
+};
+
+use crate::{
+    delivery::{Purpose, name},
+    layout::{OBJECTS, StreamCount, TIMERS, event_filter},
+    request::skill_subject,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    pub publish: Vec<String>,
+    pub subscribe: Vec<String>,
+    /// Whether it may answer what it receives, wherever the asker wants the answer.
+    pub allow_responses: bool,
+}
+
+/// The prefix of a user's inbox.
+pub fn inbox_prefix(user: &str) -> String {
+    format!("_INBOX_{user}")
+}
+
+/// What a service may do.
+pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
+    let mut publish: Vec<String> = service.writes().map(event_filter).collect();
+    publish.extend(reads(streams));
+    publish.extend(follows(streams));
+    for purpose in Purpose::ALL {
+        let consumer = name(service, purpose);
+        for stream in sources(purpose, streams) {
+            publish.extend([
+                format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
+                format!("$JS.ACK.{stream}.{consumer}.>"),
+                // The form that names domain and account before the stream.
+                format!("$JS.ACK.*.*.{stream}.{consumer}.>"),
+            ]);
+        }
+    }
+    let mut subscribe = vec![format!("{}.>", inbox_prefix(service.as_str()))];
+    match service {
+        Service::Planner | Service::Verifier | Service::Executor => {
+            // A service wakes itself. What another is woken by would decide nothing, but it is
+            // not this one's to say.
+            publish.push(format!("cp.timer.arm.{service}.>"));
+            if service == Service::Planner {
+                // The first to see an intent arms its deadline, which the executor keeps.
+                publish.push("cp.timer.arm.executor.*.execution.*.*.deadline".to_owned());
+            }
+        }
+        Service::Intake | Service::Projector => subscribe.push("cp.api.>".to_owned()),
+    }
+    if writes_large_payloads(service) {
+        publish.push("cp.object.>".to_owned());
+    }
+    if service == Service::Executor {
+        publish.push("cp.skill.>".to_owned());
+    }
+    Permissions {
+        publish,
+        subscribe,
+        allow_responses: matches!(service, Service::Intake | Service::Projector),
+    }
+}
+
+/// What a worker may do: hear the calls of its skills, and answer them.
+pub fn worker<'a>(
+    workspace: &WorkspaceId,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Permissions {
+    Permissions {
+        publish: Vec::new(),
+        subscribe: names
+            .into_iter()
+            .map(|name| skill_subject(workspace, name))
+            .collect(),
+        allow_responses: true,
+    }
+}
+
+/// What whoever installs may do: make streams and look after them. It writes no event.
+pub fn installer(user: &str) -> Permissions {
+    Permissions {
+        publish: vec![
+            "$JS.API.STREAM.INFO.*".to_owned(),
+            "$JS.API.STREAM.CREATE.*".to_owned(),
+        ],
+        subscribe: vec![format!("{}.>", inbox_prefix(user))],
+        allow_responses: false,
+    }
+}
+
+/// What an operator's tool may do: read and follow the log, and nothing else.
+pub fn reader(user: &str, streams: StreamCount) -> Permissions {
+    let mut publish = reads(streams);
+    publish.extend(follows(streams));
+    Permissions {
+        publish,
+        subscribe: vec![format!("{}.>", inbox_prefix(user))],
+        allow_responses: false,
+    }
+}
+
+fn reads(streams: StreamCount) -> Vec<String> {
+    let mut publish = Vec::new();
+    for stream in log_streams(streams).chain([OBJECTS.to_owned()]) {
+        publish.extend([
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            format!("$JS.API.DIRECT.GET.{stream}"),
+        ]);
+    }
+    // Its settings are checked by all who connect; its messages are for consumers.
+    publish.push(format!("$JS.API.STREAM.INFO.{TIMERS}"));
+    publish
+}
+
+fn follows(streams: StreamCount) -> Vec<String> {
+    log_streams(streams)
+        .map(|stream| format!("$JS.API.CONSUMER.CREATE.{stream}"))
+        .chain(["$JS.FC.>".to_owned()])
+        .collect()
+}
+
+fn sources(purpose: Purpose, streams: StreamCount) -> Vec<String> {
+    match purpose {
+        Purpose::Drive | Purpose::Control => log_streams(streams).collect(),
+        Purpose::Timers => vec![TIMERS.to_owned()],
+    }
+}
+
+fn log_streams(streams: StreamCount) -> impl Iterator<Item = String> {
+    streams.streams().into_iter().map(StreamId::name)
+}
+
+fn writes_large_payloads(service: Service) -> bool {
+    // All events but incidents may carry a document of any size.
+    service.writes().any(|event| event != EventName::IncidentRaised)
+}

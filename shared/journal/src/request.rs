@@ -1,0 +1,75 @@
+//! Request and reply, outside the log: calls of skills, and the endpoints of the API.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use contracts::{ids::WorkspaceId, subject::encode_token};
+
+use crate::Unavailable;
+
+/// What is asked of whoever serves a subject. It may be executed although no reply comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub subject: String,
+    pub headers: Vec<(String, String)>,
+    pub payload: Bytes,
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply {
+    pub headers: Vec<(String, String)>,
+    pub payload: Bytes,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Certain: nobody has received it.
+    #[error("nobody serves `{subject}`")]
+    NoResponders { subject: String },
+    /// It may have been executed.
+    #[error("no answer from `{subject}` within {} ms", timeout.as_millis())]
+    Timeout { subject: String, timeout: Duration },
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Where a skill of a workspace is served. The name is encoded: it cannot leave the workspace.
+pub fn skill_subject(workspace: &WorkspaceId, name: &str) -> String {
+    format!("cp.skill.{workspace}.{}", encode_token(name))
+}
+
+/// The requests for a subject that is served.
+#[async_trait]
+pub trait Requests: Send {
+    /// Waits for the next request; nothing once the connection is closed. Safe to cancel.
+    async fn next(&mut self) -> Option<Incoming>;
+}
+
+/// A request that is to be answered.
+pub struct Incoming {
+    pub subject: String,
+    pub headers: Vec<(String, String)>,
+    pub payload: Bytes,
+    pub(crate) responder: Box<dyn Respond>,
+}
+
+#[async_trait]
+pub(crate) trait Respond: Send + Sync {
+    async fn respond(self: Box<Self>, reply: Reply) -> Result<(), Unavailable>;
+}
+
+impl Incoming {
+    pub async fn respond(self, reply: Reply) -> Result<(), Unavailable> {
+        self.responder.respond(reply).await
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}

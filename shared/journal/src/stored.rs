@@ -1,0 +1,101 @@
+//! Messages of the log as they are stored, and what they say.
+
+use bytes::Bytes;
+use contracts::{
+    canonical::Digest,
+    envelope::{Envelope, Headers, InvalidHeaders},
+    position::Position,
+    record::{Recorded, Undecodable},
+    subject::{InvalidSubject, Subject},
+};
+
+use crate::{object::ObjectError, timer::InvalidTimer};
+
+/// One message of the log.
+#[derive(Debug)]
+pub struct Entry {
+    pub position: Position,
+    pub raw: Raw,
+    pub recorded: Result<Recorded, Unreadable>,
+}
+
+/// The bytes of a message. The broker's own headers are left out; a payload that was stored apart
+/// is filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    pub subject: String,
+    pub headers: Vec<(String, String)>,
+    pub payload: Bytes,
+}
+
+/// A message of the log that this binary cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("its subject is not one this version knows")]
+    Subject(#[from] InvalidSubject),
+    #[error("its headers are not those of an event")]
+    Headers(#[from] InvalidHeaders),
+    #[error("it does not decode")]
+    Undecodable(#[from] Undecodable),
+    #[error("its payload `{digest}`, which is stored apart, cannot be had")]
+    Payload {
+        digest: Digest,
+        #[source]
+        source: ObjectError,
+    },
+    #[error("it is not a timer")]
+    Timer(#[from] InvalidTimer),
+}
+
+impl Unreadable {
+    /// Whether a newer binary may know it: then it is not poison, and waits.
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Subject(InvalidSubject::UnknownEvent(_) | InvalidSubject::Aggregate(_))
+        )
+    }
+}
+
+impl Raw {
+    pub fn envelope(&self) -> Result<Envelope, Unreadable> {
+        Ok(Envelope {
+            subject: self.subject.parse::<Subject>()?,
+            headers: Headers::from_wire(self.headers.iter().map(|(name, value)| (name, value)))?,
+            payload: self.payload.clone(),
+        })
+    }
+
+    pub fn decode(&self) -> Result<Recorded, Unreadable> {
+        Ok(Recorded::decode(&self.envelope()?)?)
+    }
+
+    /// The digest of a payload that was stored apart.
+    pub(crate) fn data_ref(&self) -> Option<Digest> {
+        let (_, value) = self.headers.iter().find(|(name, _)| name == "ce-dataref")?;
+        value.strip_prefix("sha256:")?.parse().ok()
+    }
+}
+
+impl From<&Envelope> for Raw {
+    fn from(envelope: &Envelope) -> Self {
+        let headers = envelope.headers.iter();
+        Self {
+            subject: envelope.subject.to_string(),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            payload: envelope.payload.clone(),
+        }
+    }
+}
+
+impl Entry {
+    pub fn new(position: Position, raw: Raw) -> Self {
+        Self {
+            position,
+            recorded: raw.decode(),
+            raw,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Wake-ups at an instant.
+
+use contracts::{
+    event::Service,
+    ids::EventId,
+    subject::{AggregateId, ROOT, encode_token},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A wake-up for one aggregate. Fires once or more, at or after its instant, and survives any
+/// restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// Who is woken.
+    pub service: Service,
+    pub aggregate: AggregateId,
+    /// What for, such as `retry:charge`. Arming the same key again replaces the timer.
+    pub key: String,
+    /// The version of the event it was armed for: a fold must have reached it.
+    pub version: u64,
+    pub due: Timestamp,
+}
+
+/// A stored wake-up that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTimer {
+    #[error("it is not the document of a timer")]
+    Document(#[from] serde_json::Error),
+    #[error("it names no aggregate")]
+    Aggregate(#[from] contracts::subject::InvalidSubject),
+    #[error("it names no service")]
+    Service,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    service: String,
+    aggregate: String,
+    key: String,
+    version: u64,
+    due: Timestamp,
+}
+
+impl Timer {
+    /// `UUIDv5` of aggregate, key, version and instant: the cause of what it leads to.
+    pub fn id(&self) -> EventId {
+        /// Ours, drawn once.
+        const NAMESPACE: Uuid = Uuid::from_u128(0x0f5e_9f0a_52c1_4d2b_a8a7_3b0f_6a55_9c1e);
+        let name = format!(
+            "{}\n{}\n{}\n{}",
+            self.aggregate.prefix(),
+            self.key,
+            self.version,
+            self.due
+        );
+        EventId::of(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+    }
+
+    pub(crate) fn armed_subject(&self) -> String {
+        format!("cp.timer.arm.{}", self.slot())
+    }
+
+    pub(crate) fn due_subject(&self) -> String {
+        format!("cp.timer.due.{}", self.slot())
+    }
+
+    /// What one timer replaces: one subject each.
+    pub(crate) fn slot(&self) -> String {
+        let prefix = self.aggregate.prefix();
+        let aggregate = prefix.strip_prefix(ROOT).unwrap_or(&prefix);
+        format!("{}{aggregate}.{}", self.service, encode_token(&self.key))
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::json!({
+            "service": self.service.as_str(),
+            "aggregate": self.aggregate.prefix(),
+            "key": self.key,
+            "version": self.version,
+            "due": self.due,
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidTimer> {
+        let document: Document = serde_json::from_slice(bytes)?;
+        let service = Service::ALL
+            .into_iter()
+            .find(|service| service.as_str() == document.service)
+            .ok_or(InvalidTimer::Service)?;
+        Ok(Self {
+            service,
+            aggregate: AggregateId::from_prefix(&document.aggregate)?,
+            key: document.key,
+            version: document.version,
+            due: document.due,
+        })
+    }
+}

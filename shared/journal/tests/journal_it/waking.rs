@@ -1,0 +1,110 @@
+//! Timers.
+
+use std::time::Duration;
+
+use contracts::{
+    event::Service,
+    subject::AggregateId,
+    time::Timestamp,
+};
+use journal::{
+    delivery::{ConsumerSpec, Deliveries, Delivery, Message},
+    timer::Timer,
+};
+
+use crate::{
+    samples::execution,
+    world::{World, nothing, soon},
+};
+
+pub fn timer(aggregate: &AggregateId, key: &str, version: u64, due: Timestamp) -> Timer {
+    Timer {
+        service: Service::Executor,
+        aggregate: aggregate.clone(),
+        key: key.to_owned(),
+        version,
+        due,
+    }
+}
+
+pub async fn next_timer(deliveries: &mut Box<dyn Deliveries>, of: &AggregateId) -> (Timer, Delivery) {
+    loop {
+        let delivery = deliveries.next().await;
+        match &*delivery.message {
+            Message::Timer(timer) if timer.aggregate == *of => {
+                return (timer.clone(), delivery.clone());
+            }
+            Message::Timer(_) => delivery.handle.ack().await.unwrap(),
+            other => panic!("not a timer: {other:?}"),
+        }
+    }
+}
+
+pub async fn a_timer_fires_once_and_is_gone_when_acknowledged(world: &World) {
+    let journal = world.journal().await;
+    let spec = ConsumerSpec::timers(Service::Executor).ack_wait(Duration::from_secs(60));
+    let mut deliveries = journal.consume(spec.clone()).await.unwrap();
+    let aggregate = execution();
+    let armed = timer(&aggregate, "retry:charge card", 7, world.now().plus_ms(900));
+    journal.arm(&armed).await.unwrap();
+    nothing(world, next_timer(&mut deliveries, &aggregate)).await;
+    world.pass(Duration::from_millis(900));
+    let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert!(world.now() >= armed.due);
+    assert_eq!(fired, armed);
+    assert_eq!(delivery.message.id(), Some(armed.id()));
+    // Not acknowledged, it comes again: here after a clean stop.
+    deliveries.stop().await.unwrap();
+    let mut deliveries = journal.consume(spec).await.unwrap();
+    let (again, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert_eq!((again, delivery.delivered), (armed, 2));
+    delivery.handle.ack().await.unwrap();
+    nothing(world, next_timer(&mut deliveries, &aggregate)).await;
+}
+
+pub async fn arming_again_replaces(world: &World) {
+    let journal = world.journal().await;
+    let mut deliveries = journal.consume(ConsumerSpec::timers(Service::Executor)).await.unwrap();
+    let aggregate = execution();
+    let now = world.now();
+    let other = timer(&aggregate, "deadline", 3, now.plus_ms(600));
+    let first = timer(&aggregate, "approval:pay", 3, now.plus_ms(500));
+    let second = timer(&aggregate, "approval:pay", 5, now.plus_ms(1200));
+    for armed in [&other, &first, &second] {
+        journal.arm(armed).await.unwrap();
+    }
+    world.pass(Duration::from_millis(1200));
+    for expected in [other, second] {
+        let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+        assert_eq!(fired, expected);
+        delivery.handle.ack().await.unwrap();
+    }
+    nothing(world, next_timer(&mut deliveries, &aggregate)).await;
+}
+
+pub async fn a_timer_of_the_past_fires_at_once(world: &World) {
+    let journal = world.journal().await;
+    let mut deliveries = journal.consume(ConsumerSpec::timers(Service::Executor)).await.unwrap();
+    let aggregate = execution();
+    let armed = timer(&aggregate, "start", 2, Timestamp::from_millis(1_000_000));
+    journal.arm(&armed).await.unwrap();
+    let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert_eq!(fired, armed);
+    delivery.handle.ack().await.unwrap();
+}
+
+pub async fn a_timer_wakes_only_its_service(world: &World) {
+    let journal = world.journal().await;
+    let mut planner = journal.consume(ConsumerSpec::timers(Service::Planner)).await.unwrap();
+    let mut executor = journal.consume(ConsumerSpec::timers(Service::Executor)).await.unwrap();
+    let aggregate = execution();
+    let armed = Timer {
+        service: Service::Planner,
+        ..timer(&aggregate, "draft", 2, world.now())
+    };
+    journal.arm(&armed).await.unwrap();
+    let (fired, delivery) = soon(next_timer(&mut planner, &aggregate)).await;
+    assert_eq!(fired, armed);
+    delivery.handle.ack().await.unwrap();
+    nothing(world, next_timer(&mut executor, &aggregate)).await;
+}

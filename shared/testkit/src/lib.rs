@@ -1,0 +1,11 @@
+//! Real processes for tests: a nats-server or three, and our own services, each gone when its
+//! guard is dropped or the test is killed. A failing guard panics with what the process said.
+//!
+//! * [`process`]: one child process, its output, its signals
+//! * [`nats`]: nats-server, alone or as a cluster
+//! * [`stub`]: a broker that only announces a version
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+pub mod nats;
+pub mod process;
+pub mod stub;
