@@ -76,12 +76,17 @@ impl Api {
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
-        let response = request.send().await.map_err(|error| unreachable_at(&url, error))?;
-        let response = accepted(response).await?;
-        response
-            .json()
+        let response = request
+            .send()
             .await
-            .map_err(|error| Failure::Other(anyhow::Error::new(error).context(format!("`{url}` gave an answer that cannot be read"))))
+            .map_err(|error| unreachable_at(&url, error))?;
+        let response = accepted(response).await?;
+        response.json().await.map_err(|error| {
+            Failure::Other(
+                anyhow::Error::new(error)
+                    .context(format!("`{url}` gave an answer that cannot be read")),
+            )
+        })
     }
 
     /// Opens the live feed of an execution, from after `last` on.
@@ -99,7 +104,10 @@ impl Api {
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
         }
-        let response = request.send().await.map_err(|error| unreachable_at(&url, error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| unreachable_at(&url, error))?;
         accepted(response).await
     }
 }

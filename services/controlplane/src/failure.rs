@@ -122,7 +122,12 @@ impl Failure {
 impl Refusal {
     fn explained(&self) -> String {
         let mut lines = vec![format!("  {} ({})", plain(&self.detail), plain(&self.code))];
-        let width = self.findings.iter().map(|finding| finding.path.len()).max().unwrap_or(0);
+        let width = self
+            .findings
+            .iter()
+            .map(|finding| finding.path.len())
+            .max()
+            .unwrap_or(0);
         for Finding {
             path,
             code,
@@ -130,7 +135,12 @@ impl Refusal {
         } in &self.findings
         {
             let path = format!("{path:width$}");
-            lines.push(format!("  {}  {}: {}", plain(&path), plain(code), plain(message)));
+            lines.push(format!(
+                "  {}  {}: {}",
+                plain(&path),
+                plain(code),
+                plain(message)
+            ));
         }
         let advice = self.code.parse::<Code>().ok().map(Code::advice);
         if let Some(advice) = advice.filter(|advice| *advice != self.detail) {

@@ -100,7 +100,11 @@ impl<'a> Feed<'a> {
     async fn read(&mut self) -> Result<(), Failure> {
         let mut response = match self.response.take() {
             Some(response) => response,
-            None => self.api.open_feed(&self.execution, self.last.as_deref()).await?,
+            None => {
+                self.api
+                    .open_feed(&self.execution, self.last.as_deref())
+                    .await?
+            }
         };
         let silence = tokio::time::timeout(SILENCE_MAX, response.chunk()).await;
         match silence {
@@ -168,7 +172,9 @@ fn parse(block: &str) -> Result<Option<(Option<String>, CloudEvent)>, Failure> {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
 }
 
 fn unreadable(why: &str) -> Failure {

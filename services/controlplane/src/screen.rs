@@ -41,7 +41,11 @@ impl Screen {
         if self.json {
             put(&json!({ "topic": topic, "text": text }).to_string());
         } else {
-            put(&format!("{} {}", self.bold(&format!("{topic:<11}")), plain(text)));
+            put(&format!(
+                "{} {}",
+                self.bold(&format!("{topic:<11}")),
+                plain(text)
+            ));
         }
     }
 
@@ -86,7 +90,11 @@ impl Screen {
     pub fn table(self, headings: &[&str], rows: &[Vec<String>]) -> String {
         let rows: Vec<Vec<String>> = rows
             .iter()
-            .map(|row| row.iter().map(|cell| shortened(&plain(cell), CELL_CHARS_MAX)).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|cell| shortened(&plain(cell), CELL_CHARS_MAX))
+                    .collect()
+            })
             .collect();
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -95,8 +103,11 @@ impl Screen {
         };
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
         let padded = |cell: &str, width: usize| format!("{cell:width$}");
-        let heading: Vec<String> =
-            headings.iter().zip(&widths).map(|(cell, width)| padded(cell, *width)).collect();
+        let heading: Vec<String> = headings
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| padded(cell, *width))
+            .collect();
         let mut lines = vec![self.faint(heading.join("  ").trim_end())];
         for row in &rows {
             let cells: Vec<String> = row
@@ -140,8 +151,10 @@ pub fn plain(text: &str) -> String {
 /// Indented JSON for a person.
 pub fn pretty(value: &serde_json::Value, indent: &str) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    let lines: Vec<String> =
-        text.lines().map(|line| format!("{indent}{}", plain(line))).collect();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| format!("{indent}{}", plain(line)))
+        .collect();
     lines.join("\n")
 }
 

@@ -34,7 +34,7 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use host::{
     aggregate::{self, Loaded},
     clock,
-    engine::{Host, Trouble, chain},
+    engine::{self, Host, Trouble, chain},
     failpoint,
     incident::{self, Incident},
     write::{WriteError, Writer},
@@ -179,6 +179,7 @@ impl Driver<'_> {
             && let Some(head) = self.state.head()
             && head.version + 1 == event.version()
             && Some(head.hash) == event.attributes.prev_hash
+            && aggregate::known(event).is_ok()
         {
             let state = std::mem::replace(&mut self.state, Execution::NeverReceived);
             self.state = state.evolve(event);
@@ -465,6 +466,19 @@ impl Driver<'_> {
         self.due.map_or(after, |due| due.max(after))
     }
 
+    /// One timer in the place of all wake-ups that are held.
+    async fn put_off(&mut self) {
+        let Some(wake) = self.held.cause() else {
+            return;
+        };
+        let version = self.held.version();
+        let timer = engine::later(Service::Executor, &self.aggregate, wake, version);
+        match self.host.journal.arm(&timer).await {
+            Ok(()) => self.held.acknowledge().await,
+            Err(_) => self.held.give_back(RETRY_AFTER).await,
+        }
+    }
+
     /// A fault: transient ones bring everything again, for good ones an incident is stored first.
     async fn give_up(&mut self, trouble: Trouble) {
         self.confirmed = None;
@@ -484,7 +498,7 @@ impl Driver<'_> {
                 self.host.health.unready("upgrade", reason);
                 self.in_flight.clear();
                 self.ended.clear();
-                self.held.give_back(RETRY_AFTER * 10).await;
+                self.put_off().await;
             }
             Trouble::Poison { code, cause } => {
                 // No further effect, and no end that could be stored.

@@ -8,18 +8,13 @@ use std::{
 };
 
 use contracts::{
-    canonical::Digest,
     ids::WorkspaceId,
     subject::{AggregateId, AggregateKind},
 };
-use host::{
-    clock,
-    engine::{self, Host, Wake},
-};
+use host::engine::{self, Host, Wake};
 use journal::{
     Unavailable,
     delivery::{ConsumerSpec, Deliveries, Delivery, Handle},
-    timer::Timer,
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -119,7 +114,9 @@ impl Fleet {
             return;
         }
         if drives && self.is_over_share(&wake) {
-            self.put_off(&wake, &delivery).await;
+            if let Err(error) = engine::put_off(&self.host, &wake, &delivery).await {
+                tracing::debug!(reason = engine::chain(&error), "a message was not put off");
+            }
             return;
         }
         let handle = Arc::clone(&delivery.handle);
@@ -180,25 +177,6 @@ impl Fleet {
         let workspace: &WorkspaceId = wake.aggregate.workspace();
         let held = drivers.keys().filter(|id| id.workspace() == workspace).count();
         held >= DRIVERS_MAX / 2
-    }
-
-    /// A timer in the place of the message: one that is only delayed would still count as
-    /// pending.
-    async fn put_off(&self, wake: &Wake, delivery: &Delivery) {
-        let id = Digest::of(wake.id.to_string().as_bytes());
-        let [spread, ..] = *id.bytes();
-        let timer = Timer {
-            service: contracts::event::Service::Executor,
-            aggregate: wake.aggregate.clone(),
-            key: "share".to_owned(),
-            version: wake.version,
-            due: clock::now().plus_ms(1000 + u64::from(spread) * 15),
-        };
-        let put_off = self.host.journal.arm(&timer).await;
-        let _ = match put_off {
-            Ok(()) => delivery.handle.ack().await,
-            Err(_) => delivery.handle.retry_later(NO_ROOM_RETRY_AFTER).await,
-        };
     }
 }
 

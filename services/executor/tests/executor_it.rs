@@ -13,7 +13,11 @@
 
 mod executor_it {
     pub mod crashes;
+    pub mod door;
     pub mod histories;
+    pub mod keys;
+    pub mod policies;
+    pub mod races;
     pub mod worker;
     pub mod world;
 }

@@ -115,9 +115,7 @@ async fn command(
             let submitted = intent::submit(call, parse(operation, input)?).await?;
             Ok(created(&submitted))
         }
-        OperationName::PlanCompile => {
-            done(plan::compile(call, parse(operation, input)?).await)
-        }
+        OperationName::PlanCompile => done(plan::compile(call, parse(operation, input)?).await),
         OperationName::PlanVerify => done(plan::verify(call, parse(operation, input)?).await),
         OperationName::ExecutionStart => {
             done(execution::start(call, parse(operation, input)?).await)

@@ -62,12 +62,16 @@ impl<A: Aggregate> History<A> {
 
     /// Of the last event.
     pub fn position(&self) -> Positions {
-        self.position.map_or_else(Positions::beginning, Positions::from)
+        self.position
+            .map_or_else(Positions::beginning, Positions::from)
     }
 
     /// The last event that `pick` picks.
     pub fn last<'a, T>(&'a self, pick: impl Fn(&'a Event) -> Option<T>) -> Option<T> {
-        self.events.iter().rev().find_map(|recorded| pick(&recorded.event))
+        self.events
+            .iter()
+            .rev()
+            .find_map(|recorded| pick(&recorded.event))
     }
 
     /// Not before the last event, so that times in payloads do not run backward either.
@@ -100,7 +104,8 @@ impl Intake {
         D: Fn(&History<A>, Timestamp) -> Decision,
     {
         let guess = History::load(self.journal(), aggregate, Read::Nearest).await?;
-        self.carry_out_on(guess, aggregate, traceparent, decide).await
+        self.carry_out_on(guess, aggregate, traceparent, decide)
+            .await
     }
 
     /// As [`Self::carry_out`], beginning with what is believed to be stored.
@@ -121,7 +126,10 @@ impl Intake {
             let now = history.instant();
             match decide(&history, now) {
                 Ok(events) if !events.is_empty() => {
-                    if self.store(&mut history, aggregate, traceparent, events, now).await? {
+                    if self
+                        .store(&mut history, aggregate, traceparent, events, now)
+                        .await?
+                    {
                         return Ok(Done {
                             history,
                             appended: true,

@@ -10,6 +10,7 @@ use contracts::{
     },
     plan::Status,
     problem::{Code, Problem},
+    record::Recorded,
     subject::AggregateId,
     time::Timestamp,
 };
@@ -22,7 +23,7 @@ use crate::{
     api::Call,
     commit::{Done, History},
     outcome::Outcome,
-    refusal::Rejected as _,
+    refusal::Rejected,
 };
 
 pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOutput, Problem> {
@@ -42,14 +43,15 @@ fn started(history: &History<Execution>) -> Outcome<StartOutput> {
         Execution::Corrupt(_) => return Some(Err(Rejection::Corrupt.problem())),
         Execution::NeverReceived => return None,
     };
-    let begun = history.last(|event| match event {
-        Event::ExecutionStarted(started) => Some((started.run_id, started.started_at)),
-        Event::ExecutionCompleted(completed)
-            if completed.outcome == Some(CompletionOutcome::Observed) =>
-        {
-            Some((completed.run_id, completed.completed_at))
+    let begun = history.last(|event| {
+        if let Event::ExecutionStarted(started) = event {
+            Some((started.run_id, started.started_at))
+        } else if let Event::ExecutionCompleted(completed) = event {
+            let observed = completed.outcome == Some(CompletionOutcome::Observed);
+            observed.then_some((completed.run_id, completed.completed_at))
+        } else {
+            None
         }
-        _ => None,
     });
     // A run that failed may be followed by another, which is the one to wait for.
     let runs = known.run_id() == begun.map(|(run_id, _)| run_id) && !awaits_run(known);
@@ -89,15 +91,16 @@ pub(crate) async fn approve(
     })
     .await?;
     // Counted now or before: the vote stands either way.
-    let approved_at = done.history.last(|event| match event {
-        Event::ExecutionApproved(vote)
-            if vote.step_id == input.step_id && vote.by.id == ballot.by.id =>
-        {
-            Some((vote.approved_at, vote.block_id))
-        }
-        _ => None,
+    let vote = done.history.last(|event| {
+        let Event::ExecutionApproved(vote) = event else {
+            return None;
+        };
+        let is_it = vote.step_id == input.step_id
+            && vote.by.id == ballot.by.id
+            && input.block_id.is_none_or(|block| block == vote.block_id);
+        is_it.then_some((vote.approved_at, vote.block_id))
     });
-    let (approved_at, block_id) = approved_at.ok_or_else(unrecorded)?;
+    let (approved_at, block_id) = vote.ok_or_else(unrecorded)?;
     Ok(ApproveOutput {
         execution_id: input.execution_id,
         plan_hash: block(&done.history, &input.step_id).map(|block| block.opened.plan_hash),
@@ -121,13 +124,13 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
         intake::reject(known, &ballot, &input.reason, now)
     })
     .await?;
-    let rejected_at = done.history.last(|event| match event {
-        Event::ExecutionRejected(vote) if vote.step_id == input.step_id => {
-            Some((vote.rejected_at, vote.block_id))
-        }
-        _ => None,
+    let vote = done.history.last(|event| {
+        let Event::ExecutionRejected(vote) = event else {
+            return None;
+        };
+        (vote.step_id == input.step_id).then_some((vote.rejected_at, vote.block_id))
     });
-    let (rejected_at, block_id) = rejected_at.ok_or_else(unrecorded)?;
+    let (rejected_at, block_id) = vote.ok_or_else(unrecorded)?;
     Ok(RejectOutput {
         execution_id: input.execution_id,
         plan_hash: block(&done.history, &input.step_id).map(|block| block.opened.plan_hash),
@@ -146,13 +149,15 @@ pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<Cancel
         intake::cancel(known, &by, reason, now)
     })
     .await?;
-    let cancelled_at = done.history.last(|event| match event {
-        Event::CancelRequested(request) => Some(request.requested_at),
-        Event::ExecutionStopping(stopping) => Some(stopping.stopping_at),
-        Event::ExecutionRejected(vote) => Some(vote.rejected_at),
-        Event::StepFailed(failed) => Some(failed.failed_at),
-        _ => None,
+    let requested = done.history.last(|event| {
+        if let Event::CancelRequested(request) = event {
+            Some(request.requested_at)
+        } else {
+            None
+        }
     });
+    // Where it stops for another reason, there was nothing left to cancel.
+    let cancelled_at = requested.or(done.history.events.last().map(Recorded::time));
     Ok(CancelOutput {
         execution_id: input.execution_id,
         status: status(&done.history),
@@ -161,21 +166,21 @@ pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<Cancel
     })
 }
 
-async fn decided<D>(
-    call: &Call<'_>,
-    id: ExecutionId,
-    decide: D,
-) -> Result<Done<Execution>, Problem>
+async fn decided<D>(call: &Call<'_>, id: ExecutionId, decide: D) -> Result<Done<Execution>, Problem>
 where
     D: Fn(&Known, Timestamp) -> Decision,
 {
     let aggregate = aggregate(call, id);
     call.intake
-        .carry_out(&aggregate, call.traceparent(), |history: &History<Execution>, now| {
-            intake::existing(&history.state, id)
-                .and_then(|known| decide(known, now))
-                .map_err(|rejection| rejection.problem())
-        })
+        .carry_out(
+            &aggregate,
+            call.traceparent(),
+            |history: &History<Execution>, now| {
+                intake::existing(&history.state, id)
+                    .and_then(|known| decide(known, now))
+                    .map_err(Rejected::problem)
+            },
+        )
         .await
 }
 
@@ -193,5 +198,8 @@ fn status(history: &History<Execution>) -> Status {
 
 /// What the fold knows, its events must show.
 fn unrecorded() -> Problem {
-    Problem::new(Code::Internal, "the events do not show what their fold says")
+    Problem::new(
+        Code::Internal,
+        "the events do not show what their fold says",
+    )
 }

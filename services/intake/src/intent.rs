@@ -20,7 +20,7 @@ use host::{
 };
 use serde_json::Value;
 
-use crate::{api::Call, commit::History, refusal::Rejected as _};
+use crate::{api::Call, commit::History, refusal::Rejected};
 
 /// The longest text: some ten thousand words, more than anybody reads before approving.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -48,9 +48,7 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
         return Err(one_finding("/text", INVALID_VALUE, message));
     }
     let id = match key(call)? {
-        Some(key) => {
-            intake::keyed_id(workspace, Door::Http, call.principal.actor.id.as_str(), key)
-        }
+        Some(key) => intake::keyed_id(workspace, Door::Http, call.principal.actor.id.as_str(), key),
         None => clock::execution_id(),
     };
     let traceparent = traceparent(call, input.trace_id.as_deref(), id);
@@ -70,8 +68,8 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
     let done = call
         .intake
         .carry_out_on(guess, &aggregate, Some(&traceparent), |history, now| {
-            let events = intake::submit(&history.state, id, &submission, now)
-                .map_err(|rejection| rejection.problem())?;
+            let events =
+                intake::submit(&history.state, id, &submission, now).map_err(Rejected::problem)?;
             match submission.deadline_at {
                 // What was accepted in time stays so when it is sent again later.
                 Some(deadline) if !events.is_empty() && deadline <= now => Err(one_finding(
@@ -83,7 +81,7 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
             }
         })
         .await?;
-    let known = intake::existing(&done.history.state, id).map_err(|it| it.problem())?;
+    let known = intake::existing(&done.history.state, id).map_err(Rejected::problem)?;
     Ok(Submitted {
         output: SubmitOutput {
             execution_id: id,

@@ -6,7 +6,6 @@ use contracts::{
 };
 use host::{aggregate::Aggregate, engine::chain};
 use journal::tail::Scope;
-use tokio::time::Instant;
 
 use crate::{api::Call, commit::History};
 
@@ -36,11 +35,6 @@ impl Call<'_> {
             Ok(Some(known)) => known,
             Ok(None) | Err(_) => Err(pending()),
         }
-    }
-
-    /// When waiting ends.
-    pub fn until(&self) -> Instant {
-        self.received + self.intake.outcome_within
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     api::Call,
     commit::History,
     outcome::Outcome,
-    refusal::{self, Rejected as _},
+    refusal::{self, Rejected},
 };
 
 /// Asked of a planner: one draft, or whatever comes.
@@ -53,7 +53,9 @@ pub(crate) async fn compile(
     known(&history)?;
     let Some(draft) = input.draft.map(Value::Object) else {
         return call
-            .outcome(&mut history, &aggregate, |history| compiled(history, Asked::Plan))
+            .outcome(&mut history, &aggregate, |history| {
+                compiled(history, Asked::Plan)
+            })
             .await;
     };
     let asked = Asked::Draft(intake::draft_id(input.execution_id, &draft));
@@ -73,11 +75,10 @@ pub(crate) async fn compile(
         .intake
         .carry_out_on(history, &aggregate, call.traceparent(), |history, now| {
             known(history)?;
-            let known = intake::existing(&history.state, input.execution_id)
-                .map_err(|rejection| rejection.problem())?;
+            let known =
+                intake::existing(&history.state, input.execution_id).map_err(Rejected::problem)?;
             let model = input.planner_model.as_deref();
-            intake::offer_draft(known, &draft, model, call.actor(), now)
-                .map_err(|rejection| rejection.problem())
+            intake::offer_draft(known, &draft, model, call.actor(), now).map_err(Rejected::problem)
         })
         .await?;
     let mut history = decided.history;
@@ -106,9 +107,7 @@ fn compiled(history: &History<Execution>, asked: Asked) -> Outcome<CompileOutput
         }
         (Stage::Failed { .. } | Stage::Completed { .. }, _) => Some(Err(ended(known))),
         _ if known.stop.is_some() => Some(Err(ended(known))),
-        (Stage::AwaitingDraft { .. }, Asked::Plan) => {
-            Some(Err(Problem::of(Code::DraftRequired)))
-        }
+        (Stage::AwaitingDraft { .. }, Asked::Plan) => Some(Err(Problem::of(Code::DraftRequired))),
         // Another draft was compiled, which ends the wait for this one.
         (Stage::Compiled { .. } | Stage::Verified(_) | Stage::Running(_), _) => {
             Some(Err(Rejection::NotAwaitingDraft(known.status()).problem()))
@@ -126,16 +125,21 @@ fn compiled(history: &History<Execution>, asked: Asked) -> Outcome<CompileOutput
 
 /// The plan that is recorded, if it came of what was asked.
 fn compiled_from(history: &History<Execution>, asked: Asked) -> Outcome<CompileOutput> {
-    let compiled = history.last(|event| match event {
-        Event::PlanCompiled(compiled) => Some(compiled),
-        _ => None,
-    })?;
+    let compiled = history.last(recorded_plan)?;
     let is_asked = match (asked, &compiled.source) {
         (Asked::Plan, _) => true,
         (Asked::Draft(asked), PlanSource::Draft { draft_id }) => *draft_id == asked,
         (Asked::Draft(_), PlanSource::Intent | PlanSource::Playbook { .. }) => false,
     };
     is_asked.then(|| Ok(output_of(compiled, history.position())))
+}
+
+fn recorded_plan(event: &Event) -> Option<&PlanCompiled> {
+    if let Event::PlanCompiled(compiled) = event {
+        Some(compiled)
+    } else {
+        None
+    }
 }
 
 fn output_of(compiled: &PlanCompiled, position: Positions) -> CompileOutput {
@@ -170,9 +174,16 @@ pub(crate) async fn verify(call: &Call<'_>, input: VerifyInput) -> Result<Verify
     let workspace = &call.principal.workspace;
     let aggregate = AggregateId::execution(workspace.clone(), input.execution_id);
     if let Some(expected) = &input.policy_version {
-        let followed = call.intake.host.catalogue.confirmed_since(call.received).await;
+        let followed = call
+            .intake
+            .host
+            .catalogue
+            .confirmed_since(call.received)
+            .await;
         let catalogue = followed.map_err(|error| follow(&error))?;
-        let active = catalogue.policy_version(workspace).map(|hash| hash.to_string());
+        let active = catalogue
+            .policy_version(workspace)
+            .map(|hash| hash.to_string());
         if active.as_ref() != Some(expected) {
             return Err(not_active(active.as_deref()));
         }
@@ -183,14 +194,16 @@ pub(crate) async fn verify(call: &Call<'_>, input: VerifyInput) -> Result<Verify
             let known = intake::existing(&history.state, input.execution_id);
             known
                 .and_then(|known| intake::verify(known, input.plan_id, call.actor(), now))
-                .map_err(|rejection| rejection.problem())
+                .map_err(Rejected::problem)
         })
         .await?;
     let mut history = done.history;
     // A verdict is awaited from here on, whoever asked for it.
     let asked_at = history.state.version();
     let output = call
-        .outcome(&mut history, &aggregate, |history| verdict(history, asked_at))
+        .outcome(&mut history, &aggregate, |history| {
+            verdict(history, asked_at)
+        })
         .await?;
     let judged_by = output.policy_version.map(|hash| hash.to_string());
     if input.policy_version.is_some() && input.policy_version != judged_by {
@@ -200,13 +213,14 @@ pub(crate) async fn verify(call: &Call<'_>, input: VerifyInput) -> Result<Verify
 }
 
 fn verdict(history: &History<Execution>, asked_at: u64) -> Outcome<VerifyOutput> {
-    let newer = history.events.iter().filter(|recorded| recorded.version() > asked_at);
-    let verified = newer.rev().find_map(|recorded| match &recorded.event {
-        Event::PlanVerified(verified) => Some(verified),
-        _ => None,
-    });
-    if let Some(verified) = verified {
-        return Some(Ok(judged(history, verified)));
+    let newer = history
+        .events
+        .iter()
+        .filter(|recorded| recorded.version() > asked_at);
+    for recorded in newer {
+        if let Event::PlanVerified(verified) = &recorded.event {
+            return Some(Ok(judged(history, verified)));
+        }
     }
     match &history.state {
         Execution::Known(known) if known.stop.is_some() || known.is_ended() => {
@@ -219,10 +233,6 @@ fn verdict(history: &History<Execution>, asked_at: u64) -> Outcome<VerifyOutput>
 
 fn judged(history: &History<Execution>, verified: &PlanVerified) -> VerifyOutput {
     let reasons = verification::blocked_reasons(verified);
-    let compiled = history.last(|event| match event {
-        Event::PlanCompiled(compiled) => Some(compiled.deterministic_hash),
-        _ => None,
-    });
     VerifyOutput {
         verdict: verified.verdict,
         requires_approval: verified.requires_approval,
@@ -230,7 +240,9 @@ fn judged(history: &History<Execution>, verified: &PlanVerified) -> VerifyOutput
         blocked_reasons: (!reasons.is_empty()).then_some(reasons),
         risk_tier: Some(verified.risk_tier),
         policy_version: verified.policy_version,
-        plan_hash: compiled,
+        plan_hash: history
+            .last(recorded_plan)
+            .map(|plan| plan.deterministic_hash),
         position: Some(history.position()),
     }
 }
@@ -247,7 +259,10 @@ fn follow(error: &FollowError) -> Problem {
     match error {
         FollowError::Unavailable(error) => refusal::unavailable(error),
         FollowError::Newer(_) | FollowError::Unreadable { .. } | FollowError::CutBack { .. } => {
-            tracing::error!(reason = host::engine::chain(error), "the catalogue cannot be used");
+            tracing::error!(
+                reason = host::engine::chain(error),
+                "the catalogue cannot be used"
+            );
             Problem::new(Code::LogUnavailable, error.to_string())
         }
     }

@@ -32,7 +32,8 @@ pub(crate) async fn activate(
         })
         .await?;
     let mut history = done.history;
-    call.outcome(&mut history, &aggregate, |history| answered(history, hash)).await
+    call.outcome(&mut history, &aggregate, |history| answered(history, hash))
+        .await
 }
 
 fn answered(history: &History<Policy>, hash: Digest) -> Outcome<ActivateOutput> {

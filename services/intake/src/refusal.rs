@@ -61,7 +61,10 @@ pub(crate) fn write(error: &WriteError) -> Problem {
         }
         WriteError::Append(_) | WriteError::Encode(_) | WriteError::Conflict { .. } => {
             tracing::error!(reason = chain(error), "an event cannot be stored");
-            Problem::new(Code::Internal, "the event could not be stored; see intake's log")
+            Problem::new(
+                Code::Internal,
+                "the event could not be stored; see intake's log",
+            )
         }
     }
 }

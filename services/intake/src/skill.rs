@@ -4,9 +4,7 @@ use contracts::{
     canonical::Digest,
     ids::InstallationId,
     manifest::VerificationReport,
-    operations::skill::{
-        DisableInput, DisableOutput, InstallInput, InstallOutput, SkillStatus,
-    },
+    operations::skill::{DisableInput, DisableOutput, InstallInput, InstallOutput, SkillStatus},
     problem::{Code, Problem},
     subject::AggregateId,
     time::Timestamp,
@@ -17,7 +15,7 @@ use crate::{
     api::Call,
     commit::History,
     outcome::Outcome,
-    refusal::{Rejected as _, finding},
+    refusal::{Rejected, finding},
 };
 
 pub(crate) async fn install(
@@ -36,14 +34,18 @@ pub(crate) async fn install(
         .intake
         .carry_out::<Skill, _>(&aggregate, call.traceparent(), |history, now| {
             let asked = skill::request_install(&history.state, &install, now);
-            asked.map(|(events, _)| events).map_err(|rejection| rejection.problem())
+            asked.map(|(events, _)| events).map_err(Rejected::problem)
         })
         .await?;
     let mut history = done.history;
     let id = asked(&history.state, &install).ok_or_else(|| {
-        Problem::new(Code::Internal, "the request is stored, and its fold does not show it")
+        Problem::new(
+            Code::Internal,
+            "the request is stored, and its fold does not show it",
+        )
     })?;
-    call.outcome(&mut history, &aggregate, |history| checked(history, id)).await
+    call.outcome(&mut history, &aggregate, |history| checked(history, id))
+        .await
 }
 
 /// The installation that a request leads to: deciding again on what is stored appends nothing, and
@@ -85,10 +87,16 @@ fn refused(report: &VerificationReport, trust: &Digest) -> Problem {
         .and_then(|issue| issue.code.parse::<Code>().ok())
         .unwrap_or(Code::ManifestInvalid);
     let detail = match first {
-        Some(issue) => format!("{} (checked against the trust document `{trust}`)", issue.message),
+        Some(issue) => format!(
+            "{} (checked against the trust document `{trust}`)",
+            issue.message
+        ),
         None => code.advice().to_owned(),
     };
-    let findings = report.issues.iter().map(|issue| finding(&issue.code, &issue.message));
+    let findings = report
+        .issues
+        .iter()
+        .map(|issue| finding(&issue.code, &issue.message));
     Problem::new(code, detail).with_findings(findings.collect())
 }
 
@@ -103,7 +111,7 @@ pub(crate) async fn disable(
         .intake
         .carry_out::<Skill, _>(&aggregate, call.traceparent(), |history, now| {
             skill::disable(&history.state, &input.skill_key, version, &by, reason, now)
-                .map_err(|rejection| rejection.problem())
+                .map_err(Rejected::problem)
         })
         .await?;
     let installed = done.history.state.installed.iter();
@@ -115,7 +123,10 @@ pub(crate) async fn disable(
         skill_key: input.skill_key,
         status: SkillStatus::Disabled,
         disabled_at: disabled_at.ok_or_else(|| {
-            Problem::new(Code::Internal, "the skill is disabled, and its fold does not show it")
+            Problem::new(
+                Code::Internal,
+                "the skill is disabled, and its fold does not show it",
+            )
         })?,
         version: input.version,
         position: Some(done.history.position()),
@@ -123,5 +134,8 @@ pub(crate) async fn disable(
 }
 
 fn disabled_at(standing: &Standing) -> Option<Timestamp> {
-    standing.disabled.as_ref().map(|disabled| disabled.disabled_at)
+    standing
+        .disabled
+        .as_ref()
+        .map(|disabled| disabled.disabled_at)
 }

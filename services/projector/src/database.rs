@@ -111,8 +111,14 @@ fn path(url: &str) -> Option<PathBuf> {
 
 /// The files that SQLite puts beside it get the same mode.
 fn create(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
     }
     fs::OpenOptions::new()
         .append(true)

@@ -1,1 +1,70 @@
-//! projector.
+//! The projector: the log as a read model in SQL, and the queries on both.
+//!
+//! Single executions are folded from the log itself; lists come from SQL and say which position
+//! they reflect. Deliberately absent: any decision, and any state that the log does not have: the
+//! database can be deleted at any time and is built anew.
+//!
+//! * [`projection`]: from the log to the read model, each event once
+//! * [`history`], [`folds`]: whether histories hold together, and what they fold to
+//! * [`database`]: the read model in SQLite
+//! * [`reached`]: waiting for a position
+//! * [`api`], [`query`], [`log`]: the queries over HTTP
+//! * [`feed`]: live feeds of single executions
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use host::{
+    config::{Config, names},
+    engine::Host,
+    http::door::{Door, Limits},
+    principals::Principals,
+    serve::Work,
+};
+
+use crate::{
+    api::Api,
+    database::{Database, read::Reader},
+    feed::Feeds,
+    projection::Projection,
+    query::policy::Engines,
+    reached::Reached,
+};
+
+pub mod api;
+pub mod database;
+pub mod feed;
+pub mod folds;
+pub mod history;
+pub mod log;
+pub mod projection;
+pub mod query;
+pub mod reached;
+
+/// Starts the projector.
+pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
+    let url = config.database_url.with_context(|| {
+        format!(
+            "no database is named: set `{}` to `sqlite://<path>`",
+            names::DATABASE_URL
+        )
+    })?;
+    let principals = Principals::load(config.principals_file.as_deref())?;
+    let Database { writer, readers } = Database::open(&url).await?;
+    let feeds = Arc::new(Feeds::default());
+    let (projection, positions) =
+        Projection::start(Arc::clone(&host), writer, Arc::clone(&feeds)).await?;
+    let streams = host.journal.streams();
+    let api = Api {
+        host,
+        door: Door::new(principals, Limits::default()),
+        reader: Reader::new(readers, streams.clone()),
+        reached: Reached::new(positions, streams),
+        feeds,
+        engines: Engines::default(),
+    };
+    Ok(Work {
+        routes: api::routes(Arc::new(api)),
+        task: tokio::spawn(projection.run()),
+    })
+}

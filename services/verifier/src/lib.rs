@@ -41,9 +41,11 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
             EventName::PolicyActivationRequested,
         ],
     );
+    // It waits for nothing itself; what only a newer binary can judge comes back so.
+    let put_off = ConsumerSpec::timers(Service::Verifier);
     let verifier = Arc::new(Verifier::default());
     let task = tokio::spawn(async move {
-        engine::run(host, vec![drive, control], verifier).await?;
+        engine::run(host, vec![drive, control, put_off], verifier).await?;
         Ok(())
     });
     Ok(Work {

@@ -309,10 +309,9 @@ impl Step {
 
     /// Blocked and waiting for votes.
     pub fn open_block(&self) -> Option<&Block> {
-        self.block.as_ref().filter(|block| {
-            !block.is_passed()
-                && matches!(self.state, StepState::Pending | StepState::Proposed { .. })
-        })
+        self.block
+            .as_ref()
+            .filter(|block| !block.is_passed() && self.state == StepState::Pending)
     }
 }
 

@@ -11,9 +11,10 @@ use contracts::{
     },
     plan::{Finding, Mode, PlanStep, RiskTier, Status, Verdict},
     record::Recorded,
+    time::Timestamp,
 };
 
-use crate::execution::{Block, Corruption, Execution, Known, Stage, Step, StepState};
+use crate::execution::{Block, Execution, Known, Stage, Step, StepState};
 
 /// The code of an execution whose history does not hold together.
 pub const CORRUPT: &str = "AGGREGATE_CORRUPT";
@@ -28,30 +29,37 @@ pub fn of(events: &[Recorded]) -> Option<ExecutionRecord> {
             let legal = events
                 .iter()
                 .take_while(|event| event.version() < corruption.version);
-            let sound = Execution::fold(legal);
-            Some(corrupt(record(sound.known()?), &corruption, events))
+            let sound = record(Execution::fold(legal).known()?);
+            let illegal = events
+                .iter()
+                .find(|event| event.version() == corruption.version);
+            let at = illegal.map_or(sound.updated_at, Recorded::time);
+            Some(broken(
+                sound,
+                corruption.version,
+                at,
+                corruption.to_string(),
+            ))
         }
     }
 }
 
-fn corrupt(
+/// Of an execution whose history does not hold together from `version` on, as it stood before.
+pub fn broken(
     sound: ExecutionRecord,
-    corruption: &Corruption,
-    events: &[Recorded],
+    version: u64,
+    at: Timestamp,
+    message: String,
 ) -> ExecutionRecord {
-    let at = events
-        .iter()
-        .find(|event| event.version() == corruption.version)
-        .map_or(sound.updated_at, Recorded::time);
     ExecutionRecord {
         status: Status::Corrupt,
         updated_at: at,
         failure: Some(Failure {
             code: CORRUPT.to_owned(),
-            message: Some(corruption.to_string()),
+            message: Some(message),
             step_id: None,
         }),
-        version: Some(corruption.version),
+        version: Some(version),
         ..sound
     }
 }

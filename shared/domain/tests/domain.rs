@@ -20,6 +20,7 @@ mod domain {
     mod laws;
     mod planning;
     mod playbooks;
+    mod retrying;
     mod running;
     mod second_verdict;
     mod stopping;

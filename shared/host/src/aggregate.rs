@@ -1,6 +1,7 @@
 //! Loading one aggregate: its fold, and where its events stand.
 
 use contracts::{
+    events::RULES,
     position::Position,
     record::{Head, Recorded},
     subject::AggregateId,
@@ -104,7 +105,7 @@ pub async fn load<A: Aggregate>(
     aggregate: &AggregateId,
     version: u64,
 ) -> Result<Loaded<A>, LoadError> {
-    let near = fold(journal.load(aggregate, Read::Nearest).await?);
+    let near = fold(journal.load(aggregate, Read::Nearest).await?)?;
     if version > 0 && reached(&near) >= version {
         return Ok(near);
     }
@@ -116,18 +117,31 @@ pub async fn confirmed<A: Aggregate>(
     journal: &dyn Journal,
     aggregate: &AggregateId,
 ) -> Result<Loaded<A>, LoadError> {
-    Ok(fold(journal.load(aggregate, Read::Confirmed).await?))
+    fold(journal.load(aggregate, Read::Confirmed).await?)
 }
 
-fn fold<A: Aggregate>(events: Vec<(Position, Recorded)>) -> Loaded<A> {
-    let start = Loaded {
+/// What was decided by newer rules than this binary's cannot be gone on from.
+pub fn known(recorded: &Recorded) -> Result<(), LoadError> {
+    if recorded.event.rules() > RULES {
+        let subject = recorded.subject.to_string();
+        return Err(LoadError::Newer { subject });
+    }
+    Ok(())
+}
+
+fn fold<A: Aggregate>(events: Vec<(Position, Recorded)>) -> Result<Loaded<A>, LoadError> {
+    let mut loaded = Loaded {
         state: A::empty(),
         position: None,
     };
-    events.iter().fold(start, |loaded, (position, recorded)| Loaded {
-        state: loaded.state.evolve(recorded),
-        position: Some(*position),
-    })
+    for (position, recorded) in events {
+        known(&recorded)?;
+        loaded = Loaded {
+            state: loaded.state.evolve(&recorded),
+            position: Some(position),
+        };
+    }
+    Ok(loaded)
 }
 
 fn reached<A: Aggregate>(loaded: &Loaded<A>) -> u64 {

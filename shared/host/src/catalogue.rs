@@ -8,6 +8,8 @@ use domain::catalogue::Catalogue;
 use journal::{Journal, Unavailable};
 use tokio::{sync::Mutex, time::Instant};
 
+use crate::aggregate;
+
 /// How many events are read at once.
 const BATCH: usize = 256;
 
@@ -105,6 +107,9 @@ pub async fn fold_to(
                 return Ok(());
             }
             match entry.recorded {
+                Ok(recorded) if aggregate::known(&recorded).is_err() => {
+                    return Err(FollowError::Newer(entry.raw.subject));
+                }
                 Ok(recorded) => catalogue.apply(sequence, &recorded),
                 Err(error) if error.is_newer() => {
                     return Err(FollowError::Newer(entry.raw.subject));

@@ -39,8 +39,10 @@ const CONCURRENT_MAX: usize = 64;
 /// How soon a message is tried again after a passing fault.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// How soon a message that only a newer binary can read is looked at again.
-const NEWER_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// When a message that is put off comes again: so far apart that many of them cost little, and
+/// spread so that they do not come together.
+const PUT_OFF_MS_MIN: u64 = 1000;
+const PUT_OFF_MS_SPREAD: u64 = 4000;
 
 /// What a running service has.
 pub struct Host {
@@ -239,7 +241,10 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
         }
         Err(Trouble::Newer(subject)) => {
             host.health.unready("upgrade", format!("newer event: upgrade ({subject})"));
-            delivery.handle.retry_later(NEWER_RETRY_AFTER).await
+            match Wake::of(&delivery.message) {
+                Some(wake) => put_off(host, &wake, delivery).await,
+                None => delivery.handle.retry_later(RETRY_AFTER * 10).await,
+            }
         }
         Err(Trouble::Poison { code, cause }) => {
             let incident = about(&delivery.message, code, cause);
@@ -262,6 +267,33 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
     if let Err(error) = answered {
         // The message comes again, which is harmless.
         tracing::debug!(reason = chain(&error), "an acknowledgement was not sent");
+    }
+}
+
+/// Puts a timer in the place of a message that cannot be worked on now, and acknowledges it: one
+/// that is only delayed would still count as pending, and a few thousand stop the consumer.
+pub async fn put_off(
+    host: &Host,
+    wake: &Wake,
+    delivery: &Delivery,
+) -> Result<(), journal::Unavailable> {
+    let timer = later(host.service, &wake.aggregate, wake.id, wake.version);
+    match host.journal.arm(&timer).await {
+        Ok(()) => delivery.handle.ack().await,
+        Err(_) => delivery.handle.retry_later(RETRY_AFTER).await,
+    }
+}
+
+/// The timer that stands for a wake-up that is put off.
+pub fn later(service: Service, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
+    let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
+    let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
+    Timer {
+        service,
+        aggregate: aggregate.clone(),
+        key: "put-off".to_owned(),
+        version,
+        due: clock::now().plus_ms(PUT_OFF_MS_MIN + spread),
     }
 }
 
@@ -384,6 +416,7 @@ where
 /// The first event of an aggregate is its whole history; anything else is loaded.
 async fn first_state<A: Aggregate>(host: &Host, wake: &Wake) -> Result<A, Trouble> {
     if let Some(event) = wake.event.as_ref().filter(|event| event.version() == 1) {
+        aggregate::known(event)?;
         return Ok(A::empty().evolve(event));
     }
     let loaded = aggregate::load(host.journal.as_ref(), &wake.aggregate, wake.version).await?;

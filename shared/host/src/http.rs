@@ -73,7 +73,10 @@ impl Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        let passing = matches!(problem.code, Code::LogUnavailable | Code::PositionNotReached);
+        let passing = matches!(
+            problem.code,
+            Code::LogUnavailable | Code::PositionNotReached
+        );
         Self {
             retry_after: passing.then_some(Duration::from_secs(1)),
             problem: Box::new(problem),
@@ -90,8 +93,8 @@ impl From<Code> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.problem.status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let unauthenticated = self.problem.code == Code::Unauthenticated;
         let mut response = (status, Json(self.problem)).into_response();
         let headers = response.headers_mut();
@@ -125,6 +128,7 @@ pub fn operation(path: &str) -> Result<OperationName, Problem> {
 }
 
 /// For what no route is made for.
+#[expect(clippy::unused_async, reason = "the signature of a handler")]
 pub async fn fallback(method: Method, uri: Uri) -> Refused {
     tracing::debug!(%method, path = uri.path(), "no such path");
     not_found(uri.path()).into()

@@ -346,7 +346,10 @@ fn contradictions(credentials: &[Credential]) -> Vec<String> {
             .entry((&held.workspace, &held.id))
             .or_insert(held.kind);
         if kind != held.kind {
-            faults.push(format!("`{}` has two types in `{}`", held.id, held.workspace));
+            faults.push(format!(
+                "`{}` has two types in `{}`",
+                held.id, held.workspace
+            ));
         }
     }
     faults
@@ -376,6 +379,10 @@ fn announce(path: Option<&Path>, credentials: &[Credential]) {
             crate::config::names::PRINCIPALS_FILE
         );
     } else {
-        tracing::info!(file = from, credentials = credentials.len(), "principals loaded");
+        tracing::info!(
+            file = from,
+            credentials = credentials.len(),
+            "principals loaded"
+        );
     }
 }

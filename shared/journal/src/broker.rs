@@ -76,7 +76,7 @@ fn render_user(text: &mut String, user: &User) {
     }
     if *allow_responses {
         // One answer a request, for as long as a call may take.
-        text.push_str("        allow_responses: { max: 1, expires: \"10m\" }\n");
+        text.push_str("        allow_responses: { max: 1, expires: \"16m\" }\n");
     }
     text.push_str("      }\n    }\n");
 }

@@ -114,6 +114,10 @@ pub struct Delivery {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is an event, and it is behind an `Arc`"
+)]
 pub enum Message {
     Event {
         position: Position,

@@ -157,10 +157,12 @@ impl JetStreamJournal {
 }
 
 async fn open(options: &ConnectOptions) -> Result<Link, ConnectError> {
-    let link = Link::open(options).await.map_err(|source| ConnectError::Connect {
-        url: options.url.clone(),
-        source: source.into(),
-    })?;
+    let link = Link::open(options)
+        .await
+        .map_err(|source| ConnectError::Connect {
+            url: options.url.clone(),
+            source: source.into(),
+        })?;
     let server = link.client.server_info();
     if !is_new_enough(&server.version) {
         return Err(ConnectError::TooOld {
@@ -230,7 +232,10 @@ impl Journal for JetStreamJournal {
             .await;
         match info {
             Ok(info) => Ok(info.state.last_seq),
-            Err(error) => Err(Unavailable::new(format!("ask for the end of `{name}`"), error)),
+            Err(error) => Err(Unavailable::new(
+                format!("ask for the end of `{name}`"),
+                error,
+            )),
         }
     }
 
@@ -286,9 +291,7 @@ impl Journal for JetStreamJournal {
     }
 
     async fn close(&self) {
-        if let Err(error) = self.link.client.drain().await {
-            tracing::debug!(%error, "the connection was closed before it was drained");
-        }
+        self.link.close().await;
     }
 }
 

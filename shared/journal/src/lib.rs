@@ -146,10 +146,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    pub fn new(
-        doing: impl Into<String>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn new(doing: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             doing: doing.into(),
             source: source.into(),

@@ -230,7 +230,9 @@ impl Journal for MemoryJournal {
 
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {
         let events = self.decoded(aggregate, Read::Confirmed)?;
-        Ok(events.last().map(|(position, event)| (*position, event.head())))
+        Ok(events
+            .last()
+            .map(|(position, event)| (*position, event.head())))
     }
 
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {

@@ -8,7 +8,7 @@
 //! | connect, last sequence | `$JS.API.STREAM.INFO.<stream>` |
 //! | consume | `$JS.API.CONSUMER.CREATE.<stream>.<consumer>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`, `$JS.ACK.<stream>.<consumer>.>` |
 //! | tail | `$JS.API.CONSUMER.CREATE.<stream>` (which can make no durable consumer), `$JS.FC.>` |
-//! | arm | `cp.timer.arm.<service>.>` |
+//! | arm | `cp.timer.arm.<service that is woken>.>` |
 //! | put an object | `cp.object.>` |
 //! | request | the subject that is asked |
 //!
@@ -78,8 +78,12 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
     Permissions {
         publish,
         subscribe,
-        allow_responses: matches!(service, Service::Intake | Service::Projector),
+        allow_responses: serves_api(service),
     }
+}
+
+const fn serves_api(service: Service) -> bool {
+    matches!(service, Service::Intake | Service::Projector)
 }
 
 /// What a worker may do: hear the calls of its skills, and answer them.
@@ -154,5 +158,7 @@ fn log_streams(streams: StreamCount) -> impl Iterator<Item = String> {
 
 fn writes_large_payloads(service: Service) -> bool {
     // All events but incidents may carry a document of any size.
-    service.writes().any(|event| event != EventName::IncidentRaised)
+    service
+        .writes()
+        .any(|event| event != EventName::IncidentRaised)
 }

@@ -31,7 +31,11 @@ pub enum TailError {
     /// What was read before is not in this log: a checkpoint of another log, or a tail that was
     /// lost with its server.
     #[error("`{stream}` is to be followed after {after}, but ends at {end}")]
-    BeyondEnd { stream: String, after: u64, end: u64 },
+    BeyondEnd {
+        stream: String,
+        after: u64,
+        end: u64,
+    },
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }

@@ -6,6 +6,10 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "ids and the time of a test are nobody's input"
+)]
 
 #[path = "journal_it/appending.rs"]
 mod appending;

@@ -111,7 +111,7 @@ impl Engine {
             .cloned()
             .partition(|id| rests_on_unknown(id));
         if !assisted.allowed && !unsettled.is_empty() {
-            for id in self.blocking_whatever_comes(&situation, step)? {
+            for id in self.blocking_whatever_comes(&situation, step, &unsettled)? {
                 if unsettled.remove(&id) {
                     settled.insert(id);
                 }
@@ -137,15 +137,13 @@ impl Engine {
         } else if asked == Verdict::Blocked {
             let forbidden = assisted.deciding.iter().any(|id| settled.contains(id));
             // A permit that holds now, or may hold once the inputs are known.
-            let may_be_permitted = {
+            let may_be_permitted = || {
                 let permits = &slice(Question::RunAssisted).permits;
                 let now = self.ask(&situation, Question::RunAssisted, context, permits)?;
-                now.allowed
-                    || permits
-                        .policies()
-                        .any(|policy| rests_on_unknown(policy.id().as_ref()))
+                let mut ids = permits.policies().map(cedar_policy::Policy::id);
+                Ok(now.allowed || ids.any(|id| rests_on_unknown(id.as_ref())))
             };
-            if !forbidden && provisional && may_be_permitted {
+            if provisional && !forbidden && may_be_permitted()? {
                 reasons.push(
                     "what is known so far does not permit it; judged again when the inputs are known"
                         .to_owned(),
@@ -202,19 +200,32 @@ impl Engine {
         })
     }
 
-    /// The policies that forbid `runAssisted` with the signals and secrets found so far and with
-    /// any more of them. Those that read an amount that is not known are never among them.
+    /// Those of `unsettled` that forbid `runAssisted` with the signals and secrets found so far and
+    /// with any more of them. Those that read an amount that is not known are never among them.
     fn blocking_whatever_comes(
         &self,
         situation: &Situation,
         step: &StepFacts,
+        unsettled: &BTreeSet<String>,
     ) -> Result<BTreeSet<String>, Unaskable> {
+        let reads = |id: &String, fact| {
+            let policy = self.policies.get(id);
+            policy.is_none_or(|policy| policy.reads.contains(&fact))
+        };
+        let mut blocking = unsettled.clone();
+        blocking.retain(|id| step.amount.is_some() || !reads(id, InputFact::Amount));
+        let mut secrets = BTreeSet::from([step.uses_secrets]);
+        if blocking.iter().any(|id| reads(id, InputFact::Secrets)) {
+            secrets.insert(true);
+        }
         let slice = self
             .slices(Question::RunAssisted)
             .of(&step.uses.key, &step.action);
-        let mut blocking: Option<BTreeSet<String>> = None;
         for signals in supersets(&step.signals) {
-            for uses_secrets in [step.uses_secrets, true] {
+            for &uses_secrets in &secrets {
+                if blocking.is_empty() {
+                    return Ok(blocking);
+                }
                 let inputs = Inputs {
                     signals: signals.clone(),
                     uses_secrets,
@@ -222,27 +233,8 @@ impl Engine {
                 };
                 let context = self.vocabulary.context(situation, &inputs)?;
                 let answer = self.ask(situation, Question::RunAssisted, context, &slice.all)?;
-                let forbidding = if answer.allowed {
-                    BTreeSet::new()
-                } else {
-                    answer.deciding
-                };
-                blocking = Some(match blocking {
-                    None => forbidding,
-                    Some(before) => before.intersection(&forbidding).cloned().collect(),
-                });
-                if blocking.as_ref().is_some_and(BTreeSet::is_empty) {
-                    return Ok(BTreeSet::new());
-                }
+                blocking.retain(|id| !answer.allowed && answer.deciding.contains(id));
             }
-        }
-        let mut blocking = blocking.unwrap_or_default();
-        if step.amount.is_none() {
-            blocking.retain(|id| {
-                self.policies
-                    .get(id)
-                    .is_some_and(|policy| !policy.reads.contains(&InputFact::Amount))
-            });
         }
         Ok(blocking)
     }

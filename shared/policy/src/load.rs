@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    Entities, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode, Validator,
+    CedarSchemaError, Entities, Policy, PolicyId, PolicySet, Schema, SchemaError, ValidationError,
+    ValidationMode, Validator,
 };
 use contracts::{
     bundle::{Bundle, BundleFinding},
@@ -123,8 +124,36 @@ fn schema(bundle: &Bundle) -> Result<Schema, BundleFinding> {
             Some(error) => Err(Fault::Schema { error }.at("/schema")),
         },
         Err(error) => {
-            let error = with_help(&error);
+            let error = schema_error(&error, text);
             Err(Fault::Schema { error }.at("/schema"))
+        }
+    }
+}
+
+/// Findings are recorded, so they come out the same each time. Cedar names what it meets first in
+/// a hash map: what it names is sorted, or left out where it is one of several.
+fn schema_error(error: &CedarSchemaError, text: &str) -> String {
+    match error {
+        CedarSchemaError::Schema(
+            SchemaError::TypeNotDefined(_)
+            | SchemaError::ActionNotDefined(_)
+            | SchemaError::UndeclaredEntityTypes(_),
+        ) => {
+            let said = error.to_string();
+            let Some((what, names)) = said.split_once(": ") else {
+                return said;
+            };
+            let mut names: Vec<&str> = names.split(", ").collect();
+            names.sort_unstable();
+            format!("{what}: {}", names.join(", "))
+        }
+        CedarSchemaError::Schema(_) => {
+            "a declaration is repeated, goes in a circle, takes a name of Cedar's own, or has a type \
+             that may not stand there"
+                .to_owned()
+        }
+        CedarSchemaError::Parse(_) | CedarSchemaError::Io(_) | _ => {
+            format!("{}{error}", place(error, text))
         }
     }
 }
@@ -306,10 +335,11 @@ fn line(text: &str, offset: usize) -> String {
     format!("line {number}: ")
 }
 
+/// Without Cedar's guesses at what was meant, which are not the same each time.
 fn with_help(diagnostic: &dyn Diagnostic) -> String {
-    match diagnostic.help() {
-        Some(help) => format!("{diagnostic}; {help}"),
-        None => diagnostic.to_string(),
+    match diagnostic.help().map(|help| help.to_string()) {
+        Some(help) if !help.starts_with("did you mean") => format!("{diagnostic}; {help}"),
+        Some(_) | None => diagnostic.to_string(),
     }
 }
 

@@ -17,6 +17,8 @@
     reason = "expectations are written by `UPDATE_EXPECT=1`"
 )]
 
+#[path = "policy/approvals.rs"]
+mod approvals;
 #[path = "policy/bundles.rs"]
 mod bundles;
 #[path = "policy/explanations.rs"]

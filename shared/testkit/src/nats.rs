@@ -16,10 +16,14 @@ use crate::process::Process;
 /// The first version with everything the log needs.
 const OLDEST: (u32, u32) = (2, 12);
 
+/// Stands for the test's own storage directory in a configuration file.
+pub const DATA_DIRECTORY: &str = "@DATA@";
+
 #[derive(Debug, Clone, Default)]
 pub struct ServerOptions {
     /// More of the configuration file: users, accounts, limits. If it has a `jetstream` block,
-    /// that one counts; address, port and storage directory are always the test's.
+    /// that one counts, with [`DATA_DIRECTORY`] as its `store_dir`; address and port are always
+    /// the test's.
     pub config: String,
     /// Every acknowledged message is fsynced.
     pub sync_always: bool,
@@ -27,22 +31,26 @@ pub struct ServerOptions {
 
 /// One nats-server with JetStream. Its data and its port stay the same over a restart.
 pub struct NatsServer {
+    // Dropped before the directory it writes to.
+    process: Process,
     name: String,
     directory: TempDir,
     config: String,
     port: Option<u16>,
-    process: Process,
 }
 
 impl NatsServer {
     pub async fn start(options: ServerOptions) -> Self {
         let directory = temporary();
+        let sync = if options.sync_always {
+            ", sync_interval: always"
+        } else {
+            ""
+        };
         let jetstream = if options.config.contains("jetstream") {
             String::new()
-        } else if options.sync_always {
-            "jetstream { sync_interval: always }\n".to_owned()
         } else {
-            "jetstream {}\n".to_owned()
+            format!("jetstream {{ store_dir: \"{DATA_DIRECTORY}\"{sync} }}\n")
         };
         let config = format!("{jetstream}{}", options.config);
         Self::launch("nats".to_owned(), directory, config).await
@@ -61,7 +69,10 @@ impl NatsServer {
     }
 
     async fn ready(&mut self) {
-        let line = self.process.line("Listening for client connections on").await;
+        let line = self
+            .process
+            .line("Listening for client connections on")
+            .await;
         let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
         self.port = port;
         self.process.line("Server is ready").await;
@@ -141,7 +152,7 @@ impl Cluster {
         let starting = ports.iter().enumerate().map(|(index, port)| {
             let name = format!("nats-{index}");
             let config = format!(
-                "server_name: {name}\njetstream {{}}\n\
+                "server_name: {name}\njetstream {{ store_dir: \"{DATA_DIRECTORY}\" }}\n\
                  cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
             );
             let directory = temporary();
@@ -155,7 +166,10 @@ impl Cluster {
         });
         let mut servers: Vec<_> = starting.collect();
         for server in &mut servers {
-            let line = server.process.line_or_end("Listening for client connections on").await?;
+            let line = server
+                .process
+                .line_or_end("Listening for client connections on")
+                .await?;
             server.port = line.rsplit(':').next()?.parse().ok();
         }
         for server in &servers {
@@ -181,6 +195,8 @@ impl Cluster {
 
 fn spawn(name: &str, directory: &Path, config: &str, port: Option<u16>) -> Process {
     let file = directory.join("nats.conf");
+    let data = directory.join("data");
+    let config = config.replace(DATA_DIRECTORY, &data.to_string_lossy());
     if let Err(error) = fs::write(&file, config) {
         panic!("cannot write {}: {error}", file.display());
     }
@@ -190,8 +206,6 @@ fn spawn(name: &str, directory: &Path, config: &str, port: Option<u16>) -> Proce
         .arg(&file)
         .args(["-a", "127.0.0.1", "-p"])
         .arg(port.map_or_else(|| "-1".to_owned(), |port| port.to_string()))
-        .arg("-sd")
-        .arg(directory.join("data"))
         .env("GOMEMLIMIT", "512MiB");
     Process::spawn(name, command, &directory.join("log"))
 }
@@ -201,6 +215,10 @@ fn spawn(name: &str, directory: &Path, config: &str, port: Option<u16>) -> Proce
 pub fn server_binary() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests have no host to read the environment"
+        )]
         if let Some(given) = std::env::var_os("CONTROL_PLANE_NATS_SERVER") {
             return given.into();
         }
@@ -248,7 +266,10 @@ fn free_ports(count: usize) -> Vec<u16> {
 }
 
 fn temporary() -> TempDir {
-    match tempfile::Builder::new().prefix("control-plane-nats-").tempdir() {
+    match tempfile::Builder::new()
+        .prefix("control-plane-nats-")
+        .tempdir()
+    {
         Ok(directory) => directory,
         Err(error) => panic!("cannot make a temporary directory: {error}"),
     }

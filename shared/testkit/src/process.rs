@@ -6,7 +6,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::timeout};
 
 /// How long a process may take to say or do what a test waits for. Generous: builds and other
 /// tests share the cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The lines of output that are kept in memory; the file has all.
 const LINES_MAX: usize = 20_000;
@@ -27,7 +27,7 @@ pub struct Process {
     log: PathBuf,
     output: watch::Receiver<Vec<String>>,
     /// Locked while a signal is sent, so that the pid cannot be another process by then.
-    exit: Arc<Mutex<Option<ExitStatus>>>,
+    exit: Arc<(Mutex<Option<ExitStatus>>, Condvar)>,
     exited: watch::Receiver<Option<ExitStatus>>,
 }
 
@@ -38,15 +38,17 @@ impl Process {
         let (mut child, output) =
             started.unwrap_or_else(|error| panic!("cannot start `{name}`: {error}"));
         let pid = libc::pid_t::try_from(child.id()).unwrap_or_else(|_| panic!("pid out of range"));
-        let exit = Arc::new(Mutex::new(None));
+        let exit = Arc::new((Mutex::new(None), Condvar::new()));
         let (announce, exited) = watch::channel(None);
         thread::spawn({
             let exit = Arc::clone(&exit);
             move || {
                 wait_without_reaping(pid);
-                let mut exit = lock(&exit);
+                let (exit, ended) = exit.as_ref();
+                let mut exit = lock(exit);
                 *exit = child.wait().ok();
                 announce.send_replace(*exit);
+                ended.notify_all();
             }
         });
         Self {
@@ -64,7 +66,7 @@ impl Process {
     }
 
     pub fn is_running(&self) -> bool {
-        lock(&self.exit).is_none()
+        lock(&self.exit.0).is_none()
     }
 
     /// Kill -9, and waits until it is gone.
@@ -97,7 +99,11 @@ impl Process {
         let status = timeout(deadline, exited.wait_for(Option::is_some)).await;
         match status.ok().and_then(Result::ok).and_then(|status| *status) {
             Some(status) => status,
-            None => panic!("`{}` still runs after {deadline:?}\n{}", self.name, self.tail()),
+            None => panic!(
+                "`{}` still runs after {deadline:?}\n{}",
+                self.name,
+                self.tail()
+            ),
         }
     }
 
@@ -131,7 +137,7 @@ impl Process {
 
     #[expect(unsafe_code, reason = "sending a signal needs libc")]
     fn signal(&self, signal: libc::c_int) {
-        let exit = lock(&self.exit);
+        let exit = lock(&self.exit.0);
         if exit.is_none() {
             // SAFETY: the lock is held and the child is not reaped, so the pid is still its own.
             unsafe { libc::kill(self.pid, signal) };
@@ -145,6 +151,10 @@ impl Drop for Process {
             eprintln!("{}", self.tail());
         }
         self.signal(libc::SIGKILL);
+        // Gone for certain, so that its directory can be removed.
+        let (exit, ended) = self.exit.as_ref();
+        let patience = Duration::from_secs(5);
+        drop(ended.wait_timeout_while(lock(exit), patience, |exit| exit.is_none()));
     }
 }
 
@@ -158,10 +168,7 @@ pub fn binary(name: &str) -> PathBuf {
     }
 }
 
-fn start(
-    command: &mut Command,
-    log: &Path,
-) -> io::Result<(Child, watch::Receiver<Vec<String>>)> {
+fn start(command: &mut Command, log: &Path) -> io::Result<(Child, watch::Receiver<Vec<String>>)> {
     let (reader, writer) = io::pipe()?;
     let mut file = File::options().create(true).append(true).open(log)?;
     command
@@ -229,7 +236,10 @@ fn spawn_from_lasting_thread(command: &mut Command) -> io::Result<Child> {
     child
 }
 
-#[expect(unsafe_code, reason = "the standard library can only wait and reap at once")]
+#[expect(
+    unsafe_code,
+    reason = "the standard library can only wait and reap at once"
+)]
 fn wait_without_reaping(pid: libc::pid_t) {
     let Ok(id) = libc::id_t::try_from(pid) else {
         return;
@@ -238,7 +248,12 @@ fn wait_without_reaping(pid: libc::pid_t) {
         // SAFETY: `info` is a plain out-parameter of the size that waitid expects.
         let result = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+            libc::waitid(
+                libc::P_PID,
+                id,
+                &raw mut info,
+                libc::WEXITED | libc::WNOWAIT,
+            )
         };
         if result == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return;

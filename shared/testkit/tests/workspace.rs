@@ -15,7 +15,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
     ("contracts", &[]),
     ("domain", &["contracts"]),
-    ("policy", &["contracts", "domain"]),
+    ("policy", &["contracts", "domain", "skills"]),
     ("skills", &["contracts", "domain"]),
     ("journal", &["contracts"]),
     ("worker", &["contracts"]),

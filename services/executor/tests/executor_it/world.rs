@@ -120,6 +120,13 @@ impl World {
         Process::spawn(name, command, &self.directory.path().join(format!("{name}.log")))
     }
 
+    /// A file for a process to read.
+    pub fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     /// A failpoint that kills the process that reaches it, once.
     pub fn failpoint(&self, name: &str) -> Vec<(String, String)> {
         let mark = self.mark(name);

@@ -1,7 +1,5 @@
 //! What queries look up. Each answer is one snapshot, together with the positions it reflects.
 
-use std::collections::BTreeMap;
-
 use contracts::{
     bundle::Bundle,
     canonical::Digest,
@@ -15,9 +13,9 @@ use contracts::{
     time::Timestamp,
 };
 use serde::de::{DeserializeOwned, Error as _};
-use sqlx::{Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool, Transaction, sqlite::SqliteRow};
 
-use super::write::{WriteError, positions, signed, unsigned};
+use super::write::{WriteError, positions, unsigned};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -69,31 +67,18 @@ impl Reader {
     /// Newest first; of two that were created at one instant, the one with the greater id first.
     pub async fn executions(&self, wanted: &Wanted) -> Result<Page<ExecutionSummary>, ReadError> {
         let (mut snapshot, position) = self.snapshot().await?;
-        let status = wanted.status.map(Status::as_str);
-        let total: i64 = sqlx::query_scalar(match status {
-            None => "SELECT COUNT(*) FROM executions WHERE workspace = ?",
-            Some(_) => "SELECT COUNT(*) FROM executions WHERE workspace = ? AND status = ?",
-        })
-        .bind(wanted.workspace.as_str())
-        .bind(status)
-        .fetch_one(&mut *snapshot)
-        .await?;
-        let rows = sqlx::query(match status {
-            None => {
-                "SELECT * FROM executions WHERE workspace = ?1 \
-                 ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4"
-            }
-            Some(_) => {
-                "SELECT * FROM executions WHERE workspace = ?1 AND status = ?2 \
-                 ORDER BY created_at DESC, id DESC LIMIT ?3 OFFSET ?4"
-            }
-        })
-        .bind(wanted.workspace.as_str())
-        .bind(status)
-        .bind(i64::from(wanted.limit))
-        .bind(i64::from(wanted.offset))
-        .fetch_all(&mut *snapshot)
-        .await?;
+        let total: i64 = filtered("SELECT COUNT(*) FROM executions", wanted)
+            .build_query_scalar()
+            .fetch_one(&mut *snapshot)
+            .await?;
+        let rows = filtered("SELECT * FROM executions", wanted)
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(i64::from(wanted.limit))
+            .push(" OFFSET ")
+            .push_bind(i64::from(wanted.offset))
+            .build()
+            .fetch_all(&mut *snapshot)
+            .await?;
         Ok(Page {
             items: rows.iter().map(summary).collect::<Result<_, _>>()?,
             total: unsigned(total),
@@ -128,23 +113,21 @@ impl Reader {
                 .bind(hash.to_string())
                 .fetch_optional(&self.pool)
                 .await?;
-        Ok(bundle.map(|bundle| serde_json::from_str(&bundle)).transpose()?)
+        Ok(bundle
+            .map(|bundle| serde_json::from_str(&bundle))
+            .transpose()?)
     }
+}
 
-    /// How many events each stream has in the read model, and the last sequence of each.
-    pub async fn stored(&self) -> Result<BTreeMap<String, (u64, u64)>, ReadError> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-            "SELECT stream, COUNT(*), MAX(sequence) FROM events WHERE sequence >= ? \
-             GROUP BY stream",
-        )
-        .bind(signed(0))
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(stream, count, last)| (stream, (unsigned(count), unsigned(last))))
-            .collect())
+fn filtered(select: &str, wanted: &Wanted) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(select);
+    query
+        .push(" WHERE workspace = ")
+        .push_bind(wanted.workspace.as_str());
+    if let Some(status) = wanted.status {
+        query.push(" AND status = ").push_bind(status.as_str());
     }
+    query
 }
 
 fn summary(row: &SqliteRow) -> Result<ExecutionSummary, ReadError> {

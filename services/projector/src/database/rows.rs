@@ -13,6 +13,7 @@ use contracts::{
     time::Timestamp,
 };
 use domain::{
+    catalogue::InstalledSkill,
     execution::Known,
     policy::{self, Policy},
     record,
@@ -101,6 +102,21 @@ pub struct SkillRow {
 }
 
 impl SkillRow {
+    /// Of a skill that is part of the build: version 0 of a history that nobody writes.
+    pub fn builtin(workspace: &WorkspaceId, skill: &InstalledSkill) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            key: skill.pin.key.clone(),
+            skill_version: skill.pin.version.clone(),
+            version: 0,
+            status: SkillStatus::Installed,
+            publisher: Some(skill.publisher.clone()),
+            provenance: Some(skill.provenance.clone()),
+            manifest_digest: Some(skill.pin.digest.to_string()),
+            installed_at: None,
+        }
+    }
+
     /// A row for each version of a key. What was asked for after a version was installed does not
     /// hide that it is.
     pub fn all(workspace: &WorkspaceId, skill: &Skill) -> Vec<Self> {

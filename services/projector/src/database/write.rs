@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use contracts::{
+    plan::{RiskTier, Verdict},
     position::{Position, Positions, StreamId},
     subject::AggregateId,
+    time::Timestamp,
 };
 use journal::stored::Raw;
 use sqlx::{
@@ -49,8 +51,10 @@ pub async fn positions(
     connection: &mut SqliteConnection,
     streams: &[StreamId],
 ) -> Result<Positions, WriteError> {
-    let names: BTreeMap<String, StreamId> =
-        streams.iter().map(|stream| (stream.name(), *stream)).collect();
+    let names: BTreeMap<String, StreamId> = streams
+        .iter()
+        .map(|stream| (stream.name(), *stream))
+        .collect();
     let rows: Vec<(String, i64)> = sqlx::query_as("SELECT stream, sequence FROM positions")
         .fetch_all(connection)
         .await?;
@@ -67,19 +71,37 @@ pub async fn positions(
     Ok(positions)
 }
 
-/// The event at a position, as it was stored.
+/// The subject and the hash of the event at a position; no hash where it could not be read.
 pub async fn event_at(
     connection: &mut SqliteConnection,
     position: Position,
-) -> Result<Option<Raw>, WriteError> {
-    let row = sqlx::query(
-        "SELECT subject, headers, payload FROM events WHERE stream = ? AND sequence = ?",
+) -> Result<Option<(String, Option<String>)>, WriteError> {
+    let found =
+        sqlx::query_as("SELECT subject, hash FROM events WHERE stream = ? AND sequence = ?")
+            .bind(position.stream.name())
+            .bind(signed(position.sequence))
+            .fetch_optional(connection)
+            .await?;
+    Ok(found)
+}
+
+/// Whether a version of an aggregate is stored.
+pub async fn has_version(
+    connection: &mut SqliteConnection,
+    aggregate: &AggregateId,
+    version: u64,
+) -> Result<bool, WriteError> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT sequence FROM events \
+         WHERE workspace = ? AND kind = ? AND aggregate = ? AND version = ? LIMIT 1",
     )
-    .bind(position.stream.name())
-    .bind(signed(position.sequence))
+    .bind(aggregate.workspace().as_str())
+    .bind(aggregate.kind().as_str())
+    .bind(aggregate.id())
+    .bind(signed(version))
     .fetch_optional(connection)
     .await?;
-    row.as_ref().map(raw).transpose()
+    Ok(found.is_some())
 }
 
 /// All events of an aggregate, in the order of their versions; of two with one version, the one
@@ -138,7 +160,7 @@ impl Write<'_> {
                     .push_bind(aggregate.map(AggregateId::id))
                     .push_bind(subject.map(|it| signed(it.version)))
                     .push_bind(subject.map(|it| it.event.as_str()))
-                    .push_bind(row.time.map(|time| time.as_millis()))
+                    .push_bind(row.time.map(Timestamp::as_millis))
                     .push_bind(&row.hash)
                     .push_bind(headers)
                     .push_bind(row.raw.payload.as_ref())
@@ -165,8 +187,8 @@ impl Write<'_> {
                     .push_bind(record.execution_id.to_string())
                     .push_bind(signed(record.version.unwrap_or(0)))
                     .push_bind(record.status.as_str())
-                    .push_bind(record.verdict.map(|verdict| verdict.as_str()))
-                    .push_bind(record.risk_tier.map(|tier| tier.as_str()))
+                    .push_bind(record.verdict.map(Verdict::as_str))
+                    .push_bind(record.risk_tier.map(RiskTier::as_str))
                     .push_bind(record.requires_approval)
                     .push_bind(i64::try_from(row.approvals.len()).unwrap_or(i64::MAX))
                     .push_bind(record.actor.as_ref().map(|actor| actor.id.as_str()))
@@ -225,6 +247,14 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// The skills that are part of this build, in place of those of the build before.
+    pub async fn builtin_skills(&mut self, rows: &[SkillRow]) -> Result<(), WriteError> {
+        sqlx::query("DELETE FROM skills WHERE version = 0")
+            .execute(&mut *self.transaction)
+            .await?;
+        self.skills(rows).await
+    }
+
     pub async fn skills(&mut self, rows: &[SkillRow]) -> Result<(), WriteError> {
         for row in rows {
             sqlx::query(
@@ -234,7 +264,7 @@ impl Write<'_> {
                  version = excluded.version, status = excluded.status, \
                  publisher = excluded.publisher, provenance = excluded.provenance, \
                  manifest_digest = excluded.manifest_digest, installed_at = excluded.installed_at \
-                 WHERE excluded.version > skills.version",
+                 WHERE excluded.version >= skills.version",
             )
             .bind(row.workspace.as_str())
             .bind(row.key.as_str())
@@ -244,7 +274,7 @@ impl Write<'_> {
             .bind(&row.publisher)
             .bind(&row.provenance)
             .bind(&row.manifest_digest)
-            .bind(row.installed_at.map(|at| at.as_millis()))
+            .bind(row.installed_at.map(Timestamp::as_millis))
             .execute(&mut *self.transaction)
             .await?;
         }
@@ -318,7 +348,7 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 /// Sequences and versions stay far below 2⁶³.
-pub(super) fn signed(number: u64) -> i64 {
+fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

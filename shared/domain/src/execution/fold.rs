@@ -182,7 +182,9 @@ fn stopping(known: &mut Known, event: &ExecutionStopping) -> Fold {
     let Some(run) = event.run_id else {
         return Err("it is of no run".to_owned());
     };
-    running(known, run)?;
+    if !running(known, run)?.in_flight() {
+        return Err("nothing is under way".to_owned());
+    }
     decided_by_executor(event.code)?;
     known.stop = Some(Stop {
         code: event.code,
@@ -207,6 +209,9 @@ fn decided_by_executor(code: FailureCode) -> Fold {
 }
 
 fn paused(known: &mut Known, id: RunId, pause: bool) -> Fold {
+    if known.stop.is_some() {
+        return Err("it is stopping already".to_owned());
+    }
     let run = running(known, id)?;
     if run.paused == pause {
         return Err("it is so already".to_owned());

@@ -3,11 +3,10 @@
 use contracts::plan::{Mode, Start, Status};
 use domain::execution::intake::{Door, keyed_id, submit};
 use expect_test::expect;
-use serde_json::json;
 
 use super::kit::{
-    DAY, HOUR, Input, World, after, assist, at, blocked, draft, execution_id, given, step,
-    submission, submitted, who, workspace,
+    HOUR, Input, World, assist, at, blocked, draft, execution_id, given, step, submission,
+    submitted, workspace,
 };
 
 #[test]
@@ -256,15 +255,6 @@ fn a_cancel_after_the_end_is_refused_unless_it_ended_by_one() {
         .then(["failed: CANCELLED"])
         .when(Input::Cancel("sam"))
         .then_nothing();
-}
-
-#[test]
-fn requests_that_came_from_outside_are_recorded_with_who_asked() {
-    let world = given(&[step("a"), after("b", &["a"])]);
-    assert_eq!(world.known().requester(), &who("sam"));
-    assert_eq!(world.known().intent.text, "do it");
-    assert!(at(DAY) > world.known().head.time);
-    assert_eq!(world.known().intent.draft.as_ref().unwrap()["steps"][1]["needs"], json!(["a"]));
 }
 
 fn awaiting() -> World {

@@ -29,11 +29,14 @@ use domain::execution::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+mod control;
 pub mod judge;
 pub mod people;
+pub mod samples;
 pub mod shop;
 mod words;
 
+pub use control::{DEADLINE, paused, resumed, retried, with_deadline};
 pub use judge::{Ruling, assist, autonomous, blocked, rule};
 pub use people::{DAY, HOUR, MINUTE, SECOND, at, process, who, workspace};
 pub use shop::{Shop, policy};
@@ -125,7 +128,9 @@ pub fn given(steps: &[Value]) -> World {
 }
 
 pub fn submitted(submission: Submission) -> World {
-    World::empty().when(Input::Submit(Box::new(submission))).then(["intent.received"])
+    World::empty()
+        .when(Input::Submit(Box::new(submission)))
+        .then(["intent.received"])
 }
 
 impl World {
@@ -166,10 +171,14 @@ impl World {
     /// The wake-up under which the attempt of a step was started.
     pub fn wake_of(&self, id: &str) -> EventId {
         let id: StepId = id.parse().unwrap();
-        let started = self.log.iter().rev().find_map(|recorded| match &recorded.event {
-            Event::StepStarted(event) if event.step_id == id => recorded.attributes.causation,
-            _ => None,
-        });
+        let started = self
+            .log
+            .iter()
+            .rev()
+            .find_map(|recorded| match &recorded.event {
+                Event::StepStarted(event) if event.step_id == id => recorded.attributes.causation,
+                _ => None,
+            });
         started.expect("the step was started")
     }
 
@@ -214,7 +223,9 @@ impl World {
     }
 
     pub fn when(mut self, input: Input) -> Self {
-        self.answer = self.take(&input).map(|events| events.iter().map(words).collect());
+        self.answer = self
+            .take(&input)
+            .map(|events| events.iter().map(words).collect());
         self.last = Some(input);
         self
     }
@@ -265,7 +276,10 @@ impl World {
 
     #[track_caller]
     pub fn then<const N: usize>(self, expected: [&str; N]) -> Self {
-        let events = self.answer.as_ref().map(|events| events.iter().map(String::as_str).collect());
+        let events = self
+            .answer
+            .as_ref()
+            .map(|events| events.iter().map(String::as_str).collect());
         assert_eq!(events, Ok(expected.to_vec()));
         self
     }
@@ -307,7 +321,11 @@ impl World {
                 return Ok(stored);
             }
             stored.extend(events);
-            assert!(stored.len() < 200, "an executor comes to rest: {:?}", self.answer);
+            assert!(
+                stored.len() < 200,
+                "an executor comes to rest: {:?}",
+                self.answer
+            );
         }
     }
 
@@ -419,8 +437,15 @@ impl World {
             id: cause,
             traceparent: None,
         };
-        let (envelope, recorded) =
-            seal(&aggregate, head.as_ref(), event, writer, &cause, at(self.now)).unwrap();
+        let (envelope, recorded) = seal(
+            &aggregate,
+            head.as_ref(),
+            event,
+            writer,
+            &cause,
+            at(self.now),
+        )
+        .unwrap();
         let state = std::mem::replace(&mut self.state, Execution::NeverReceived);
         self.state = state.evolve(&recorded);
         self.log.push(recorded);

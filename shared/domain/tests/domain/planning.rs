@@ -8,9 +8,7 @@ use contracts::{
 use domain::execution::{Stage, waits};
 use serde_json::json;
 
-use super::kit::{
-    DAY, HOUR, Input, MINUTE, World, at, draft, given, step, submission, submitted,
-};
+use super::kit::{DAY, HOUR, Input, MINUTE, World, at, draft, given, step, submission, submitted};
 
 #[test]
 fn a_draft_in_the_intent_is_compiled() {
@@ -191,7 +189,9 @@ fn a_rejection_has_each_finding_in_words_too() {
     assert_eq!(rejected.cause, RejectionCause::Compile);
     assert_eq!(
         rejected.reasons.as_deref(),
-        Some(&["STEPS_MISSING at `/steps`: a draft has at least one step in `steps`".to_owned()][..])
+        Some(
+            &["STEPS_MISSING at `/steps`: a draft has at least one step in `steps`".to_owned()][..]
+        )
     );
 }
 

@@ -89,7 +89,10 @@ fn a_verdict_names_its_policy_and_its_facts() {
         panic!("{:?}", world.log.last());
     };
     assert_eq!(verified.policy_version, Some(policy("base")));
-    assert_eq!(verified.facts_digest, contracts::facts::facts_digest(&verified.facts));
+    assert_eq!(
+        verified.facts_digest,
+        contracts::facts::facts_digest(&verified.facts)
+    );
     assert_eq!(verified.catalogue, world.shop.catalogue.sequence());
 }
 
@@ -118,7 +121,10 @@ fn proposals_are_asked_in_their_order() {
     let Question::Steps(proposed) = question(&world.state) else {
         panic!("{:?}", question(&world.state));
     };
-    let steps: Vec<&str> = proposed.iter().map(|proposed| proposed.step.as_str()).collect();
+    let steps: Vec<&str> = proposed
+        .iter()
+        .map(|proposed| proposed.step.as_str())
+        .collect();
     assert_eq!(steps, ["x", "b"]);
     world
         .when(Input::Verifier)

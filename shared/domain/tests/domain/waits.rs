@@ -1,0 +1,132 @@
+//! The instants a state waits for, and timers that come early, late and again.
+
+use contracts::plan::Start;
+use domain::execution::waits;
+
+use super::kit::{
+    DAY, HOUR, Input, MINUTE, SECOND, World, assist, at, draft, given, step, submission, submitted,
+    tried, wait,
+};
+
+/// What is waited for, in milliseconds since the beginning.
+#[track_caller]
+fn waits_for<const N: usize>(world: &World, expected: [(&str, i64); N]) {
+    let waits: Vec<(String, i64)> = world
+        .waits()
+        .into_iter()
+        .map(|wait| (wait.kind.key(), wait.due.as_millis() - at(0).as_millis()))
+        .collect();
+    let expected = expected.map(|(key, due)| (key.to_owned(), due));
+    assert_eq!(waits, expected);
+}
+
+#[test]
+fn what_is_in_flight_has_its_process_and_no_timer() {
+    waits_for(&given(&[step("a")]).driven(), []);
+}
+
+#[test]
+fn a_manual_start_is_waited_for_and_then_no_more() {
+    let mut submission = submission(Some(draft(&[step("a")])));
+    submission.start = Start::Manual;
+    let world = submitted(submission).judged();
+    waits_for(&world, [("start", 7 * DAY)]);
+    waits_for(&world.when(Input::Start(None)), []);
+}
+
+#[test]
+fn every_open_block_is_waited_for() {
+    let world = given(&[step("a"), step("b"), step("c")])
+        .says("a", assist())
+        .driven()
+        .says("b", assist());
+    waits_for(&world, [("approval-a", HOUR)]);
+    waits_for(&world.when_approved("a", "ann"), []);
+}
+
+#[test]
+fn the_deadline_is_waited_for_until_the_end() {
+    let mut submission = submission(Some(draft(&[step("a")])));
+    submission.deadline_at = Some(at(MINUTE));
+    let world = submitted(submission);
+    assert_eq!(waits::deadline(&world.state).unwrap().due, at(MINUTE));
+    let world = world.driven();
+    waits_for(&world, [("deadline", MINUTE)]);
+    let world = world.when_succeeded("a").when_woken(1).then(["completed"]);
+    waits_for(&world, []);
+    assert_eq!(waits::deadline(&world.state), None);
+}
+
+#[test]
+fn a_timer_that_fires_early_decides_nothing_and_is_armed_again() {
+    let world = given(&[wait("a", HOUR)]).driven();
+    waits_for(&world, [("elapsed-a", HOUR)]);
+    let world = world.at(HOUR - 1).when_timer(1).then_nothing();
+    waits_for(&world, [("elapsed-a", HOUR)]);
+    world
+        .at(HOUR)
+        .when_timer(1)
+        .then(["a completed #1", "completed"]);
+}
+
+#[test]
+fn a_timer_that_comes_again_decides_nothing() {
+    given(&[wait("a", HOUR), step("b")])
+        .driven()
+        .at(HOUR)
+        .when_timer(1)
+        .then(["a completed #1"])
+        .again()
+        .then_nothing();
+}
+
+#[test]
+fn a_timer_for_an_older_instant_decides_nothing() {
+    // The approval timer of a block that people have passed.
+    given(&[step("a")])
+        .says("a", assist())
+        .driven()
+        .when_approved("a", "ann")
+        .when_woken(1)
+        .at(HOUR)
+        .when_timer(1)
+        .then_nothing();
+}
+
+#[test]
+fn a_retry_is_waited_for_but_in_a_pause() {
+    let world = given(&[tried("a", 2)]).driven().when_failed("a");
+    let [due] = world.waits().try_into().unwrap();
+    assert_eq!(due.kind.key(), "retry-a");
+    assert!(due.due > at(0) && due.due <= at(SECOND));
+}
+
+#[test]
+fn the_soonest_stands_first() {
+    let mut submission = submission(Some(draft(&[
+        step("a"),
+        wait("b", 30 * MINUTE),
+        wait("c", 10 * MINUTE),
+    ])));
+    submission.deadline_at = Some(at(2 * HOUR));
+    let world = submitted(submission).says("a", assist()).driven();
+    waits_for(
+        &world,
+        [
+            ("elapsed-c", 10 * MINUTE),
+            ("elapsed-b", 30 * MINUTE),
+            ("approval-a", HOUR),
+            ("deadline", 2 * HOUR),
+        ],
+    );
+}
+
+#[test]
+fn what_stops_waits_for_nothing_but_ends() {
+    let world = given(&[step("a"), step("b")])
+        .says("a", assist())
+        .driven()
+        .when(Input::Cancel("sam"));
+    waits_for(&world, []);
+    waits_for(&World::empty(), []);
+}

@@ -61,7 +61,10 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
         Ok(read) => read,
         Err(_) => Err(Problem::new(
             Code::InvalidJson,
-            format!("the body did not arrive within {} seconds", ARRIVES_WITHIN.as_secs()),
+            format!(
+                "the body did not arrive within {} seconds",
+                ARRIVES_WITHIN.as_secs()
+            ),
         )),
     }
 }

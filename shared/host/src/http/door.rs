@@ -37,8 +37,8 @@ impl Default for Limits {
     /// Far above what one log takes, so that only what runs wild is refused.
     fn default() -> Self {
         Self {
-            in_flight_max: 1024,
-            in_flight_of_one_max: 512,
+            in_flight_max: 512,
+            in_flight_of_one_max: 256,
             per_second_max: 1000,
             burst_max: 2000,
         }
@@ -108,21 +108,27 @@ impl Door {
         let now = Instant::now();
         let mut taken = self.taken();
         if taken.in_flight >= in_flight_max {
-            return Err(busy(format!("{in_flight_max} requests at once, of all callers")));
+            return Err(busy(&format!(
+                "{in_flight_max} requests at once, of all callers"
+            )));
         }
         let used = taken.by_one.entry(key.clone()).or_insert(Use {
             in_flight: 0,
             whole_at: now,
         });
         if used.in_flight >= in_flight_of_one_max {
-            return Err(busy(format!("{in_flight_of_one_max} requests at once, of one principal")));
+            return Err(busy(&format!(
+                "{in_flight_of_one_max} requests at once, of one principal"
+            )));
         }
         let each = Duration::from_secs(1) / per_second_max.max(1);
         let whole_at = used.whole_at.max(now) + each;
-        let ahead = whole_at.duration_since(now).saturating_sub(each * burst_max.max(1));
+        let ahead = whole_at
+            .duration_since(now)
+            .saturating_sub(each * burst_max.max(1));
         if !ahead.is_zero() {
             let limit = format!("{per_second_max} requests a second, of one principal");
-            return Err(busy(limit).retry_after(ahead));
+            return Err(busy(&limit).retry_after(ahead));
         }
         used.whole_at = whole_at;
         used.in_flight += 1;
@@ -150,7 +156,7 @@ fn key(principal: &Principal) -> Key {
     (principal.workspace.clone(), principal.actor.id.clone())
 }
 
-fn busy(limit: String) -> Refused {
+fn busy(limit: &str) -> Refused {
     let detail = format!("the limit is {limit}: wait as long as `Retry-After` says");
     Refused::from(Problem::new(Code::RateLimited, detail)).retry_after(Duration::from_secs(1))
 }

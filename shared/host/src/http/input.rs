@@ -44,10 +44,17 @@ pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>
     let mut input = Map::new();
     let mut twice = Vec::new();
     for (name, text) in pairs {
-        let value = typed(schema.pointer("/properties").and_then(|all| all.get(&name)), text);
+        let value = typed(
+            schema.pointer("/properties").and_then(|all| all.get(&name)),
+            text,
+        );
         let path = schema::join("", &name);
         if input.insert(name, value).is_some() {
-            twice.push(finding(path, "DUPLICATE_MEMBER", "this stands twice".to_owned()));
+            twice.push(finding(
+                path,
+                "DUPLICATE_MEMBER",
+                "this stands twice".to_owned(),
+            ));
         }
     }
     if twice.is_empty() {
@@ -115,7 +122,11 @@ fn faults(schema: &Value, input: &Value) -> Vec<Finding> {
 /// One finding for each member that is missing or not known, at the place where it is or would be.
 fn members(schema: &Value, fault: &schema::Fault, found: &Map<String, Value>) -> Vec<Finding> {
     let Some(described) = described(schema, &fault.path) else {
-        return vec![finding(fault.path.clone(), INVALID_VALUE, fault.message.clone())];
+        return vec![finding(
+            fault.path.clone(),
+            INVALID_VALUE,
+            fault.message.clone(),
+        )];
     };
     if fault.keyword == "required" {
         let required = described.get("required").and_then(Value::as_array);
@@ -143,14 +154,15 @@ fn members(schema: &Value, fault: &schema::Fault, found: &Map<String, Value>) ->
 
 /// The part of `root` that describes a place in the input, references followed.
 fn described<'a>(root: &'a Value, pointer: &str) -> Option<&'a Value> {
-    schema::tokens(pointer).try_fold(root, |schema, token| {
-        let schema = resolved(root, schema)?;
-        let member = schema.get("properties").and_then(|all| all.get(&token));
-        member
-            .or_else(|| schema.get("items"))
-            .or_else(|| schema.get("additionalProperties"))
-    })
-    .and_then(|schema| resolved(root, schema))
+    schema::tokens(pointer)
+        .try_fold(root, |schema, token| {
+            let schema = resolved(root, schema)?;
+            let member = schema.get("properties").and_then(|all| all.get(&token));
+            member
+                .or_else(|| schema.get("items"))
+                .or_else(|| schema.get("additionalProperties"))
+        })
+        .and_then(|schema| resolved(root, schema))
 }
 
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Value> {
@@ -174,8 +186,14 @@ fn ill_formatted(schema: &Value, input: &Value) -> Vec<Finding> {
             continue;
         };
         let fault = match described.get("format").and_then(Value::as_str) {
-            Some("uuid") => text.parse::<ExecutionId>().err().map(|error| error.to_string()),
-            Some("date-time") => text.parse::<Timestamp>().err().map(|error| error.to_string()),
+            Some("uuid") => text
+                .parse::<ExecutionId>()
+                .err()
+                .map(|error| error.to_string()),
+            Some("date-time") => text
+                .parse::<Timestamp>()
+                .err()
+                .map(|error| error.to_string()),
             Some(_) | None => None,
         };
         if let Some(message) = fault {
@@ -186,9 +204,10 @@ fn ill_formatted(schema: &Value, input: &Value) -> Vec<Finding> {
 }
 
 fn pointer(path: &Path) -> String {
-    path.iter().fold(String::new(), |pointer, segment| match segment {
-        Segment::Seq { index } => schema::join(&pointer, &index.to_string()),
-        Segment::Map { key } | Segment::Enum { variant: key } => schema::join(&pointer, key),
-        Segment::Unknown => pointer,
-    })
+    path.iter()
+        .fold(String::new(), |pointer, segment| match segment {
+            Segment::Seq { index } => schema::join(&pointer, &index.to_string()),
+            Segment::Map { key } | Segment::Enum { variant: key } => schema::join(&pointer, key),
+            Segment::Unknown => pointer,
+        })
 }

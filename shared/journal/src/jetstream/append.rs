@@ -88,7 +88,10 @@ impl JetStreamJournal {
         };
         let mut headers = vec![
             ("Nats-Expected-Last-Subject-Sequence", "0"),
-            ("Nats-Expected-Last-Subject-Sequence-Subject", guard.as_str()),
+            (
+                "Nats-Expected-Last-Subject-Sequence-Subject",
+                guard.as_str(),
+            ),
         ];
         headers.extend(envelope.headers.iter());
         let at = |sequence| Position { stream, sequence };
@@ -96,7 +99,11 @@ impl JetStreamJournal {
         loop {
             match publish(&self.link, subject, &headers, envelope.stored_payload()).await {
                 Ok(sequence) => return Ok(at(sequence)),
-                Err(error) if error.api_code().is_some_and(|code| CONFLICTS.contains(&code)) => {
+                Err(error)
+                    if error
+                        .api_code()
+                        .is_some_and(|code| CONFLICTS.contains(&code)) =>
+                {
                     match self.look(envelope, stream).await {
                         Ok(Look::Own(sequence)) => return Ok(at(sequence)),
                         Ok(Look::Other) => {
@@ -136,7 +143,9 @@ impl JetStreamJournal {
             });
         }
         // The guard of a first version spans the whole aggregate, which may hold later ones only.
-        let any = self.last_message(&stream.name(), &aggregate.filter()).await?;
+        let any = self
+            .last_message(&stream.name(), &aggregate.filter())
+            .await?;
         Ok(match any {
             Some(_) if envelope.subject.version == 1 => Look::Other,
             Some(_) | None => Look::Nothing,

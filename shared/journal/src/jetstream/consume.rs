@@ -69,9 +69,11 @@ impl JetStreamJournal {
             tasks.spawn(puller.run());
             queues.push(messages);
         }
-        let merged = stream::select_all(queues.into_iter().map(|mut queue| {
-            stream::poll_fn(move |context| queue.poll_recv(context)).boxed()
-        }));
+        let merged = stream::select_all(
+            queues
+                .into_iter()
+                .map(|mut queue| stream::poll_fn(move |context| queue.poll_recv(context)).boxed()),
+        );
         Ok(Box::new(Consumption {
             link: self.link.clone(),
             merged: Box::pin(merged),
@@ -94,7 +96,10 @@ impl JetStreamJournal {
         let mut filters: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
         for event in &spec.events {
             for stream in self.count.streams_of(*event) {
-                filters.entry(stream).or_default().push(event_filter(*event));
+                filters
+                    .entry(stream)
+                    .or_default()
+                    .push(event_filter(*event));
             }
         }
         let events = filters.into_iter().map(|(id, filters)| Source {
@@ -179,7 +184,9 @@ impl Puller {
                 _ = self.stopped.wait_for(|stopped| *stopped) => return,
             }
             if let Err(error) = self.source.create(&self.journal.link).await {
-                let Source { stream, consumer, .. } = &self.source;
+                let Source {
+                    stream, consumer, ..
+                } = &self.source;
                 tracing::warn!(stream, consumer, %error, "cannot make the consumer again yet");
             }
         }
@@ -422,7 +429,7 @@ impl Deliveries for Consumption {
             let given_back = self.link.send(reply, None, "-NAK".into()).await;
             given_back.map_err(|error| Unavailable::new("give a message back", error))?;
         }
-        let flushed = self.link.client.flush().await;
+        let flushed = self.link.flush().await;
         flushed.map_err(|error| Unavailable::new("give messages back", error))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, jetstream::stream::RawMessage, jetstream::message::StreamMessage};
+use async_nats::{Message, jetstream::message::StreamMessage, jetstream::stream::RawMessage};
 use contracts::position::{Position, StreamId};
 use futures::StreamExt as _;
 use serde::Deserialize;

@@ -26,8 +26,9 @@ const QUEUE: usize = 256;
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// How long the broker keeps a consumer whose reader has gone.
-const INACTIVE: Duration = Duration::from_secs(10);
+/// How long the broker keeps a consumer whose reader has gone. Short, because a user who may not
+/// touch durable consumers cannot remove its own either; a reader that comes back makes another.
+const INACTIVE: Duration = Duration::from_secs(2);
 
 impl JetStreamJournal {
     pub(super) async fn follow(
@@ -38,9 +39,10 @@ impl JetStreamJournal {
         let (streams, filter) = match scope {
             Scope::Everything => (self.streams(), None),
             Scope::Catalogue => (vec![StreamId::Catalogue], None),
-            Scope::Aggregate(aggregate) => {
-                (vec![self.count.stream_of(&aggregate)], Some(aggregate.filter()))
-            }
+            Scope::Aggregate(aggregate) => (
+                vec![self.count.stream_of(&aggregate)],
+                Some(aggregate.filter()),
+            ),
         };
         for stream in &streams {
             let end = self.last_sequence(*stream).await?;
@@ -117,7 +119,9 @@ impl Follower {
             let (consumed, sequence) = sequences(&message)
                 .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
             if consumed != received + 1 {
-                return Err(CallError::Answer("messages were lost on the way".to_owned()));
+                return Err(CallError::Answer(
+                    "messages were lost on the way".to_owned(),
+                ));
             }
             received = consumed;
             self.hand_on(message, sequence).await?;
@@ -144,7 +148,10 @@ impl Follower {
         let request = json!({ "stream_name": name, "config": config });
         // The form that names no consumer: a user who may do this cannot touch a durable one.
         let operation = format!("CONSUMER.CREATE.{name}");
-        self.journal.link.api::<IgnoredAny>(&operation, &request).await?;
+        self.journal
+            .link
+            .api::<IgnoredAny>(&operation, &request)
+            .await?;
         Ok(())
     }
 
@@ -159,11 +166,16 @@ impl Follower {
             None => header(message, "Nats-Consumer-Stalled").map(str::to_owned),
         };
         if let Some(subject) = answer_to {
-            self.journal.link.send(subject, None, bytes::Bytes::new()).await?;
+            self.journal
+                .link
+                .send(subject, None, bytes::Bytes::new())
+                .await?;
         }
         let last = header(message, "Nats-Last-Consumer").and_then(|text| text.parse().ok());
         if last.is_some_and(|last: u64| last > received) {
-            return Err(CallError::Answer("messages were lost on the way".to_owned()));
+            return Err(CallError::Answer(
+                "messages were lost on the way".to_owned(),
+            ));
         }
         Ok(())
     }

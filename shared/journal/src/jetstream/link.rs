@@ -105,7 +105,9 @@ impl Link {
             .subscription_capacity(SUBSCRIPTION_MESSAGES)
             .reconnect_delay_callback(|attempts| {
                 let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-                Duration::from_millis(20).saturating_mul(attempts).min(RECONNECT_DELAY_MAX)
+                Duration::from_millis(20)
+                    .saturating_mul(attempts)
+                    .min(RECONNECT_DELAY_MAX)
             })
             .event_callback(move |event| {
                 let state = Arc::clone(&state);
@@ -123,7 +125,10 @@ impl Link {
             .map(str::parse)
             .collect::<Result<Vec<ServerAddr>, _>>()?;
         let client = broker.connect(addresses).await?;
-        connected.store(true, Ordering::Relaxed);
+        // The client tells of this first connection a moment later; without waiting, that would
+        // look like a reconnection to the first request.
+        let mut epoch_receiver = epoch_receiver;
+        let _ = timeout(TRY_TIMEOUT, epoch_receiver.changed()).await;
         Ok(Self {
             client,
             epoch: epoch_receiver,
@@ -156,9 +161,7 @@ impl Link {
         payload: Bytes,
     ) -> Result<Message, CallError> {
         let mut reconnections = self.reconnections();
-        let mut refusal = self.refusal.clone();
-        refusal.mark_unchanged();
-        let forbidden = format!("Publish to \"{subject}\"");
+        let refusal = self.refusal.clone();
         let mut request = Request::new().payload(payload).timeout(Some(TRY_TIMEOUT));
         if let Some(headers) = headers {
             request = request.headers(headers);
@@ -179,9 +182,7 @@ impl Link {
                 }
             }
             () = reconnections.next() => Err(CallError::Reconnected),
-            Ok(text) = refusal.wait_for(|text| text.contains(&forbidden)) => {
-                Err(CallError::Forbidden(text.clone()))
-            }
+            text = refused(refusal, subject) => Err(CallError::Forbidden(text)),
         }
     }
 
@@ -196,7 +197,9 @@ impl Link {
         } else {
             request.to_string().into()
         };
-        let answer = self.call(&format!("$JS.API.{operation}"), None, payload).await?;
+        let answer = self
+            .call(&format!("$JS.API.{operation}"), None, payload)
+            .await?;
         parse_answer(&answer.payload)
     }
 
@@ -208,6 +211,22 @@ impl Link {
         patience: Duration,
     ) -> Result<T, CallError> {
         patiently(patience, || self.api(operation, request)).await
+    }
+
+    /// Waits until the broker has all that was sent, or for as long as that makes sense.
+    pub async fn flush(&self) -> Result<(), CallError> {
+        match timeout(TRY_TIMEOUT, self.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(CallError::Client(error.to_string())),
+            Err(_) => Err(CallError::Timeout),
+        }
+    }
+
+    pub async fn close(&self) {
+        let _ = self.flush().await;
+        if let Err(error) = self.client.drain().await {
+            tracing::debug!(%error, "the connection was closed before it was drained");
+        }
     }
 
     pub async fn inbox(&self) -> Result<(String, Subscriber), CallError> {
@@ -225,7 +244,11 @@ impl Link {
         payload: Bytes,
     ) -> Result<(), CallError> {
         let sent = match reply {
-            Some(reply) => self.client.publish_with_reply(subject, reply, payload).await,
+            Some(reply) => {
+                self.client
+                    .publish_with_reply(subject, reply, payload)
+                    .await
+            }
             None => self.client.publish(subject, payload).await,
         };
         sent.map_err(|error| CallError::Client(error.to_string()))
@@ -276,6 +299,19 @@ impl Reconnections {
     }
 }
 
+/// Waits until the broker says that this subject may not be published to.
+async fn refused(mut refusal: watch::Receiver<String>, subject: &str) -> String {
+    let forbidden = format!("Publish to \"{subject}\"");
+    refusal.mark_unchanged();
+    while refusal.changed().await.is_ok() {
+        let text = refusal.borrow_and_update().clone();
+        if text.contains(&forbidden) {
+            return text;
+        }
+    }
+    std::future::pending().await
+}
+
 fn observe(
     event: Event,
     epoch: &watch::Sender<u64>,
@@ -299,7 +335,10 @@ fn observe(
         }
         Event::ServerError(error) => tracing::warn!(%error, "the broker objects"),
         Event::SlowConsumer(subscription) => {
-            tracing::warn!(subscription, "messages were dropped: they came faster than read");
+            tracing::warn!(
+                subscription,
+                "messages were dropped: they came faster than read"
+            );
         }
         Event::ClientError(error) => tracing::debug!(%error, "the client of the broker says"),
         Event::LameDuckMode | Event::Draining => {}
@@ -338,7 +377,7 @@ pub(super) fn header_pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)>
     let mut pairs: Vec<_> = headers
         .into_iter()
         .flat_map(HeaderMap::iter)
-        .filter(|(name, _)| !name.to_string().to_ascii_lowercase().starts_with("nats-"))
+        .filter(|(name, _)| !is_broker_header(name.as_ref()))
         .flat_map(|(name, values)| {
             let pair = |value: &HeaderValue| (name.to_string(), value.to_string());
             values.iter().map(pair).collect::<Vec<_>>()
@@ -346,6 +385,11 @@ pub(super) fn header_pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)>
         .collect();
     pairs.sort();
     pairs
+}
+
+fn is_broker_header(name: &str) -> bool {
+    name.get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("nats-"))
 }
 
 pub(super) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {

@@ -155,7 +155,9 @@ impl JetStreamJournal {
         let position = Position { stream, sequence };
         let entry: Entry = self.entry(position, raw).await?;
         let events = decoded(vec![entry])?;
-        Ok(events.first().map(|(position, event)| (*position, event.head())))
+        Ok(events
+            .first()
+            .map(|(position, event)| (*position, event.head())))
     }
 }
 

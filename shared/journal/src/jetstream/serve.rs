@@ -52,7 +52,7 @@ pub(super) async fn serve(
         .await
         .map_err(|error| Unavailable::new(format!("serve `{subject}`"), error))?;
     // So that a request sent after this returns finds it.
-    let flushed = link.client.flush().await;
+    let flushed = link.flush().await;
     flushed.map_err(|error| Unavailable::new(format!("serve `{subject}`"), error))?;
     Ok(Box::new(Served {
         client: link.client.clone(),
@@ -103,5 +103,9 @@ impl Respond for Responder {
 }
 
 fn wire(headers: &[(String, String)]) -> Option<async_nats::HeaderMap> {
-    header_map(headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    header_map(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    )
 }

@@ -58,16 +58,14 @@ pub async fn install(
     let mut differences = Vec::new();
     for mut wanted in all_streams(install.streams) {
         wanted.set("num_replicas", json!(install.replicas));
-        match find(&link, &wanted.name).await? {
-            Some(found) => differences.extend(wanted.differences(&found, install.streams)?),
-            None => {
-                create(&link, &wanted).await?;
-                made.push(wanted.name);
-            }
+        if let Some(found) = find(&link, &wanted.name).await? {
+            differences.extend(wanted.differences(&found, install.streams)?);
+        } else {
+            create(&link, &wanted).await?;
+            made.push(wanted.name);
         }
     }
-    // What was buffered for a short-lived connection is nothing by now.
-    let _ = link.client.drain().await;
+    link.close().await;
     if differences.is_empty() {
         Ok(made)
     } else {
@@ -157,7 +155,9 @@ impl Stream {
         found: &Map<String, Value>,
         count: StreamCount,
     ) -> Result<Vec<Difference>, ConnectError> {
-        let of_log = found.get("metadata").and_then(|metadata| metadata.get(STREAM_COUNT));
+        let of_log = found
+            .get("metadata")
+            .and_then(|metadata| metadata.get(STREAM_COUNT));
         if let Some(of_log) = of_log.and_then(Value::as_str)
             && of_log != count.get().to_string()
         {
@@ -232,7 +232,10 @@ async fn find(link: &Link, name: &str) -> Result<Option<Map<String, Value>>, Con
     /// "stream not found"
     const NOT_FOUND: u16 = 10059;
     let operation = format!("STREAM.INFO.{name}");
-    match link.api_patiently::<Info>(&operation, &Value::Null, PATIENCE).await {
+    match link
+        .api_patiently::<Info>(&operation, &Value::Null, PATIENCE)
+        .await
+    {
         Ok(info) => Ok(Some(info.config)),
         Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(None),
         Err(error) => Err(failed(name, error)),
@@ -247,7 +250,10 @@ async fn create(link: &Link, stream: &Stream) -> Result<(), ConnectError> {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let operation = format!("STREAM.CREATE.{}", stream.name);
-    match link.api_patiently::<Info>(&operation, &Value::Object(settings), PATIENCE).await {
+    match link
+        .api_patiently::<Info>(&operation, &Value::Object(settings), PATIENCE)
+        .await
+    {
         Ok(_) => Ok(()),
         Err(error) => Err(failed(&stream.name, error)),
     }

@@ -23,12 +23,12 @@ use crate::{
 impl MemoryJournal {
     pub(super) fn take_part(&self, spec: ConsumerSpec) -> Box<dyn Deliveries> {
         let consumer = spec.name();
-        let member = self.shared.lock().join(spec);
+        let id = self.shared.lock().join(spec);
         Box::new(Member {
             shared: Arc::clone(&self.shared),
             count: self.count,
             consumer,
-            member,
+            id,
         })
     }
 
@@ -54,7 +54,10 @@ impl MemoryJournal {
                 });
             }
         }
-        let reached = streams.into_iter().map(|stream| (stream, after.get(stream))).collect();
+        let reached = streams
+            .into_iter()
+            .map(|stream| (stream, after.get(stream)))
+            .collect();
         Ok(Box::new(Follower {
             shared: Arc::clone(&self.shared),
             aggregate,
@@ -67,13 +70,13 @@ struct Member {
     shared: Arc<Shared>,
     count: StreamCount,
     consumer: String,
-    member: u64,
+    id: u64,
 }
 
 #[async_trait]
 impl Deliveries for Member {
     async fn next(&mut self) -> Delivery {
-        let (consumer, member, count) = (&self.consumer, self.member, self.count);
+        let (consumer, member, count) = (&self.consumer, self.id, self.count);
         let (key, delivered, message) = self
             .shared
             .until(|state| state.next_delivery(consumer, member, count))
@@ -90,7 +93,7 @@ impl Deliveries for Member {
     }
 
     async fn stop(self: Box<Self>) -> Result<(), Unavailable> {
-        self.shared.lock().leave(&self.consumer, self.member);
+        self.shared.lock().leave(&self.consumer, self.id);
         self.shared.changed();
         Ok(())
     }
@@ -115,7 +118,9 @@ impl Acknowledge for Handle {
     }
 
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
-        self.shared.lock().postpone(&self.consumer, self.key, Some(delay));
+        self.shared
+            .lock()
+            .postpone(&self.consumer, self.key, Some(delay));
         self.shared.changed();
         Ok(())
     }
@@ -149,7 +154,9 @@ impl Follower {
 impl Tail for Follower {
     async fn next(&mut self) -> Entry {
         let (aggregate, reached) = (self.aggregate.as_ref(), &mut self.reached);
-        self.shared.until(|state| Self::take(state, aggregate, reached)).await
+        self.shared
+            .until(|state| Self::take(state, aggregate, reached))
+            .await
     }
 
     async fn next_batch(&mut self, max: usize) -> Vec<Entry> {

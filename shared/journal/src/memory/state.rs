@@ -101,13 +101,16 @@ impl State {
     pub fn store(&mut self, stream: StreamId, raw: Raw) -> Position {
         let messages = self.streams.entry(stream).or_default();
         let sequence = messages.len() as u64 + 1;
-        self.subjects.insert(raw.subject.clone(), (stream, sequence));
+        self.subjects
+            .insert(raw.subject.clone(), (stream, sequence));
         messages.push(raw);
         Position { stream, sequence }
     }
 
     pub fn end(&self, stream: StreamId) -> u64 {
-        self.streams.get(&stream).map_or(0, |messages| messages.len() as u64)
+        self.streams
+            .get(&stream)
+            .map_or(0, |messages| messages.len() as u64)
     }
 
     /// What is stored after a sequence.
@@ -147,7 +150,10 @@ impl State {
 
     fn fire(&mut self) {
         let now = self.now;
-        let mut due: Vec<_> = self.armed.extract_if(.., |_, timer| timer.due <= now).collect();
+        let mut due: Vec<_> = self
+            .armed
+            .extract_if(.., |_, timer| timer.due <= now)
+            .collect();
         due.sort_by(|(a_slot, a), (b_slot, b)| (a.due, a_slot).cmp(&(b.due, b_slot)));
         for (_, timer) in due {
             self.timers_fired += 1;
@@ -157,11 +163,14 @@ impl State {
 
     pub fn join(&mut self, spec: ConsumerSpec) -> u64 {
         self.members += 1;
-        let consumer = self.consumers.entry(spec.name()).or_insert_with(|| Consumer {
-            spec: spec.clone(),
-            reached: BTreeMap::new(),
-            unacknowledged: BTreeMap::new(),
-        });
+        let consumer = self
+            .consumers
+            .entry(spec.name())
+            .or_insert_with(|| Consumer {
+                spec: spec.clone(),
+                reached: BTreeMap::new(),
+                unacknowledged: BTreeMap::new(),
+            });
         consumer.spec = spec;
         self.members
     }
@@ -180,11 +189,14 @@ impl State {
             self.now.plus_ms(millis(wait))
         };
         let consumer = self.consumers.get_mut(consumer)?;
-        let entry = consumer.unacknowledged.entry(key).or_insert(Unacknowledged {
-            delivered: 0,
-            member: None,
-            again_at,
-        });
+        let entry = consumer
+            .unacknowledged
+            .entry(key)
+            .or_insert(Unacknowledged {
+                delivered: 0,
+                member: None,
+                again_at,
+            });
         entry.delivered += 1;
         entry.member = Some(member);
         entry.again_at = again_at;
@@ -216,7 +228,12 @@ impl State {
             for (sequence, raw) in unseen {
                 *reached = sequence;
                 let event = raw.subject.splitn(7, '.').last().unwrap_or_default();
-                if consumer.spec.events.iter().any(|wanted| wanted.as_str() == event) {
+                if consumer
+                    .spec
+                    .events
+                    .iter()
+                    .any(|wanted| wanted.as_str() == event)
+                {
                     return Some((Some(stream), sequence));
                 }
             }

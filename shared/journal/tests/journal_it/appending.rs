@@ -31,8 +31,7 @@ pub async fn of_64_writers_of_one_version_one_wins(world: &World) {
     for _version in 1..=3 {
         let writers = (0..64).map(|writer: usize| {
             let kind = KINDS[writer % KINDS.len()];
-            let (envelope, recorded) =
-                sealed(&aggregate, head.as_ref(), kind, &writer.to_string());
+            let (envelope, recorded) = sealed(&aggregate, head.as_ref(), kind, &writer.to_string());
             let journal = Arc::clone(&journals[writer % 2]);
             async move { (journal.append(&envelope).await, recorded) }
         });
@@ -137,7 +136,10 @@ pub async fn several_events_are_stored_up_to_the_first_that_is_refused(world: &W
 pub async fn an_aggregate_of_2000_events_loads(world: &World) {
     let journal = world.journal().await;
     let aggregate = execution();
-    let written = journal.append_all(&history(&aggregate, 2000)).await.unwrap();
+    let written = journal
+        .append_all(&history(&aggregate, 2000))
+        .await
+        .unwrap();
     for read in [Read::Nearest, Read::Confirmed] {
         let stored = journal.load(&aggregate, read).await.unwrap();
         let positions: Vec<Position> = stored.into_iter().map(|(position, _)| position).collect();
@@ -154,8 +156,20 @@ pub async fn an_aggregate_of_2000_events_loads(world: &World) {
 pub async fn an_unknown_aggregate_is_empty_for_certain(world: &World) {
     let journal = world.journal().await;
     let aggregate = execution();
-    assert!(journal.load(&aggregate, Read::Nearest).await.unwrap().is_empty());
-    assert!(journal.load(&aggregate, Read::Confirmed).await.unwrap().is_empty());
+    assert!(
+        journal
+            .load(&aggregate, Read::Nearest)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        journal
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert!(journal.head(&aggregate).await.unwrap().is_none());
 }
 
@@ -173,7 +187,10 @@ pub async fn a_confirmed_read_has_the_last_event(world: &World) {
         assert_eq!(head, stored[index].1.head());
     }
     if let World::Memory(memory) = world {
-        assert_eq!(reader.load(&aggregate, Read::Nearest).await.unwrap().len(), 19);
+        assert_eq!(
+            reader.load(&aggregate, Read::Nearest).await.unwrap().len(),
+            19
+        );
         memory.lag(0);
     }
 }
@@ -187,7 +204,13 @@ pub async fn a_hole_and_a_broken_chain_are_faults(world: &World) {
     let hole = journal.load(&aggregate, Read::Nearest).await.unwrap_err();
     assert!(matches!(
         hole,
-        LoadError::Corrupt { fault: Fault::Hole { expected: 3, found: 4 }, .. }
+        LoadError::Corrupt {
+            fault: Fault::Hole {
+                expected: 3,
+                found: 4
+            },
+            ..
+        }
     ));
 
     let aggregate = execution();
@@ -198,7 +221,10 @@ pub async fn a_hole_and_a_broken_chain_are_faults(world: &World) {
     let broken = journal.load(&aggregate, Read::Confirmed).await.unwrap_err();
     assert!(matches!(
         broken,
-        LoadError::Corrupt { fault: Fault::Chain { version: 2 }, .. }
+        LoadError::Corrupt {
+            fault: Fault::Chain { version: 2 },
+            ..
+        }
     ));
 }
 
@@ -221,7 +247,12 @@ pub async fn a_large_payload_is_kept_apart_and_comes_back(world: &World) {
     let aggregate = execution();
     let text = "x".repeat(1_300_000);
     let (first, one) = sealed(&aggregate, None, EventName::Paused, &text);
-    let (second, two) = sealed(&aggregate, Some(&one.head()), EventName::CancelRequested, "small");
+    let (second, two) = sealed(
+        &aggregate,
+        Some(&one.head()),
+        EventName::CancelRequested,
+        "small",
+    );
     assert!(one.attributes.data_ref.is_some());
     let positions = journal.append_all(&[first.clone(), second]).await.unwrap();
     assert_eq!(journal.append(&first).await.unwrap(), positions[0]);
@@ -274,6 +305,9 @@ pub async fn store_raw(world: &World, aggregate: &contracts::subject::AggregateI
     for (name, value) in checked.unwrap().iter() {
         headers.insert(name, value);
     }
-    let stored = client.request_with_headers(raw.subject, headers, raw.payload).await.unwrap();
+    let stored = client
+        .request_with_headers(raw.subject, headers, raw.payload)
+        .await
+        .unwrap();
     assert!(!String::from_utf8_lossy(&stored.payload).contains("error"));
 }

@@ -20,7 +20,11 @@ use crate::{
 };
 
 fn spec(service: Service) -> ConsumerSpec {
-    let events = [EventName::CancelRequested, EventName::Paused, EventName::SkillDisabled];
+    let events = [
+        EventName::CancelRequested,
+        EventName::Paused,
+        EventName::SkillDisabled,
+    ];
     ConsumerSpec::events(service, Purpose::Drive, events)
 }
 
@@ -82,7 +86,10 @@ pub async fn only_the_events_asked_for_are_delivered(world: &World) {
             panic!("not an event: {delivery:?}");
         };
         assert_eq!(delivery.delivered, 1);
-        let stored = journal.read(position.stream, position.sequence - 1, 1).await.unwrap();
+        let stored = journal
+            .read(position.stream, position.sequence - 1, 1)
+            .await
+            .unwrap();
         assert_eq!(stored[0].recorded.as_ref().unwrap(), recorded);
         delivered.push(recorded.subject.clone());
         delivery.handle.ack().await.unwrap();
@@ -168,7 +175,7 @@ pub async fn what_is_given_back_comes_again_after_its_delay(world: &World) {
 pub async fn a_clean_stop_gives_everything_back_at_once(world: &World) {
     let journal = world.journal().await;
     // Long enough that only giving back can explain what comes.
-    let spec = spec(Service::Verifier).ack_wait(Duration::from_secs(60));
+    let spec = spec(Service::Verifier).ack_wait(Duration::from_mins(1));
     let mut stopped = journal.consume(spec.clone()).await.unwrap();
     let mut aggregates = Vec::new();
     for _ in 0..20 {
@@ -192,8 +199,18 @@ pub async fn a_clean_stop_gives_everything_back_at_once(world: &World) {
 
 pub async fn two_processes_share_the_work(world: &World) {
     let journal = world.journal().await;
-    let mut one = world.journal().await.consume(spec(Service::Executor)).await.unwrap();
-    let mut two = world.journal().await.consume(spec(Service::Executor)).await.unwrap();
+    let mut one = world
+        .journal()
+        .await
+        .consume(spec(Service::Executor))
+        .await
+        .unwrap();
+    let mut two = world
+        .journal()
+        .await
+        .consume(spec(Service::Executor))
+        .await
+        .unwrap();
     let aggregate = execution();
     let events = history(&aggregate, 120);
     journal.append_all(&events).await.unwrap();
@@ -227,7 +244,11 @@ pub async fn an_undecodable_message_is_delivered_as_such(world: &World) {
     loop {
         let delivery = soon(deliveries.next()).await;
         delivery.handle.ack().await.unwrap();
-        if let Message::Unreadable { raw: stored, error, position } = &*delivery.message
+        if let Message::Unreadable {
+            raw: stored,
+            error,
+            position,
+        } = &*delivery.message
             && stored.subject == raw.subject
         {
             assert_eq!(*stored, raw);

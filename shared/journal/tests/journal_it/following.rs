@@ -47,7 +47,10 @@ pub async fn reading_goes_on_from_a_position(world: &World) {
     }
     let positions: Vec<_> = read.iter().map(|entry| entry.position).collect();
     assert_eq!(positions, written);
-    let envelopes: Vec<_> = read.iter().map(|entry| entry.raw.envelope().unwrap()).collect();
+    let envelopes: Vec<_> = read
+        .iter()
+        .map(|entry| entry.raw.envelope().unwrap())
+        .collect();
     assert_eq!(envelopes, events);
     assert_eq!(journal.last_sequence(stream).await.unwrap(), after);
     assert!(journal.read(stream, after, 10).await.unwrap().is_empty());
@@ -59,7 +62,12 @@ pub async fn a_tail_shows_what_was_and_what_comes(world: &World) {
     let (one, other) = (execution(), skill());
     let events = history(&one, 10);
     let before = journal.append_all(&events[..5]).await.unwrap();
-    let mut tail = world.journal().await.tail(&from, Scope::Everything).await.unwrap();
+    let mut tail = world
+        .journal()
+        .await
+        .tail(&from, Scope::Everything)
+        .await
+        .unwrap();
     for position in before {
         assert_eq!(soon(tail.next()).await.position, position);
     }
@@ -70,7 +78,9 @@ pub async fn a_tail_shows_what_was_and_what_comes(world: &World) {
     while seen.len() < 6 {
         seen.extend(soon(tail.next_batch(4)).await);
     }
-    let catalogue = seen.iter().find(|entry| entry.position.stream == StreamId::Catalogue);
+    let catalogue = seen
+        .iter()
+        .find(|entry| entry.position.stream == StreamId::Catalogue);
     assert_eq!(catalogue.unwrap().recorded.as_ref().unwrap(), &recorded);
     let mut positions: Vec<_> = seen.iter().map(|entry| entry.position).collect();
     // Streams have no order among each other.
@@ -128,7 +138,14 @@ pub async fn a_request_is_answered_by_one_of_those_who_serve(world: &World) {
 
     let mut servers = Vec::new();
     for _ in 0..2 {
-        servers.push(world.journal().await.serve(&subject, "workers").await.unwrap());
+        servers.push(
+            world
+                .journal()
+                .await
+                .serve(&subject, "workers")
+                .await
+                .unwrap(),
+        );
     }
     let serving = servers.into_iter().map(|mut requests| async move {
         let mut served = 0;

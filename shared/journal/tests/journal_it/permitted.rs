@@ -1,1 +1,369 @@
-//! permitted
+//! The generated broker configuration: each user can do all that is its own, and nothing else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contracts::{
+    event::{EventName, Service},
+    ids::WorkspaceId,
+    position::Positions,
+};
+use futures::StreamExt as _;
+use journal::{
+    Journal,
+    append::AppendError,
+    broker::{Durability, ServerConfig, User},
+    delivery::{ConsumerSpec, Purpose},
+    history::Read,
+    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    permissions::{self, Permissions, inbox_prefix},
+    request::{Reply, Request, skill_subject},
+    tail::Scope,
+    timer::Timer,
+};
+use testkit::nats::{DATA_DIRECTORY, NatsServer, ServerOptions};
+use tokio::sync::mpsc;
+
+use crate::{
+    samples::{KINDS, execution, sealed, workspace},
+    world::{count, now, soon},
+};
+
+const STREAMS: u8 = 2;
+const SKILL: &str = "refunds";
+
+fn acme() -> WorkspaceId {
+    workspace("acme")
+}
+
+async fn broker() -> NatsServer {
+    let streams = count(STREAMS);
+    let user = |name: &str, permissions: Permissions| User {
+        name: name.to_owned(),
+        password: format!("{name}-password"),
+        permissions,
+    };
+    let mut users: Vec<_> = Service::ALL
+        .into_iter()
+        .map(|service| user(service.as_str(), permissions::for_service(service, streams)))
+        .collect();
+    users.push(user("worker", permissions::worker(&acme(), [SKILL])));
+    users.push(user("installer", permissions::installer("installer")));
+    users.push(user("reader", permissions::reader("reader", streams)));
+    let config = ServerConfig {
+        listen: "127.0.0.1:-1".to_owned(),
+        data_directory: DATA_DIRECTORY.to_owned(),
+        durability: Durability::Disk,
+        users,
+    };
+    let options = ServerOptions {
+        config: config.render(),
+        sync_always: false,
+    };
+    let server = NatsServer::start(options).await;
+    let wanted = InstallOptions {
+        streams,
+        replicas: 1,
+    };
+    install(&options_of(&server, "installer"), wanted)
+        .await
+        .unwrap();
+    server
+}
+
+fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
+    ConnectOptions::new(server.url(), user)
+        .credentials(user, format!("{user}-password"))
+        .streams(count(STREAMS))
+}
+
+async fn connect(server: &NatsServer, user: &str) -> JetStreamJournal {
+    JetStreamJournal::connect(&options_of(server, user))
+        .await
+        .unwrap()
+}
+
+/// A client of this user that tries things the journal would not.
+struct Intruder {
+    client: async_nats::Client,
+    refusals: mpsc::UnboundedReceiver<String>,
+}
+
+impl Intruder {
+    async fn of(server: &NatsServer, user: &str) -> Self {
+        let (tell, refusals) = mpsc::unbounded_channel();
+        let client = async_nats::ConnectOptions::new()
+            .user_and_password(user.to_owned(), format!("{user}-password"))
+            .custom_inbox_prefix(inbox_prefix(user))
+            .event_callback(move |event| {
+                let tell = tell.clone();
+                async move {
+                    let _ = tell.send(event.to_string());
+                }
+            })
+            .connect(server.url())
+            .await
+            .unwrap();
+        Self { client, refusals }
+    }
+
+    async fn may_publish(&mut self, subject: &str) -> bool {
+        self.client
+            .publish(subject.to_owned(), "x".into())
+            .await
+            .unwrap();
+        // Refused for certain: with it comes the end of what was refused before.
+        self.client
+            .publish("nobody.may.publish.this", "x".into())
+            .await
+            .unwrap();
+        let mut refused = false;
+        loop {
+            let text = soon(self.refusals.recv()).await.unwrap();
+            refused |= text.contains(&format!("Publish to \"{subject}\""));
+            if text.contains("nobody.may.publish.this") {
+                return !refused;
+            }
+        }
+    }
+
+    async fn may_subscribe(&mut self, subject: &str) -> bool {
+        let _subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
+        self.client
+            .publish("nobody.may.publish.this", "x".into())
+            .await
+            .unwrap();
+        let mut refused = false;
+        loop {
+            let text = soon(self.refusals.recv()).await.unwrap();
+            refused |= text.contains(&format!("Subscription to \"{subject}\""));
+            if text.contains("nobody.may.publish.this") {
+                return !refused;
+            }
+        }
+    }
+}
+
+fn event_subject(event: EventName) -> String {
+    let kind = event.aggregate().as_str();
+    format!("controlPlane.acme.{kind}.2a.some-id.1.{event}")
+}
+
+#[tokio::test]
+async fn a_service_writes_its_own_events_and_no_others() {
+    let server = broker().await;
+    for service in Service::ALL {
+        let mut intruder = Intruder::of(&server, service.as_str()).await;
+        for event in EventName::ALL {
+            let own = event.writers().contains(&service);
+            let may = intruder.may_publish(&event_subject(event)).await;
+            assert_eq!(may, own, "{service} and {event}");
+        }
+        for event in ["invented", "intent.received.v2"] {
+            let subject = format!("controlPlane.acme.execution.2a.some-id.1.{event}");
+            assert!(
+                !intruder.may_publish(&subject).await,
+                "{service} and {event}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_can_do_nothing_that_is_anothers() {
+    let server = broker().await;
+    for service in Service::ALL {
+        let mut intruder = Intruder::of(&server, service.as_str()).await;
+        let mut forbidden = vec![
+            "$JS.API.STREAM.CREATE.MINE".to_owned(),
+            "$JS.API.STREAM.UPDATE.CONTROL_PLANE_00".to_owned(),
+            "$JS.API.STREAM.DELETE.CONTROL_PLANE_00".to_owned(),
+            "$JS.API.STREAM.PURGE.CONTROL_PLANE_00".to_owned(),
+            "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_00".to_owned(),
+            "$JS.API.CONSUMER.CREATE.CONTROL_PLANE_00.mine".to_owned(),
+            "$JS.API.CONSUMER.DURABLE.CREATE.CONTROL_PLANE_00.mine".to_owned(),
+            format!("cp.timer.due.{service}.acme.execution.2a.some-id.x"),
+            "cp.api.acme.ada.intent.submit".to_owned(),
+            "_INBOX_stranger.x".to_owned(),
+            "events.x".to_owned(),
+        ];
+        for other in Service::ALL.into_iter().filter(|other| *other != service) {
+            forbidden.extend([
+                format!("$JS.API.CONSUMER.CREATE.CONTROL_PLANE_00.{other}-drive"),
+                format!("$JS.API.CONSUMER.DELETE.CONTROL_PLANE_00.{other}-drive"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.CONTROL_PLANE_00.{other}-drive"),
+                format!("$JS.ACK.CONTROL_PLANE_00.{other}-drive.1.1.1.1.0"),
+                format!("_INBOX_{other}.x"),
+            ]);
+        }
+        if service != Service::Executor {
+            forbidden.push(skill_subject(&acme(), SKILL));
+        }
+        let wakes_itself = !matches!(service, Service::Intake | Service::Projector);
+        for other in Service::ALL {
+            if other != service || !wakes_itself {
+                forbidden.push(format!("cp.timer.arm.{other}.acme.execution.2a.some-id.x"));
+            }
+        }
+        for subject in forbidden {
+            assert!(
+                !intruder.may_publish(&subject).await,
+                "{service} and {subject}"
+            );
+        }
+        for subject in [
+            "controlPlane.>",
+            "_INBOX_stranger.>",
+            "cp.skill.>",
+            "$JS.>",
+            ">",
+        ] {
+            assert!(
+                !intruder.may_subscribe(subject).await,
+                "{service} and {subject}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_can_do_all_that_is_its_own() {
+    let server = broker().await;
+    for service in Service::ALL {
+        let journal = connect(&server, service.as_str()).await;
+        let aggregate = execution();
+        let own = KINDS
+            .into_iter()
+            .find(|kind| kind.writers().contains(&service));
+        if let Some(kind) = own {
+            let large = "x".repeat(400_000);
+            let (envelope, recorded) = sealed(&aggregate, None, kind, &large);
+            journal.append(&envelope).await.unwrap();
+            let stored = journal.load(&aggregate, Read::Confirmed).await.unwrap();
+            assert_eq!(stored[0].1, recorded);
+        }
+        let foreign = KINDS
+            .into_iter()
+            .find(|kind| !kind.writers().contains(&service))
+            .unwrap();
+        let (envelope, _) = sealed(&execution(), None, foreign, "");
+        // At once, not when patience ends.
+        let refused = tokio::time::timeout(Duration::from_secs(1), journal.append(&envelope)).await;
+        assert!(matches!(refused.unwrap(), Err(AppendError::Refused { .. })));
+
+        for purpose in [Purpose::Drive, Purpose::Control] {
+            let events = [EventName::CancelRequested, EventName::SkillDisabled];
+            let spec = ConsumerSpec::events(service, purpose, events);
+            soon(journal.consume(spec).await.unwrap().stop())
+                .await
+                .unwrap();
+        }
+        let mut timers = journal
+            .consume(ConsumerSpec::timers(service))
+            .await
+            .unwrap();
+        if matches!(
+            service,
+            Service::Planner | Service::Verifier | Service::Executor
+        ) {
+            let timer = Timer {
+                service,
+                aggregate: aggregate.clone(),
+                key: "x".to_owned(),
+                version: 1,
+                due: now(),
+            };
+            journal.arm(&timer).await.unwrap();
+            soon(timers.next()).await.handle.ack().await.unwrap();
+        }
+        for stream in journal.streams() {
+            journal.last_sequence(stream).await.unwrap();
+            journal.read(stream, 0, 10).await.unwrap();
+        }
+        assert!(journal.head(&execution()).await.unwrap().is_none());
+        let beginning = Positions::beginning();
+        let mut tail = journal.tail(&beginning, Scope::Everything).await.unwrap();
+        soon(tail.next()).await;
+        journal.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_reads_and_writes_nothing() {
+    let server = broker().await;
+    let intake = connect(&server, "intake").await;
+    let aggregate = execution();
+    let (envelope, _) = sealed(&aggregate, None, EventName::Paused, "");
+    intake.append(&envelope).await.unwrap();
+    let reader = connect(&server, "reader").await;
+    assert_eq!(
+        reader
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let beginning = Positions::beginning();
+    let mut tail = reader.tail(&beginning, Scope::Everything).await.unwrap();
+    soon(tail.next()).await;
+    let mut intruder = Intruder::of(&server, "reader").await;
+    for event in EventName::ALL {
+        assert!(!intruder.may_publish(&event_subject(event)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_answers_and_nothing_else() {
+    let server = broker().await;
+    let own = skill_subject(&acme(), SKILL);
+    let mut worker = Intruder::of(&server, "worker").await;
+    assert!(worker.may_subscribe(&own).await);
+    for subject in [
+        skill_subject(&acme(), "another"),
+        skill_subject(&workspace("globex"), SKILL),
+        "cp.skill.>".to_owned(),
+        "cp.api.>".to_owned(),
+        "controlPlane.>".to_owned(),
+        "_INBOX_executor.>".to_owned(),
+    ] {
+        assert!(!worker.may_subscribe(&subject).await, "{subject}");
+    }
+    let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();
+    subjects.extend([
+        own.clone(),
+        "cp.timer.arm.executor.x".to_owned(),
+        "cp.object.x".to_owned(),
+        "$JS.API.INFO".to_owned(),
+        "_INBOX_executor.x".to_owned(),
+    ]);
+    for subject in subjects {
+        assert!(!worker.may_publish(&subject).await, "{subject}");
+    }
+
+    let mut calls = worker.client.subscribe(own.clone()).await.unwrap();
+    worker.client.flush().await.unwrap();
+    let executor = connect(&server, "executor").await;
+    let asking = executor.request(Request {
+        subject: own,
+        headers: Vec::new(),
+        payload: Bytes::from_static(b"order 7"),
+        timeout: Duration::from_secs(10),
+    });
+    let answering = async {
+        let call = soon(calls.next()).await.unwrap();
+        worker
+            .client
+            .publish(call.reply.unwrap(), "done".into())
+            .await
+            .unwrap();
+    };
+    let (reply, ()) = tokio::join!(asking, answering);
+    assert_eq!(
+        reply.unwrap(),
+        Reply {
+            headers: Vec::new(),
+            payload: Bytes::from_static(b"done"),
+        }
+    );
+}

@@ -43,7 +43,12 @@ pub fn event(name: EventName, text: &str) -> Event {
         "by": { "type": "user", "id": "ada", "grants": [] }, "rules": 1, "skillKey": "demo",
     });
     for field in [
-        "requestedAt", "pausedAt", "resumedAt", "skippedAt", "compensatedAt", "disabledAt",
+        "requestedAt",
+        "pausedAt",
+        "resumedAt",
+        "skippedAt",
+        "compensatedAt",
+        "disabledAt",
     ] {
         value[field] = Value::from(at.to_string());
     }
@@ -71,7 +76,15 @@ pub fn caused(
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
     };
     let at = Timestamp::from_millis(1_700_000_000_000);
-    seal(aggregate, head, event(name, text), Service::Intake, &cause, at).unwrap()
+    seal(
+        aggregate,
+        head,
+        event(name, text),
+        Service::Intake,
+        &cause,
+        at,
+    )
+    .unwrap()
 }
 
 /// `count` events in a row, chained.

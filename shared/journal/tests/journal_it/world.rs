@@ -13,8 +13,14 @@ use testkit::nats::{Cluster, NatsServer, ServerOptions};
 
 pub enum World {
     Memory(MemoryJournal),
-    One { server: NatsServer, count: StreamCount },
-    Three { cluster: Cluster, count: StreamCount },
+    One {
+        server: NatsServer,
+        count: StreamCount,
+    },
+    Three {
+        cluster: Cluster,
+        count: StreamCount,
+    },
 }
 
 /// For deliveries that are to come again soon.
@@ -102,7 +108,10 @@ pub fn count(streams: u8) -> StreamCount {
 }
 
 /// A test of time needs the time.
-#[allow(clippy::disallowed_methods, reason = "the host's clock is not at hand here")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the host's clock is not at hand here"
+)]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -112,10 +121,10 @@ pub fn now() -> Timestamp {
 
 /// For what must come; a failure otherwise.
 pub async fn soon<T>(waiting: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(30), waiting).await {
-        Ok(done) => done,
-        Err(_) => panic!("nothing came within 30 s"),
-    }
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, waiting)
+        .await
+        .expect("nothing came within 30 s")
 }
 
 /// For what must not come.

@@ -133,11 +133,16 @@ pub(super) fn verification_requested(known: &mut Known, event: &PlanVerification
     }
 }
 
+/// By hand, and never looser than the intent asked for.
 pub(super) fn start_requested(known: &mut Known, event: &ExecutionStartRequested) -> Fold {
     going_on(known)?;
+    let intent = &known.intent;
     match &mut known.stage {
         Stage::Verified(verified)
-            if verified.start.is_none() && verified.judged.compiled.plan_id == event.plan_id =>
+            if verified.mode(intent).is_none()
+                && verified.judged.compiled.plan_id == event.plan_id
+                && verified.judged.verdict.verdict != Verdict::Blocked
+                && event.mode >= intent.mode =>
         {
             verified.start = Some(event.mode);
             Ok(())

@@ -41,7 +41,7 @@ fn moving_step<'a>(known: &'a mut Known, run: RunId, id: &StepId) -> Fold<&'a mu
 pub(super) fn proposed(known: &mut Known, version: u64, event: &StepProposed) -> Fold {
     let step = moving_step(known, event.run_id, &event.step_id)?;
     match step.state {
-        StepState::Pending | StepState::RetryWait { .. } => {
+        StepState::Pending | StepState::RetryWait { .. } if step.open_block().is_none() => {
             step.state = StepState::Proposed {
                 version,
                 inputs: Arc::new(event.inputs.clone()),

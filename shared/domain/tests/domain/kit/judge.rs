@@ -89,7 +89,8 @@ impl Ruling {
 
 impl Judge {
     pub fn set(&mut self, policy: Digest, step: &str, ruling: Ruling) {
-        self.by_policy.insert((policy, step.parse().unwrap()), ruling);
+        self.by_policy
+            .insert((policy, step.parse().unwrap()), ruling);
     }
 
     /// Without a policy everything is blocked.
@@ -120,7 +121,12 @@ impl Judge {
         let steps: BTreeMap<StepId, StepVerdict> = plan
             .steps
             .iter()
-            .map(|step| (step.id.clone(), self.step(policy, &step.id, step.has_bindings())))
+            .map(|step| {
+                (
+                    step.id.clone(),
+                    self.step(policy, &step.id, step.has_bindings()),
+                )
+            })
             .collect();
         let verdict = steps.values().map(|step| step.verdict).max();
         let tier = steps.values().map(|step| step.tier).max();

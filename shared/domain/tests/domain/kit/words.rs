@@ -28,13 +28,21 @@ pub fn words(event: &Event) -> String {
         Event::ExecutionStarted(event) => format!("run {} started", event.run_id.number),
         Event::StepProposed(event) => format!("{} proposed: {:?}", event.step_id, event.reason),
         Event::StepJudged(event) => {
-            format!("{} judged: {}", event.step_id, event.verdict.verdict.as_str())
+            format!(
+                "{} judged: {}",
+                event.step_id,
+                event.verdict.verdict.as_str()
+            )
         }
         Event::StepBlocked(event) => format!("{} blocked", event.step_id),
         Event::ExecutionApproved(event) => format!("{} approved by {}", event.step_id, event.by.id),
         Event::ExecutionRejected(event) => format!("{} rejected by {}", event.step_id, event.by.id),
         Event::StepStarted(event) => {
-            let how = if event.takeover { "taken over" } else { "started" };
+            let how = if event.takeover {
+                "taken over"
+            } else {
+                "started"
+            };
             format!("{} {how} #{}", event.step_id, event.attempt)
         }
         Event::StepCompleted(event) => format!("{} completed #{}", event.step_id, event.attempt),
@@ -44,7 +52,10 @@ pub fn words(event: &Event) -> String {
             } else {
                 ""
             };
-            format!("{} failed #{}: {}{again}", event.step_id, event.attempt, event.error_code)
+            format!(
+                "{} failed #{}: {}{again}",
+                event.step_id, event.attempt, event.error_code
+            )
         }
         Event::ExecutionStopping(event) => format!("stopping: {}", event.code.as_str()),
         Event::ExecutionFailed(event) => format!("failed: {}", event.error_code.as_str()),

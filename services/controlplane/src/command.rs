@@ -1,0 +1,168 @@
+//! The command line, and which module answers it.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::FalseyValueParser};
+use clap_complete::Shell;
+
+use crate::{
+    api::Api,
+    context::{Context, DEFAULT_FILE},
+    demo, execution,
+    failure::{EXIT_CODES, Failure},
+    install, intent, policy,
+    screen::Screen,
+    skill, trace, up,
+};
+
+/// Governed execution of what agents and people intend: compiled, judged, approved, run, and on
+/// the record.
+#[derive(Debug, Parser)]
+#[command(
+    name = "controlplane",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
+pub struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    /// The control plane to talk to, as `up` writes it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CONTROL_PLANE_CONTEXT",
+        default_value = DEFAULT_FILE,
+        hide_env_values = true
+    )]
+    context: PathBuf,
+    /// Who asks: `submitter`, `approver` or `admin` [default: whoever may]
+    #[arg(long = "as", global = true, value_name = "IDENTITY")]
+    identity: Option<String>,
+    /// No colours; terminals only have them anyway
+    #[arg(long, global = true, env = "NO_COLOR", value_parser = FalseyValueParser::new(), hide_env = true)]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole control plane on this machine until Ctrl-C
+    Up(up::Args),
+    /// Run a control plane, a worker and five intents, and tell what happens
+    Demo(demo::Args),
+    /// Ask for something to be done
+    #[command(subcommand)]
+    Intent(intent::Command),
+    /// Look at executions, vote, cancel
+    #[command(subcommand)]
+    Execution(execution::Command),
+    /// What happened to an execution
+    #[command(subcommand)]
+    Trace(trace::Command),
+    /// The rules that decide
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// What can be done, and who vouches for it
+    #[command(subcommand)]
+    Skill(skill::Command),
+    /// Make the streams of the log; the only command that does
+    Install(install::Args),
+    /// Print a nats-server configuration with the least each service needs
+    BrokerConfig(install::BrokerConfigArgs),
+    /// Print a completion script
+    Completion { shell: Shell },
+}
+
+/// Who asks, where, and how answers are printed.
+pub struct Session {
+    pub api: Api,
+    pub screen: Screen,
+    /// How this command was typed, for suggestions.
+    pub typed: String,
+}
+
+/// Runs one command, says what went wrong, and gives the exit code.
+pub async fn run(line: CommandLine) -> ExitCode {
+    // Fails only where one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let CommandLine { global, command } = line;
+    match dispatch(command, &global).await {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell(global.screen());
+            failure.exit_code()
+        }
+    }
+}
+
+async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Up(args) => up::run(args, global).await?,
+        Command::Demo(args) => demo::run(args, global).await?,
+        Command::Intent(command) => intent::run(command, global).await?,
+        Command::Execution(command) => execution::run(command, global).await?,
+        Command::Trace(command) => trace::run(command, global).await?,
+        Command::Policy(command) => policy::run(command, global).await?,
+        Command::Skill(command) => skill::run(command, global).await?,
+        Command::Install(args) => install::run(args, global).await?,
+        Command::BrokerConfig(args) => install::broker_config(&args)?,
+        Command::Completion { shell } => complete(shell),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn complete(shell: Shell) {
+    let mut command = CommandLine::command();
+    clap_complete::generate(shell, &mut command, "controlplane", &mut io::stdout());
+}
+
+impl Global {
+    pub fn screen(&self) -> Screen {
+        Screen::new(self.json, self.no_color)
+    }
+
+    pub fn context(&self) -> Result<Context, Failure> {
+        Context::read(&self.context)
+    }
+
+    /// As the identity that was named, or as the one that usually does this.
+    pub fn session(&self, usually: &str) -> Result<Session, Failure> {
+        let context = self.context()?;
+        let identity = self.identity.as_deref().unwrap_or(usually);
+        Ok(Session {
+            api: Api::new(&context, identity)?,
+            screen: self.screen(),
+            typed: self.typed(),
+        })
+    }
+
+    /// How to type another command for the same control plane.
+    pub fn typed(&self) -> String {
+        self.typed_for(&self.context)
+    }
+
+    pub fn typed_for(&self, context: &std::path::Path) -> String {
+        let program = std::env::args()
+            .next()
+            .unwrap_or_else(|| "controlplane".to_owned());
+        let usual = PathBuf::from(DEFAULT_FILE);
+        let is_usual = context == usual || usual.canonicalize().is_ok_and(|usual| usual == context);
+        if is_usual {
+            program
+        } else {
+            format!("{program} --context {}", context.display())
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `demo`: a control plane, a worker and five intents, on real processes, told as it happens.
+//!
+//! * [`script`]: what is to happen, from `deploy/demo`
+//! * [`worker`]: the Python worker as a child
+//! * [`story`]: one intent from its words to its end
+
+pub mod script;
+pub mod story;
+pub mod worker;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use contracts::ids::ExecutionId;
+use serde_json::json;
+use skills::signature::Validity;
+
+use self::{
+    script::Script,
+    story::{Cast, Told},
+};
+use crate::{
+    api::Api,
+    command::Global,
+    failure::Failure,
+    screen::Screen,
+    skill,
+    up::{self, Plane, Stop, child::Children},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End by itself, and fail unless everything ended as it should; everything is kept in a
+    /// temporary directory unless `--data` names one
+    #[arg(long)]
+    once: bool,
+    /// Where everything is kept [default: .control-plane]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The case that is played
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/demo"), hide_default_value = true)]
+    demo_dir: PathBuf,
+    /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
+    #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    let screen = global.screen();
+    let script = Script::read(&args.demo_dir)?;
+    let stop = Stop::on_signals()?;
+    // Removed when this ends.
+    let temporary = match (&args.data, args.once) {
+        (None, true) => Some(
+            tempfile::Builder::new()
+                .prefix("control-plane-demo-")
+                .tempdir()
+                .context("cannot make a temporary directory")?,
+        ),
+        (Some(_), _) | (None, false) => None,
+    };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => data.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => PathBuf::from(".control-plane"),
+    };
+    let up_args = up_args(&args, &script, &data);
+    let mut children = Children::new(screen, stop.hurry());
+    let ended = async {
+        let plane = stop
+            .unless(async {
+                let plane = up::start(&up_args, screen, &mut children).await?;
+                worker::start(&script, &plane, screen, &mut children).await?;
+                install_skills(&script, &plane, screen).await?;
+                Ok(plane)
+            })
+            .await?;
+        let typed = global.typed_for(&plane.directory.context());
+        let missed = stop.unless(play(&script, &plane, screen)).await?;
+        if args.once {
+            return verdict(screen, &script, &missed);
+        }
+        let waiting = stop.unless(one_more(&script, &plane)).await?;
+        what_next(screen, &plane, &typed, waiting);
+        stop.wait().await;
+        Ok(())
+    }
+    .await;
+    up::finish(&data, screen, children).await;
+    ended
+}
+
+fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
+    // A demonstration that ends by itself is in nobody's way.
+    let any = args
+        .once
+        .then(|| std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    up::Args {
+        data: data.to_owned(),
+        nats_url: None,
+        nats_passwords: None,
+        nats_server: args.nats_server.clone(),
+        streams: None,
+        durability: None,
+        listen_intake: any,
+        listen_queries: any,
+        workspace: Some(script.workspace_id.clone()),
+        serves: script.entry_points(),
+        trust: vec![script.publisher.clone()],
+    }
+}
+
+async fn install_skills(script: &Script, plane: &Plane, screen: Screen) -> Result<(), Failure> {
+    let admin = Api::new(&plane.context, "admin")?;
+    let key = plane
+        .directory
+        .keys()
+        .join(format!("{}.pem", script.publisher));
+    let artifact = skill::digest_of(&script.worker_program())?;
+    for manifest in &script.manifests {
+        let signed = skill::signed(manifest, &key, Validity::default())?;
+        let output = skill::install(&admin, signed, artifact.clone()).await?;
+        let text = format!(
+            "{}@{} by {}: {}",
+            output.skill_key,
+            output.version,
+            manifest.publisher.id,
+            output.status.as_str()
+        );
+        screen.note("skill", &text);
+    }
+    Ok(())
+}
+
+/// All intents, one after the other; what did not end as it should.
+async fn play(script: &Script, plane: &Plane, screen: Screen) -> Result<Vec<String>, Failure> {
+    let cast = Cast::of(&plane.context)?;
+    let mut missed = Vec::new();
+    for (index, scene) in script.intents.iter().enumerate() {
+        let heading = format!("{} of {}: {}", index + 1, script.intents.len(), scene.title);
+        screen.line(&format!("\n{}", screen.bold(&heading)));
+        let told = story::tell(script, scene, &cast, screen).await?;
+        missed.extend(differences(scene, &told));
+    }
+    Ok(missed)
+}
+
+fn differences(scene: &script::Scene, told: &Told) -> Vec<String> {
+    let expect = &scene.expect;
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, wanted: String, found: String| {
+        if wanted != found {
+            let title = &scene.title;
+            differences.push(format!(
+                "{title}: the {what} is {found} instead of {wanted}"
+            ));
+        }
+    };
+    compare(
+        "status",
+        expect.status.to_string(),
+        told.record.status.to_string(),
+    );
+    if let Some(wanted) = expect.verdict {
+        let found = told
+            .record
+            .verdict
+            .map_or("none", |verdict| verdict.as_str());
+        compare("verdict", wanted.as_str().to_owned(), found.to_owned());
+    }
+    if let Some(wanted) = &expect.error_code {
+        let found = told
+            .record
+            .failure
+            .as_ref()
+            .map(|failure| failure.code.clone());
+        compare(
+            "error",
+            wanted.clone(),
+            found.unwrap_or_else(|| "none".to_owned()),
+        );
+    }
+    if let Some(wanted) = &expect.findings {
+        let mut wanted = wanted.clone();
+        let findings = told.record.findings.iter().flatten();
+        let mut found: Vec<_> = findings.map(|finding| finding.code.clone()).collect();
+        wanted.sort();
+        found.sort();
+        compare("list of findings", wanted.join(", "), found.join(", "));
+    }
+    compare(
+        "number of votes",
+        scene.votes.len().to_string(),
+        told.votes.to_string(),
+    );
+    differences
+}
+
+fn verdict(screen: Screen, script: &Script, missed: &[String]) -> Result<(), Failure> {
+    for difference in missed {
+        screen.note("differs", difference);
+    }
+    if missed.is_empty() {
+        let text = format!("all {} intents ended as they should", script.intents.len());
+        screen.note("demo", &screen.good(&text));
+        Ok(())
+    } else {
+        Err(Failure::Unsuccessful(format!(
+            "{} things are not as they should be",
+            missed.len()
+        )))
+    }
+}
+
+/// An intent that stays waiting, for the person to decide on.
+async fn one_more(script: &Script, plane: &Plane) -> Result<Option<ExecutionId>, Failure> {
+    let waits = script.intents.iter().find(|scene| {
+        scene
+            .votes
+            .first()
+            .is_some_and(|vote| vote.vote == script::Answer::Approve)
+    });
+    let Some(scene) = waits else { return Ok(None) };
+    let cast = Cast::of(&plane.context)?;
+    let execution = story::submit(script, scene, &cast).await?;
+    story::until_blocked(&cast, execution).await?;
+    Ok(Some(execution))
+}
+
+fn what_next(screen: Screen, plane: &Plane, typed: &str, waiting: Option<ExecutionId>) {
+    let report = json!({
+        "topic": "up",
+        "context": plane.directory.context(),
+        "waiting": waiting,
+    });
+    screen.answer(&report, || {
+        let mut lines = vec![
+            String::new(),
+            screen.good("Everything stays up until Ctrl-C. In another terminal:"),
+        ];
+        let mut say = |what: &str, command: String| {
+            lines.push(format!("  {}\n    {typed} {command}", screen.faint(what)));
+        };
+        if let Some(id) = waiting {
+            say(
+                "one more refund waits for you, the approver",
+                format!("execution approve {id}"),
+            );
+            say(
+                "and after that the mail to the customer",
+                format!("execution approve {id}"),
+            );
+            say("see it go on", format!("execution watch {id}"));
+            say("why it had to wait", format!("policy explain {id} refund"));
+        }
+        say("everything that was asked", "execution list".to_owned());
+        say(
+            "ask for something yourself",
+            "intent submit \"Please refund order 1002\" --param orderId=\\\"1002\\\" --param \
+             amountMinor=500 --param currency=EUR --param reason=late --watch"
+                .to_owned(),
+        );
+        lines.join("\n")
+    });
+}

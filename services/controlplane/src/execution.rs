@@ -1,0 +1,282 @@
+//! `execution get|list|cancel`; votes and watching are in `vote` and `watch`.
+
+use contracts::{
+    ids::{ExecutionId, StepId},
+    operations::execution::{
+        CancelInput, CancelOutput, ExecutionRecord, GetInput, GetOutput, ListInput, ListOutput,
+        OpenApproval, StepSummary,
+    },
+    plan::Status,
+    position::Positions,
+    registry::OperationName,
+};
+use serde_json::json;
+
+use crate::{
+    api::Api,
+    command::Global,
+    failure::Failure,
+    screen::{Screen, plain},
+    vote, watch,
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show one execution
+    Get { execution: ExecutionId },
+    /// List executions, the newest first
+    List {
+        /// Only those that stand so, such as `blocked`
+        #[arg(long, value_parser = status)]
+        status: Option<Status>,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        #[arg(long, default_value_t = 0)]
+        offset: u32,
+    },
+    /// Show what waits for a vote, and vote for it
+    Approve(vote::Approve),
+    /// Show what waits for a vote, and vote against it, which ends the run
+    Reject(vote::Reject),
+    /// Start nothing more; what is in flight still ends
+    Cancel {
+        execution: ExecutionId,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Follow an execution until it ends
+    Watch { execution: ExecutionId },
+}
+
+pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
+    match command {
+        Command::Get { execution } => {
+            let session = global.session("admin")?;
+            let output = record(&session.api, execution, None).await?;
+            let screen = session.screen;
+            screen.answer(&output, || shown(screen, &output.execution));
+            Ok(())
+        }
+        Command::List {
+            status,
+            limit,
+            offset,
+        } => list(global, status, limit, offset).await,
+        Command::Approve(approve) => vote::approve(approve, global).await,
+        Command::Reject(reject) => vote::reject(reject, global).await,
+        Command::Cancel { execution, reason } => cancel(global, execution, reason).await,
+        Command::Watch { execution } => {
+            let session = global.session("admin")?;
+            watch::follow(&session, execution).await
+        }
+    }
+}
+
+pub async fn record(
+    api: &Api,
+    execution_id: ExecutionId,
+    at_least: Option<Positions>,
+) -> Result<GetOutput, Failure> {
+    let input = GetInput {
+        execution_id,
+        at_least,
+    };
+    api.ask(OperationName::ExecutionGet, &input).await
+}
+
+async fn list(
+    global: &Global,
+    status: Option<Status>,
+    limit: u32,
+    offset: u32,
+) -> Result<(), Failure> {
+    let session = global.session("admin")?;
+    let input = ListInput {
+        workspace_id: None,
+        status,
+        limit: Some(limit),
+        offset: Some(offset),
+        at_least: None,
+    };
+    let output: ListOutput = session
+        .api
+        .ask(OperationName::ExecutionList, &input)
+        .await?;
+    let screen = session.screen;
+    screen.answer(&output, || {
+        let rows: Vec<_> = output
+            .items
+            .iter()
+            .map(|item| {
+                vec![
+                    item.execution_id.to_string(),
+                    item.status.as_str().to_owned(),
+                    item.risk_tier.map_or("", |tier| tier.as_str()).to_owned(),
+                    item.updated_at.to_string(),
+                    item.error_code.clone().unwrap_or_default(),
+                    item.text.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        let headings = ["EXECUTION", "STATUS", "RISK", "UPDATED", "ERROR", "TEXT"];
+        let table = screen.table(&headings, &rows);
+        format!(
+            "{table}\n{}",
+            screen.faint(&format!("{} of {}", rows.len(), output.total))
+        )
+    });
+    Ok(())
+}
+
+async fn cancel(
+    global: &Global,
+    execution_id: ExecutionId,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    let session = global.session("admin")?;
+    let input = CancelInput {
+        execution_id,
+        cancelled_by: session.api.principal.clone(),
+        reason,
+    };
+    let output: CancelOutput = session
+        .api
+        .ask(OperationName::ExecutionCancel, &input)
+        .await?;
+    let screen = session.screen;
+    screen.answer(&output, || {
+        format!(
+            "cancel requested  {execution_id}  {}",
+            screen.state(output.status.as_str())
+        )
+    });
+    Ok(())
+}
+
+/// One execution in words.
+pub fn shown(screen: Screen, record: &ExecutionRecord) -> String {
+    let mut lines = Vec::new();
+    let mut say = |topic: &str, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("{} {text}", screen.bold(&format!("{topic:<11}"))));
+        }
+    };
+    say("execution", record.execution_id.to_string());
+    say("status", screen.state(record.status.as_str()));
+    say(
+        "asked",
+        record.text.as_deref().map(plain).unwrap_or_default(),
+    );
+    if let Some(actor) = &record.actor {
+        let channel = record
+            .channel_key
+            .as_deref()
+            .map(|key| format!(" through {}", plain(key)));
+        say("by", format!("{}{}", actor.id, channel.unwrap_or_default()));
+    }
+    say("created", record.created_at.to_string());
+    say("updated", record.updated_at.to_string());
+    if let Some(hash) = &record.plan_hash {
+        say("plan", hash.to_string());
+    }
+    if let Some(verdict) = record.verdict {
+        let tier = record.risk_tier.map_or("", |tier| tier.as_str());
+        say(
+            "verdict",
+            format!(
+                "{}, risk {}",
+                screen.state(verdict.as_str()),
+                screen.state(tier)
+            ),
+        );
+    }
+    if let Some(failure) = &record.failure {
+        let message = failure
+            .message
+            .as_deref()
+            .map(|text| format!(": {}", plain(text)));
+        let text = format!("{}{}", plain(&failure.code), message.unwrap_or_default());
+        say("failure", screen.alert(&text));
+    }
+    for finding in record.findings.iter().flatten() {
+        say(
+            "finding",
+            plain(&format!(
+                "{}  {}: {}",
+                finding.path, finding.code, finding.message
+            )),
+        );
+    }
+    let steps = record.steps.as_deref().unwrap_or_default();
+    if !steps.is_empty() {
+        lines.push(String::new());
+        lines.push(steps_table(screen, steps));
+        for (step, approval) in open_approvals(steps) {
+            lines.push(String::new());
+            lines.push(format!(
+                "{} {}",
+                screen.waiting(&format!("`{step}` waits for a vote:")),
+                plain(&approval.reason)
+            ));
+            lines.push(terms(approval));
+        }
+    }
+    lines.join("\n")
+}
+
+fn steps_table(screen: Screen, steps: &[StepSummary]) -> String {
+    let rows: Vec<_> = steps
+        .iter()
+        .map(|step| {
+            vec![
+                step.id.to_string(),
+                format!("{}@{}/{}", step.uses.key, step.uses.version, step.action),
+                step.status.as_str().to_owned(),
+                step.attempts.to_string(),
+                step.verdict
+                    .map_or("", |verdict| verdict.as_str())
+                    .to_owned(),
+                step.tier.map_or("", |tier| tier.as_str()).to_owned(),
+                step.error_code.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "STEP", "USES", "STATUS", "ATTEMPTS", "VERDICT", "RISK", "ERROR",
+    ];
+    screen.table(&headings, &rows)
+}
+
+/// The steps that wait for votes.
+pub fn open_approvals(steps: &[StepSummary]) -> impl Iterator<Item = (&StepId, &OpenApproval)> {
+    steps
+        .iter()
+        .filter_map(|step| Some((&step.id, step.approval.as_ref()?)))
+}
+
+/// Who may vote, how many must, and until when.
+pub fn terms(approval: &OpenApproval) -> String {
+    let eligible: Vec<_> = approval
+        .eligible
+        .iter()
+        .map(|eligible| match eligible {
+            contracts::facts::Eligible::Grant(grant) => format!("whoever holds `{grant}`"),
+            contracts::facts::Eligible::Principal(id) => id.to_string(),
+        })
+        .collect();
+    format!(
+        "  {} of {} votes so far; may vote: {}, but not who asked; until {}",
+        approval.votes.len(),
+        approval.quorum,
+        eligible.join(", "),
+        approval.expires_at
+    )
+}
+
+fn status(text: &str) -> Result<Status, String> {
+    serde_json::from_value(json!(text)).map_err(|_| {
+        "use received, awaiting_draft, drafted, compiled, verified, running, blocked, paused, \
+         stopping, completed, failed, rejected or corrupt"
+            .to_owned()
+    })
+}

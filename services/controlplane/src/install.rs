@@ -1,0 +1,244 @@
+//! `install`: the only creator of streams; and the broker's configuration that goes with them.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::Context as _;
+use contracts::{event::Service, ids::WorkspaceId};
+use host::clock;
+use journal::{
+    broker::{Durability, ServerConfig, User},
+    jetstream::{self, ConnectError, ConnectOptions, InstallOptions},
+    layout::StreamCount,
+    permissions::{self, Permissions},
+};
+use serde_json::json;
+
+use crate::{
+    command::Global,
+    context::write_private,
+    failure::Failure,
+    screen::{Screen, put},
+};
+
+/// The broker user that makes streams.
+pub const INSTALLER: &str = "installer";
+/// The broker user of the operator's tools, which only reads.
+pub const OPERATOR: &str = "operator";
+/// The broker user of a workspace's workers.
+pub const WORKER: &str = "worker";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One address of the broker or several, separated by commas
+    #[arg(long, value_name = "URL")]
+    nats_url: String,
+    /// Who installs
+    #[arg(long, default_value = INSTALLER, value_name = "NAME", requires = "nats_password_file")]
+    nats_user: String,
+    #[arg(long, value_name = "FILE")]
+    nats_password_file: Option<PathBuf>,
+    /// Into how many streams executions are spread, for ever: 1, 2, 4, 8, 16, 32 or 64
+    #[arg(long, default_value = "1", value_parser = stream_count)]
+    streams: StreamCount,
+    /// Copies of each stream: 1, or 3 on a cluster
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    replicas: u8,
+    /// What every server must be configured for. The broker does not tell, so this is only said
+    /// again; `controlplane broker-config` writes a configuration
+    #[arg(long, value_enum, default_value_t = Survives::Disk)]
+    durability: Survives,
+}
+
+/// What an acknowledged event survives.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Survives {
+    /// Kill -9 of any process
+    Process,
+    /// A power cut: everything acknowledged is fsynced
+    Disk,
+}
+
+impl Survives {
+    pub fn durability(self) -> Durability {
+        match self {
+            Self::Process => Durability::Process,
+            Self::Disk => Durability::Disk,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    let mut options = ConnectOptions::new(&args.nats_url, &args.nats_user).streams(args.streams);
+    if let Some(file) = &args.nats_password_file {
+        let password = fs::read_to_string(file).map_err(|error| {
+            Failure::Usage(format!("cannot read `{}`: {error}", file.display()))
+        })?;
+        options = options.credentials(&args.nats_user, password.trim_end());
+    }
+    let made = install(&options, args.streams, args.replicas).await?;
+    tell(global.screen(), &args, &made);
+    Ok(())
+}
+
+/// Makes the streams that are missing, and names them.
+pub async fn install(
+    options: &ConnectOptions,
+    streams: StreamCount,
+    replicas: u8,
+) -> Result<Vec<String>, Failure> {
+    let asked = InstallOptions { streams, replicas };
+    jetstream::install(options, asked)
+        .await
+        .map_err(|error| match error {
+            ConnectError::Connect { .. } => Failure::unreachable(error.to_string(), error),
+            ConnectError::TooOld { .. }
+            | ConnectError::MessageLimit { .. }
+            | ConnectError::Missing { .. }
+            | ConnectError::StreamCount { .. }
+            | ConnectError::Settings(_)
+            | ConnectError::Stream { .. } => Failure::Other(anyhow::Error::new(error)),
+        })
+}
+
+fn tell(screen: Screen, args: &Args, made: &[String]) {
+    let report = json!({
+        "made": made,
+        "streams": args.streams.get(),
+        "replicas": args.replicas,
+        "durability": args.durability,
+    });
+    screen.answer(&report, || {
+        let made = if made.is_empty() {
+            "every stream is there, as it has to be".to_owned()
+        } else {
+            format!("made {}", made.join(", "))
+        };
+        let durability = match args.durability {
+            Survives::Process => "durability process: the broker's default is enough",
+            Survives::Disk => {
+                "durability disk: every server needs `sync_interval: always` in its `jetstream` \
+                 block"
+            }
+        };
+        format!("{made}\n{durability}")
+    });
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BrokerConfigArgs {
+    /// Where the passwords are kept, one file a user; missing ones are made
+    #[arg(long, value_name = "DIR")]
+    passwords: PathBuf,
+    #[arg(long, default_value = "127.0.0.1:4222")]
+    listen: String,
+    /// Where the broker keeps the streams
+    #[arg(long, value_name = "DIR")]
+    store: String,
+    #[arg(long, default_value = "1", value_parser = stream_count)]
+    streams: StreamCount,
+    #[arg(long, value_enum, default_value_t = Survives::Disk)]
+    durability: Survives,
+    /// The workspace whose skills the worker serves
+    #[arg(long, default_value = "demo")]
+    workspace: WorkspaceId,
+    /// A name under which the worker serves, as in `entryPoint: nats:<name>`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    serves: Vec<String>,
+}
+
+/// Prints a configuration with one user for each service and the least each needs.
+pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
+    fs::create_dir_all(&args.passwords)
+        .with_context(|| format!("cannot make `{}`", args.passwords.display()))?;
+    let passwords = Passwords(args.passwords.clone());
+    let config = ServerConfig {
+        listen: args.listen.clone(),
+        data_directory: args.store.clone(),
+        durability: args.durability.durability(),
+        users: users(&passwords, args.streams, &args.workspace, &args.serves)?,
+    };
+    put(config.render().trim_end());
+    Ok(())
+}
+
+/// Passwords, each in a file of its own that only its owner may read.
+#[derive(Debug, Clone)]
+pub struct Passwords(pub PathBuf);
+
+impl Passwords {
+    pub fn file(&self, user: &str) -> PathBuf {
+        self.0.join(format!("{user}.password"))
+    }
+
+    /// As it is kept, or a new one.
+    pub fn of(&self, user: &str) -> anyhow::Result<String> {
+        let file = self.file(user);
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(text.trim_end().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let password = random_text();
+                write_private(&file, password.as_bytes())
+                    .with_context(|| format!("cannot write `{}`", file.display()))?;
+                Ok(password)
+            }
+            Err(error) => {
+                Err(anyhow::Error::new(error).context(format!("cannot read `{}`", file.display())))
+            }
+        }
+    }
+}
+
+/// 32 random bytes in hexadecimal.
+pub fn random_text() -> String {
+    contracts::canonical::Digest::from_bytes(clock::random_bytes()).to_string()
+}
+
+/// One user for each service, one for the workers of a workspace, one who installs, and one who
+/// reads.
+pub fn users(
+    passwords: &Passwords,
+    streams: StreamCount,
+    workspace: &WorkspaceId,
+    serves: &[String],
+) -> anyhow::Result<Vec<User>> {
+    let worker = permissions::worker(workspace, serves.iter().map(String::as_str));
+    let mut allowed: BTreeMap<String, Permissions> = Service::ALL
+        .into_iter()
+        .map(|service| {
+            (
+                service.to_string(),
+                permissions::for_service(service, streams),
+            )
+        })
+        .collect();
+    allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
+    allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
+    allowed.insert(WORKER.to_owned(), worker);
+    allowed
+        .into_iter()
+        .map(|(name, permissions)| {
+            Ok(User {
+                password: passwords.of(&name)?,
+                name,
+                permissions,
+            })
+        })
+        .collect()
+}
+
+pub fn stream_count(text: &str) -> Result<StreamCount, String> {
+    let count: u8 = text
+        .parse()
+        .map_err(|_| "use 1, 2, 4, 8, 16, 32 or 64".to_owned())?;
+    StreamCount::try_new(count).map_err(|error| error.to_string())
+}

@@ -1,0 +1,181 @@
+//! Replay: decides everything once more, and says what comes out otherwise than it is recorded.
+//!
+//! Each event is derived from the fold of those before it, at its own time, on the catalogue that
+//! it names; what came from outside (a submit, a vote, a worker's result) is put to the same
+//! deciders again. What they give must be byte for byte what is stored.
+//!
+//! Deliberately absent: side effects, and any way to repair a log.
+//!
+//! * [`report`]: what was found, and the exit code
+//! * [`walk`], [`integrity`], [`diff`]: along every aggregate, its headers, its payloads
+//! * [`execution`], [`asked`], [`executor`], [`installed`]: the deciders, by what they decide
+//! * [`past`], [`derived`]: what decisions were made on, and what they come to
+//! * [`source`]: where the log is read from
+//!
+//! What it cannot see: a history that was forged whole, so that every event follows from the ones
+//! before it, and a tail that was cut off. Signed checkpoints show those.
+
+use std::{path::PathBuf, sync::Arc};
+
+use contracts::{
+    ids::{ExecutionId, WorkspaceId},
+    subject::{AggregateId, AggregateKind},
+};
+use journal::{Journal, Unavailable, tail::TailError};
+
+use crate::export::{ExportError, InvalidLine};
+
+mod asked;
+mod derived;
+mod diff;
+mod execution;
+mod executor;
+mod installed;
+mod integrity;
+mod past;
+pub mod report;
+mod source;
+mod walk;
+
+pub use report::Report;
+
+/// Where the log is read from.
+pub enum Source {
+    Journal(Arc<dyn Journal>),
+    /// What `events export` wrote.
+    File(PathBuf),
+}
+
+/// What is replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    All,
+    /// One execution, and the skills and policies of its workspace and the shared ones.
+    One {
+        workspace: WorkspaceId,
+        execution: ExecutionId,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("there is no execution `{execution}` in workspace `{workspace}`")]
+    NotFound {
+        workspace: WorkspaceId,
+        execution: ExecutionId,
+    },
+    #[error("cannot read the log")]
+    Log(#[source] ExportError),
+    #[error("cannot follow the execution")]
+    Tail(#[from] TailError),
+    #[error("cannot read `{}`", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{}` is not an export of the log: write one with `events export`", path.display())]
+    NotAnExport { path: PathBuf },
+    #[error("line {line} of `{}` cannot be read: {reason}", path.display())]
+    Line {
+        path: PathBuf,
+        line: u64,
+        reason: BadLine,
+    },
+    #[error(
+        "`{}` is cut off: `{stream}` stops at {reached}, and was exported up to {end}",
+        path.display()
+    )]
+    CutOff {
+        path: PathBuf,
+        stream: String,
+        reached: u64,
+        end: u64,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BadLine {
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Invalid(#[from] InvalidLine),
+    #[error("its sequence does not follow")]
+    Order,
+    #[error("the catalogue stands before everything else")]
+    CatalogueFirst,
+}
+
+impl ReplayError {
+    /// Whether the broker did not answer; everything else lies in what was asked for.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Log(ExportError::Read(_)) | Self::Tail(TailError::Unavailable(_)) => true,
+            Self::Log(_)
+            | Self::Tail(TailError::BeyondEnd { .. })
+            | Self::NotFound { .. }
+            | Self::File { .. }
+            | Self::NotAnExport { .. }
+            | Self::Line { .. }
+            | Self::CutOff { .. } => false,
+        }
+    }
+}
+
+impl From<ExportError> for ReplayError {
+    fn from(error: ExportError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<Unavailable> for ReplayError {
+    fn from(error: Unavailable) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+impl Selection {
+    fn takes(&self, aggregate: &AggregateId) -> bool {
+        match self {
+            Self::All => true,
+            Self::One {
+                workspace,
+                execution,
+            } => {
+                let owner = aggregate.workspace();
+                match aggregate.kind() {
+                    AggregateKind::Execution | AggregateKind::Incident => {
+                        owner == workspace && aggregate.execution_id() == Some(*execution)
+                    }
+                    AggregateKind::Skill
+                    | AggregateKind::Policy
+                    | AggregateKind::Hold
+                    | AggregateKind::Schedule => owner == workspace || owner.is_global(),
+                }
+            }
+        }
+    }
+}
+
+/// Replays what is selected of the log as it stands now.
+pub async fn run(source: Source, selection: &Selection) -> Result<Report, ReplayError> {
+    let mut walk = walk::Walk::new(selection);
+    let mut take = |entry| walk.take(entry);
+    match source {
+        Source::Journal(journal) => source::journal(journal.as_ref(), selection, &mut take).await?,
+        Source::File(path) => source::file(&path, &mut take).await?,
+    }
+    let report = walk.finish();
+    match selection {
+        Selection::One {
+            workspace,
+            execution,
+        } if report.summary.executions == 0 => Err(ReplayError::NotFound {
+            workspace: workspace.clone(),
+            execution: *execution,
+        }),
+        Selection::One { .. } | Selection::All => Ok(report),
+    }
+}

@@ -1,0 +1,341 @@
+//! What a replay found, for people and for programs.
+
+use std::fmt;
+
+use contracts::{ids::WorkspaceId, position::Position, subject::AggregateId};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How many differences, decisions that were not re-derived and unfinished executions are listed
+/// each; all of them are counted.
+const LISTED_MAX: usize = 1000;
+
+/// The longest value that is shown to people, in characters.
+const SHOWN_CHARS_MAX: usize = 160;
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub summary: Summary,
+    pub differences: Vec<Difference>,
+    pub not_rederived: Vec<NotRederived>,
+    /// Executions that had not ended where the log ends. They are in flight, which is no
+    /// difference.
+    pub unfinished: Vec<Unfinished>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub executions: u64,
+    /// Skills, policies, holds and incidents.
+    pub other_aggregates: u64,
+    pub events: u64,
+    /// Decisions of planner, verifier and executor that came out byte for byte as recorded.
+    pub decisions: u64,
+    /// What came from outside: submits, votes, workers' results. Where a decider admits it, it
+    /// would admit it again.
+    pub inputs: u64,
+    pub not_rederived: u64,
+    pub differences: u64,
+    pub unfinished: u64,
+}
+
+/// Where the log is not what the deciders of this binary would have written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    #[serde(flatten)]
+    pub place: Place,
+    pub what: What,
+    pub message: String,
+    /// What is recorded otherwise, by JSON pointer into the payload or `/headers`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotRederived {
+    #[serde(flatten)]
+    pub place: Place,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unfinished {
+    pub workspace: WorkspaceId,
+    pub execution: String,
+    pub version: u64,
+    pub status: String,
+}
+
+/// One event of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    pub stream: String,
+    pub sequence: u64,
+    /// Empty where the subject cannot be read.
+    pub workspace: String,
+    /// `execution`, `skill` and so on.
+    pub aggregate: String,
+    /// The execution, the skill's key, or `active`.
+    pub id: String,
+    pub version: u64,
+    pub event: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A message that is not an event.
+    Unreadable,
+    /// Versions do not count on.
+    Version,
+    /// `ce-prevhash` is not the hash of the event before.
+    Chain,
+    /// `ce-id` does not follow from aggregate, version and cause.
+    Id,
+    /// `ce-time` goes back, or is not the time of the decision.
+    Time,
+    /// `ce-source` may not write this event.
+    Writer,
+    /// Another header.
+    Header,
+    /// The payload is not the encoding of what it says.
+    Encoding,
+    /// The event is illegal in its state.
+    Illegal,
+    /// The log does not hold the catalogue that was decided on.
+    Catalogue,
+    /// The deciders decide otherwise.
+    Decision,
+    /// What was asked from outside would be refused, or be recorded otherwise.
+    Request,
+    /// The vote would be refused.
+    Vote,
+    /// Who asked did not hold the grant for it.
+    Grant,
+    /// The result of an attempt would be refused, or be recorded otherwise.
+    Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    pub path: String,
+    /// Absent where there is nothing at the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Value>,
+}
+
+impl Report {
+    /// 0: everything came out as recorded. 1: there are differences. 2: some decisions were made
+    /// by rules that this binary does not have.
+    pub fn exit_code(&self) -> u8 {
+        if self.summary.differences > 0 {
+            1
+        } else if self.summary.not_rederived > 0 {
+            2
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn differs(
+        &mut self,
+        place: &Place,
+        what: What,
+        message: impl Into<String>,
+        changes: Vec<Change>,
+    ) {
+        self.summary.differences += 1;
+        if self.differences.len() < LISTED_MAX {
+            self.differences.push(Difference {
+                place: place.clone(),
+                what,
+                message: message.into(),
+                changes,
+            });
+        }
+    }
+
+    pub(super) fn not_rederived(&mut self, place: &Place, reason: impl Into<String>) {
+        self.summary.not_rederived += 1;
+        if self.not_rederived.len() < LISTED_MAX {
+            self.not_rederived.push(NotRederived {
+                place: place.clone(),
+                reason: reason.into(),
+            });
+        }
+    }
+
+    pub(super) fn unfinished(&mut self, unfinished: Unfinished) {
+        self.summary.unfinished += 1;
+        if self.unfinished.len() < LISTED_MAX {
+            self.unfinished.push(unfinished);
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn of(
+        position: Position,
+        aggregate: &AggregateId,
+        version: u64,
+        event: impl fmt::Display,
+    ) -> Self {
+        Self {
+            stream: position.stream.name(),
+            sequence: position.sequence,
+            workspace: aggregate.workspace().to_string(),
+            aggregate: aggregate.kind().as_str().to_owned(),
+            id: aggregate.id().to_owned(),
+            version,
+            event: event.to_string(),
+        }
+    }
+
+    /// A message whose subject is not one of the log's.
+    pub(super) fn nowhere(position: Position, subject: &str) -> Self {
+        Self {
+            stream: position.stream.name(),
+            sequence: position.sequence,
+            workspace: String::new(),
+            aggregate: String::new(),
+            id: subject.to_owned(),
+            version: 0,
+            event: String::new(),
+        }
+    }
+}
+
+impl What {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Version => "version",
+            Self::Chain => "chain",
+            Self::Id => "id",
+            Self::Time => "time",
+            Self::Writer => "writer",
+            Self::Header => "header",
+            Self::Encoding => "encoding",
+            Self::Illegal => "illegal",
+            Self::Catalogue => "catalogue",
+            Self::Decision => "decision",
+            Self::Request => "request",
+            Self::Vote => "vote",
+            Self::Grant => "grant",
+            Self::Outcome => "outcome",
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.version == 0 {
+            return write!(f, "{} at {}: `{}`", self.stream, self.sequence, self.id);
+        }
+        write!(
+            f,
+            "{}/{}/{} version {} `{}`",
+            self.workspace, self.aggregate, self.id, self.version, self.event
+        )
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            what,
+            message,
+            changes,
+        } = self;
+        write!(f, "{place}: {}: {message}", what.as_str())?;
+        for change in changes {
+            write!(
+                f,
+                "\n    {}: expected {}, found {}",
+                change.path,
+                shown(change.expected.as_ref()),
+                shown(change.found.as_ref())
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    let Some(value) = value else {
+        return "nothing".to_owned();
+    };
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = &self.summary;
+        for difference in &self.differences {
+            writeln!(f, "{difference}")?;
+        }
+        more(
+            f,
+            "differences",
+            summary.differences,
+            self.differences.len(),
+        )?;
+        for NotRederived { place, reason } in &self.not_rederived {
+            writeln!(f, "{place}: not re-derived: {reason}")?;
+        }
+        more(
+            f,
+            "not re-derived",
+            summary.not_rederived,
+            self.not_rederived.len(),
+        )?;
+        for execution in &self.unfinished {
+            let Unfinished {
+                workspace,
+                execution,
+                version,
+                status,
+            } = execution;
+            writeln!(
+                f,
+                "{workspace}/execution/{execution} version {version}: unfinished: {status}"
+            )?;
+        }
+        more(f, "unfinished", summary.unfinished, self.unfinished.len())?;
+        writeln!(
+            f,
+            "{} executions and {} other aggregates, {} events: {} decisions re-derived, {} inputs \
+             from outside, {} not re-derived, {} differences, {} unfinished",
+            summary.executions,
+            summary.other_aggregates,
+            summary.events,
+            summary.decisions,
+            summary.inputs,
+            summary.not_rederived,
+            summary.differences,
+            summary.unfinished,
+        )
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, of: &str, counted: u64, listed: usize) -> fmt::Result {
+    let left_out = counted.saturating_sub(listed as u64);
+    if left_out > 0 {
+        writeln!(f, "… and {left_out} more {of}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! `up`: a whole control plane on one machine. nats-server, if no other is named, and the five
+//! services run as supervised children; everything they know is under one directory.
+//!
+//! * [`directory`]: what is kept, and that only one process uses it
+//! * [`people`]: who may ask for what
+//! * [`broker`]: finding nats-server, and running it
+//! * [`child`]: one supervised process; [`services`]: the five
+//! * [`bootstrap`]: the first policy and whom it trusts
+
+pub mod bootstrap;
+pub mod broker;
+pub mod child;
+pub mod directory;
+pub mod people;
+pub mod services;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use contracts::ids::WorkspaceId;
+use journal::{jetstream::ConnectOptions, layout::StreamCount};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    child::Children,
+    directory::{Directory, Settings},
+};
+use crate::{
+    command::Global,
+    context::{BrokerUser, Context},
+    failure::Failure,
+    install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
+    screen::Screen,
+};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Where everything is kept
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = ".control-plane",
+        env = "CONTROL_PLANE_DATA"
+    )]
+    pub data: PathBuf,
+    /// Use this broker instead of starting one
+    #[arg(long, value_name = "URL")]
+    pub nats_url: Option<String>,
+    /// The passwords of that broker's users, one file each, as `broker-config` writes them
+    #[arg(long, value_name = "DIR", requires = "nats_url")]
+    pub nats_passwords: Option<PathBuf>,
+    /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
+    #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_NATS_SERVER")]
+    pub nats_server: Option<PathBuf>,
+    /// Into how many streams executions are spread, fixed at the first start [default: 1]
+    #[arg(long, value_parser = stream_count)]
+    pub streams: Option<StreamCount>,
+    /// What an acknowledged event survives [default: process]
+    #[arg(long, value_enum)]
+    pub durability: Option<Survives>,
+    /// Where commands are taken; port 0 is any free one [default: 127.0.0.1:8080, or a free port]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub listen_intake: Option<SocketAddr>,
+    /// Where queries are answered [default: 127.0.0.1:8081, or a free port]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
+    pub listen_queries: Option<SocketAddr>,
+    /// The workspace of the identities that are made [default: demo]
+    #[arg(long)]
+    pub workspace: Option<WorkspaceId>,
+    /// A name under which the worker's broker user may serve, as in `entryPoint: nats:<name>`;
+    /// may be repeated, and is remembered
+    #[arg(long, value_name = "NAME")]
+    pub serves: Vec<String>,
+    /// Trust this publisher's development key, whatever the active policy says so far
+    #[arg(skip)]
+    pub trust: Vec<String>,
+}
+
+/// A control plane that is up.
+pub struct Plane {
+    pub context: Context,
+    pub directory: Directory,
+    /// Where the broker's users find their passwords; nothing where it asks nobody.
+    pub passwords: Option<Passwords>,
+}
+
+/// Cancelled by the first signal to stop; the second one is in a hurry.
+#[derive(Clone, Default)]
+pub struct Stop {
+    asked: CancellationToken,
+    hurry: CancellationToken,
+}
+
+pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
+    let screen = global.screen();
+    let stop = Stop::on_signals()?;
+    let mut children = Children::new(screen, stop.hurry.clone());
+    let ended = async {
+        let plane = stop.unless(start(&args, screen, &mut children)).await?;
+        tell(screen, &plane, global);
+        stop.wait().await;
+        Ok(())
+    }
+    .await;
+    finish(&args.data, screen, children).await;
+    ended
+}
+
+/// Brings everything up. What was started when this fails is among `children`.
+pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Result<Plane, Failure> {
+    let directory = Directory::open(&args.data)?;
+    let settings = Settings::settle(&directory, args)?;
+    screen.note("data", &directory.root().display().to_string());
+    services::check_binaries()?;
+
+    let (nats_url, passwords) = match &args.nats_url {
+        Some(url) => (url.clone(), args.nats_passwords.clone().map(Passwords)),
+        None => {
+            let passwords = Passwords(directory.secrets());
+            let binary = broker::find(args.nats_server.as_deref(), screen).await?;
+            let url = broker::start(&binary, &directory, &settings, &passwords, children).await?;
+            let (streams, durability) = (settings.streams, settings.durability.as_str());
+            let text = format!("{url}, streams {streams}, durability {durability}");
+            screen.note("nats-server", &text);
+            (url, Some(passwords))
+        }
+    };
+    let streams = settings.stream_count()?;
+    let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?;
+    match install::install(&installer, streams, 1).await?.as_slice() {
+        [] => screen.note("log", "every stream is there"),
+        made => screen.note("log", &format!("made {}", made.join(", "))),
+    }
+
+    let people = people::settle(&directory, &settings.workspace)?;
+    let urls = services::start(
+        &services::Wanted {
+            directory: &directory,
+            nats_url: &nats_url,
+            streams,
+            passwords: passwords.as_ref(),
+            intake: services::address(args.listen_intake, 8080, screen, "--listen-intake")?,
+            queries: services::address(args.listen_queries, 8081, screen, "--listen-queries")?,
+        },
+        children,
+    )
+    .await?;
+    screen.note(
+        "services",
+        "intake, planner, verifier, executor and projector are ready",
+    );
+
+    let context = Context {
+        intake_url: urls.intake,
+        queries_url: urls.queries,
+        nats_url,
+        workspace: settings.workspace.clone(),
+        streams: streams.get(),
+        identities: people,
+        reader: passwords.as_ref().map(|passwords| BrokerUser {
+            user: OPERATOR.to_owned(),
+            password_file: passwords.file(OPERATOR),
+        }),
+        keys: Some(directory.keys()),
+    };
+    let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?;
+    bootstrap::policy(&directory, &context, &reader, &args.trust, screen).await?;
+    context
+        .write(&directory.context())
+        .context("cannot write the context")?;
+    children.keep_up();
+    Ok(Plane {
+        context,
+        directory,
+        passwords,
+    })
+}
+
+/// Stops everything: the services first, so that they can give back what they hold.
+pub async fn finish(data: &Path, screen: Screen, children: Children) {
+    // Its addresses may be someone else's by the next time that it is read.
+    let _ = std::fs::remove_file(Directory::context_in(data));
+    if !children.is_empty() {
+        screen.note("stopping", "services first, then the broker");
+        children.stop().await;
+        screen.note("stopped", "no process is left");
+    }
+}
+
+/// How a broker user of ours connects.
+pub fn options(
+    url: &str,
+    user: &str,
+    streams: StreamCount,
+    passwords: Option<&Passwords>,
+) -> Result<ConnectOptions, Failure> {
+    let options = ConnectOptions::new(url, user).streams(streams);
+    Ok(match passwords {
+        Some(passwords) => options.credentials(user, passwords.of(user)?),
+        None => options,
+    })
+}
+
+fn tell(screen: Screen, plane: &Plane, global: &Global) {
+    let Plane {
+        context, directory, ..
+    } = plane;
+    let report = json!({
+        "topic": "up",
+        "context": directory.context(),
+        "intakeUrl": context.intake_url,
+        "queriesUrl": context.queries_url,
+        "natsUrl": context.nats_url,
+        "workspace": context.workspace,
+        "identities": context.identities.values().map(|identity| &identity.id).collect::<Vec<_>>(),
+    });
+    let typed = global.typed_for(&directory.context());
+    screen.answer(&report, || {
+        let submit = format!(
+            "{typed} intent submit \"Say hello\" --draft {} --watch",
+            directory.example().display()
+        );
+        format!(
+            "\n{up}\n  commands  {intake}\n  queries   {queries}\n\n\
+             Two identities of workspace `{workspace}` (their tokens are in {context}):\n  \
+             submitter  asks for things\n  \
+             approver   votes on what the submitter asked for\n\n\
+             Next, in another terminal:\n  {submit}\n  {typed} execution list\n\nCtrl-C stops it.",
+            up = screen.good("The control plane is up."),
+            intake = context.intake_url,
+            queries = context.queries_url,
+            workspace = context.workspace,
+            context = directory.context().display(),
+        )
+    });
+}
+
+impl Stop {
+    /// Ctrl-C, termination, and the end of the terminal.
+    pub fn on_signals() -> Result<Self, Failure> {
+        let stop = Self::default();
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
+            let mut signals = signal(kind).context("cannot listen for signals")?;
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    if stop.asked.is_cancelled() {
+                        stop.hurry.cancel();
+                    }
+                    stop.asked.cancel();
+                }
+            });
+        }
+        Ok(stop)
+    }
+
+    pub async fn wait(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// In a hurry, everything is killed.
+    pub fn hurry(&self) -> CancellationToken {
+        self.hurry.clone()
+    }
+
+    /// The work's outcome, unless it is to stop before.
+    pub async fn unless<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.asked.cancelled() => Err(Failure::Interrupted),
+            outcome = work => outcome,
+        }
+    }
+}
+
+/// An address, or a port of this machine.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse()
+        .map_err(|_| "use an address such as `127.0.0.1:8080`, or a port".to_owned())
+}

@@ -1,0 +1,175 @@
+//! nats-server: found, obtained if need be, and run with one user for each service.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::Context as _;
+use journal::broker::ServerConfig;
+use serde::Deserialize;
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use super::{
+    child::{Children, Recipe, die_with_parent},
+    directory::{Directory, Settings},
+};
+use crate::{
+    context::write_private,
+    failure::Failure,
+    install::{Passwords, users},
+    screen::Screen,
+};
+
+/// The oldest nats-server that can hold the log.
+const OLDEST: (u32, u32) = (2, 12);
+
+/// Obtains a pinned nats-server. Part of this binary, so that it works from anywhere.
+const OBTAIN: &str = include_str!("../../../../deploy/get-nats-server");
+
+/// The server's heap is mostly garbage; without a limit it grows far beyond what it needs.
+const MEMORY_LIMIT: &str = "512MiB";
+
+/// The one that was named, the one on PATH if it is new enough, or one that is obtained.
+pub async fn find(named: Option<&Path>, screen: Screen) -> Result<PathBuf, Failure> {
+    if let Some(named) = named {
+        return match version(named.as_os_str()).await {
+            Some(found) if found >= OLDEST => Ok(named.to_owned()),
+            Some((major, minor)) => Err(Failure::Unsuccessful(format!(
+                "`{}` is nats-server {major}.{minor}, and 2.12 or newer is needed",
+                named.display()
+            ))),
+            None => Err(Failure::Unsuccessful(format!(
+                "`{}` is no nats-server that can be run",
+                named.display()
+            ))),
+        };
+    }
+    if version(OsStr::new("nats-server"))
+        .await
+        .is_some_and(|found| found >= OLDEST)
+    {
+        return Ok("nats-server".into());
+    }
+    screen.note(
+        "nats-server",
+        "none on PATH that is 2.12 or newer: obtaining a pinned one",
+    );
+    obtain().await
+}
+
+/// Starts it on a free port, and answers with its address.
+pub async fn start(
+    binary: &Path,
+    directory: &Directory,
+    settings: &Settings,
+    passwords: &Passwords,
+    children: &mut Children,
+) -> Result<String, Failure> {
+    let config_file = directory.broker().join("nats-server.conf");
+    let config = ServerConfig {
+        listen: "127.0.0.1:-1".to_owned(),
+        data_directory: directory.broker().join("data").display().to_string(),
+        durability: settings.durability.durability(),
+        users: users(
+            passwords,
+            settings.stream_count()?,
+            &settings.workspace,
+            &settings.serves,
+        )?,
+    };
+    write_private(&config_file, config.render().as_bytes())
+        .context("cannot write the broker's configuration")?;
+    let run = directory.run();
+    let recipe = Recipe {
+        name: "nats-server".to_owned(),
+        log: directory.log("nats-server"),
+        command: Box::new({
+            let (binary, run) = (binary.to_owned(), run.clone());
+            move || {
+                let mut command = Command::new(&binary);
+                command
+                    .arg("-c")
+                    .arg(&config_file)
+                    .arg("--ports_file_dir")
+                    .arg(&run);
+                command.env("GOMEMLIMIT", MEMORY_LIMIT);
+                // Started again, it must be where everyone knows it to be.
+                if let Some(port) =
+                    address(&run).and_then(|url| Some(url.rsplit_once(':')?.1.to_owned()))
+                {
+                    command.args(["-a", "127.0.0.1", "-p", &port]);
+                }
+                command
+            }
+        }),
+    };
+    let broker = children.start_broker(recipe);
+    broker
+        .until("say where it listens", || async { address(&run) })
+        .await
+}
+
+/// What the server writes once it listens: a file of its own making, by process id.
+fn address(run: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Ports {
+        nats: Vec<String>,
+    }
+    let entries = fs::read_dir(run).ok()?;
+    let files = entries.flatten().map(|entry| entry.path());
+    let mut ports = files.filter(|path| path.extension().is_some_and(|name| name == "ports"));
+    let read: Ports = serde_json::from_slice(&fs::read(ports.next()?).ok()?).ok()?;
+    read.nats.into_iter().next()
+}
+
+async fn version(binary: &OsStr) -> Option<(u32, u32)> {
+    let output = Command::new(binary)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.trim().rsplit('v').next()?;
+    let mut numbers = version.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+async fn obtain() -> Result<PathBuf, Failure> {
+    let mut command = Command::new("python3");
+    command
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    die_with_parent(&mut command);
+    let mut process = command.spawn().map_err(|error| {
+        Failure::Unsuccessful(format!(
+            "python3 cannot be run ({error}), which obtains nats-server: install it, or put \
+             nats-server 2.12 or newer on PATH"
+        ))
+    })?;
+    if let Some(mut stdin) = process.stdin.take() {
+        // What it says about a broken pipe is better than what this would say.
+        let _ = stdin.write_all(OBTAIN.as_bytes()).await;
+    }
+    let output = process
+        .wait_with_output()
+        .await
+        .context("cannot wait for python3")?;
+    if output.status.success() {
+        Ok(PathBuf::from(
+            String::from_utf8_lossy(&output.stdout).trim(),
+        ))
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::Unsuccessful(format!(
+            "nats-server cannot be obtained: {}",
+            said.trim()
+        )))
+    }
+}

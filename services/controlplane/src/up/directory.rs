@@ -1,0 +1,234 @@
+//! The directory that holds everything of one control plane: private to its owner, used by one
+//! process at a time.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use contracts::ids::WorkspaceId;
+use journal::layout::StreamCount;
+use serde::{Deserialize, Serialize};
+
+use super::Args;
+use crate::{context::write_private, failure::Failure, install::Survives};
+
+/// A first plan to try: the echo that comes with every executor.
+const EXAMPLE: &str = r#"{
+  "steps": [
+    { "id": "hello", "uses": "core.echo/echo", "with": { "message": "hello" } }
+  ]
+}
+"#;
+
+/// Held for as long as a process uses the directory.
+#[derive(Clone)]
+pub struct Directory {
+    root: PathBuf,
+    /// Released when the last clone is dropped, or the process ends in whatever way.
+    _lock: Arc<File>,
+}
+
+/// What was chosen at the first start and stays so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    pub workspace: WorkspaceId,
+    pub streams: u8,
+    pub durability: Survives,
+    /// The names under which the worker's broker user may serve.
+    pub serves: Vec<String>,
+}
+
+impl Directory {
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        make_private(path)?;
+        let root = path
+            .canonicalize()
+            .with_context(|| format!("cannot use `{}`", path.display()))?;
+        let lock = lock(&root.join("lock"))?;
+        let directory = Self {
+            root,
+            _lock: Arc::new(lock),
+        };
+        for part in [
+            directory.secrets(),
+            directory.keys(),
+            directory.logs(),
+            directory.broker(),
+            directory.root.join("examples"),
+        ] {
+            make_private(&part)?;
+        }
+        // Addresses of an earlier life would be taken for those of this one.
+        let run = directory.run();
+        match fs::remove_dir_all(&run) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(error)
+                    .context("cannot clear `run`")
+                    .into());
+            }
+            Ok(()) | Err(_) => make_private(&run)?,
+        }
+        fs::write(directory.example(), EXAMPLE).context("cannot write the example")?;
+        Ok(directory)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Passwords of the broker's users.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// Private keys of publishers.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn log(&self, child: &str) -> PathBuf {
+        self.logs().join(format!("{child}.log"))
+    }
+
+    /// The broker's configuration and streams.
+    pub fn broker(&self) -> PathBuf {
+        self.root.join("broker")
+    }
+
+    /// Where children write the addresses they took.
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    pub fn principals(&self) -> PathBuf {
+        self.root.join("principals.json")
+    }
+
+    pub fn credentials(&self) -> PathBuf {
+        self.root.join("credentials.json")
+    }
+
+    pub fn context(&self) -> PathBuf {
+        Self::context_in(&self.root)
+    }
+
+    pub fn context_in(root: &Path) -> PathBuf {
+        root.join("context.json")
+    }
+
+    pub fn example(&self) -> PathBuf {
+        self.root.join("examples").join("hello.json")
+    }
+
+    pub fn read_model(&self) -> PathBuf {
+        self.root.join("read-model.sqlite")
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.root.join("settings.json")
+    }
+}
+
+impl Settings {
+    /// As they were chosen before, or now; what cannot change any more is refused.
+    pub fn settle(directory: &Directory, args: &Args) -> Result<Self, Failure> {
+        let file = directory.settings();
+        let before: Option<Self> = match fs::read(&file) {
+            Ok(bytes) => Some(
+                serde_json::from_slice(&bytes)
+                    .with_context(|| format!("`{}` cannot be read", file.display()))?,
+            ),
+            Err(_) => None,
+        };
+        let mut settings = before.clone().unwrap_or(Self {
+            workspace: args
+                .workspace
+                .clone()
+                .map_or_else(|| "demo".parse(), Ok)
+                .map_err(|error: contracts::ids::InvalidId| Failure::Usage(error.to_string()))?,
+            streams: args.streams.unwrap_or(StreamCount::ONE).get(),
+            durability: Survives::Process,
+            serves: Vec::new(),
+        });
+        let fixed = |name: &str, is: String, wanted: Option<String>| match wanted {
+            Some(wanted) if wanted != is => Err(Failure::Usage(format!(
+                "`{}` was made with {name} {is}, not {wanted}: leave the option out, or use \
+                 another directory with `--data`",
+                directory.root.display()
+            ))),
+            Some(_) | None => Ok(()),
+        };
+        let streams = args.streams.map(|streams| streams.get().to_string());
+        fixed("--streams", settings.streams.to_string(), streams)?;
+        let workspace = args.workspace.as_ref().map(ToString::to_string);
+        fixed("--workspace", settings.workspace.to_string(), workspace)?;
+        if let Some(durability) = args.durability {
+            settings.durability = durability;
+        }
+        settings.serves.extend(args.serves.iter().cloned());
+        settings.serves.sort();
+        settings.serves.dedup();
+        if before.as_ref() != Some(&settings) {
+            let bytes = serde_json::to_vec_pretty(&settings).map_err(anyhow::Error::new)?;
+            write_private(&file, &bytes).context("cannot write the settings")?;
+        }
+        Ok(settings)
+    }
+
+    pub fn stream_count(&self) -> Result<StreamCount, Failure> {
+        StreamCount::try_new(self.streams).map_err(|error| Failure::Usage(error.to_string()))
+    }
+}
+
+fn make_private(path: &Path) -> Result<(), Failure> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make `{}`", path.display()))?;
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, Failure> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot open `{}`", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {
+            let told = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| write!(file, "{}", std::process::id()));
+            told.with_context(|| format!("cannot write `{}`", path.display()))?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            Err(Failure::Unsuccessful(format!(
+                "another control plane (process {}) uses `{}`: stop it, or use another directory \
+                 with `--data`",
+                holder.trim(),
+                path.parent().unwrap_or(path).display()
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(anyhow::Error::new(error)
+            .context(format!("cannot lock `{}`", path.display()))
+            .into()),
+    }
+}

@@ -1,0 +1,281 @@
+//! `execution approve|reject`: what is voted on is shown first, and the vote names what was
+//! shown, so that it counts for nothing else.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use contracts::{
+    canonical::Digest,
+    event::EventName,
+    facts::facts_digest,
+    ids::{ExecutionId, StepId},
+    operations::{
+        execution::{
+            ApproveInput, ApproveOutput, ExecutionRecord, OpenApproval, RejectInput, RejectOutput,
+            StepSummary,
+        },
+        trace::TraceEntry,
+    },
+    problem::Code,
+    registry::OperationName,
+};
+use serde_json::Value;
+
+use crate::{
+    api::Api,
+    command::{Global, Session},
+    execution::{open_approvals, record, terms},
+    failure::Failure,
+    screen::{Screen, plain, pretty},
+    trace,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Approve {
+    execution: ExecutionId,
+    /// The step; may be left out where only one waits
+    step: Option<StepId>,
+    /// Why, for the record
+    #[arg(long)]
+    note: Option<String>,
+    /// Do not ask before voting
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Reject {
+    execution: ExecutionId,
+    /// The step; may be left out where only one waits
+    step: Option<StepId>,
+    /// Why, for the record and for who asked
+    #[arg(long)]
+    reason: String,
+    /// Do not ask before voting
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// A step that waits, and what a voter is shown of it.
+pub struct Ballot {
+    pub record: ExecutionRecord,
+    pub step: StepSummary,
+    pub approval: OpenApproval,
+    /// Nothing where the credential may not see them.
+    pub inputs: Option<Value>,
+}
+
+pub async fn approve(approve: Approve, global: &Global) -> Result<(), Failure> {
+    let session = global.session("approver")?;
+    let ballot = find(&session.api, approve.execution, approve.step.as_ref()).await?;
+    ask(&session, &ballot, "approve", approve.yes)?;
+    let output = cast_for(&session.api, &ballot, approve.note).await?;
+    let screen = session.screen;
+    screen.answer(&output, || {
+        format!(
+            "{}  execution {}",
+            screen.good("approved"),
+            screen.state(output.status.as_str())
+        )
+    });
+    Ok(())
+}
+
+pub async fn reject(reject: Reject, global: &Global) -> Result<(), Failure> {
+    let session = global.session("approver")?;
+    let ballot = find(&session.api, reject.execution, reject.step.as_ref()).await?;
+    ask(&session, &ballot, "reject", reject.yes)?;
+    let output = cast_against(&session.api, &ballot, reject.reason).await?;
+    let screen = session.screen;
+    screen.answer(&output, || {
+        format!(
+            "{}  execution {}",
+            screen.alert("rejected"),
+            screen.state(output.status.as_str())
+        )
+    });
+    Ok(())
+}
+
+/// The block that waits, with what is voted on.
+pub async fn find(
+    api: &Api,
+    execution: ExecutionId,
+    step: Option<&StepId>,
+) -> Result<Ballot, Failure> {
+    let record = record(api, execution, None).await?.execution;
+    let steps = record.steps.clone().unwrap_or_default();
+    let waiting: Vec<StepId> = open_approvals(&steps).map(|(id, _)| id.clone()).collect();
+    let wanted = match (step, waiting.as_slice()) {
+        (Some(step), _) => step.clone(),
+        (None, [only]) => only.clone(),
+        (None, []) => {
+            return Err(Failure::Unsuccessful(format!(
+                "no step waits for a vote: the execution is {}",
+                record.status
+            )));
+        }
+        (None, several) => {
+            let names: Vec<_> = several.iter().map(StepId::as_str).collect();
+            return Err(Failure::Usage(format!(
+                "several steps wait for a vote, name one: {}",
+                names.join(", ")
+            )));
+        }
+    };
+    let found = steps.into_iter().find(|step| step.id == wanted);
+    let Some(step) = found else {
+        return Err(Failure::Unsuccessful(format!(
+            "the plan has no step `{wanted}`"
+        )));
+    };
+    let Some(approval) = step.approval.clone() else {
+        return Err(Failure::Unsuccessful(format!(
+            "step `{wanted}` waits for no vote: it is {}",
+            step.status.as_str()
+        )));
+    };
+    let inputs = inputs(api, execution, &wanted, &approval.inputs_digest).await?;
+    Ok(Ballot {
+        record,
+        step,
+        approval,
+        inputs,
+    })
+}
+
+pub async fn cast_for(
+    api: &Api,
+    ballot: &Ballot,
+    note: Option<String>,
+) -> Result<ApproveOutput, Failure> {
+    let input = ApproveInput {
+        execution_id: ballot.record.execution_id,
+        step_id: ballot.step.id.clone(),
+        approved_by: api.principal.clone(),
+        note,
+        plan_hash: Some(ballot.approval.plan_hash),
+        inputs_digest: Some(ballot.approval.inputs_digest),
+        block_id: Some(ballot.approval.block_id),
+    };
+    api.ask(OperationName::ExecutionApprove, &input).await
+}
+
+pub async fn cast_against(
+    api: &Api,
+    ballot: &Ballot,
+    reason: String,
+) -> Result<RejectOutput, Failure> {
+    let input = RejectInput {
+        execution_id: ballot.record.execution_id,
+        step_id: ballot.step.id.clone(),
+        rejected_by: api.principal.clone(),
+        reason,
+        plan_hash: Some(ballot.approval.plan_hash),
+        inputs_digest: Some(ballot.approval.inputs_digest),
+        block_id: Some(ballot.approval.block_id),
+    };
+    api.ask(OperationName::ExecutionReject, &input).await
+}
+
+/// What is voted on, in words.
+pub fn shown(screen: Screen, ballot: &Ballot) -> String {
+    let Ballot {
+        record,
+        step,
+        approval,
+        inputs,
+    } = ballot;
+    let mut lines = Vec::new();
+    let mut say = |topic: &str, text: String| {
+        lines.push(format!("{} {text}", screen.bold(&format!("{topic:<11}"))));
+    };
+    say(
+        "asked",
+        record.text.as_deref().map(plain).unwrap_or_default(),
+    );
+    if let Some(actor) = &record.actor {
+        say("by", actor.id.to_string());
+    }
+    say(
+        "step",
+        format!(
+            "{}: {}@{}/{}",
+            step.id, step.uses.key, step.uses.version, step.action
+        ),
+    );
+    say("reason", plain(&approval.reason));
+    if let Some(tier) = step.tier {
+        say("risk", screen.state(tier.as_str()));
+    }
+    say("plan hash", approval.plan_hash.to_string());
+    match inputs {
+        Some(inputs) => say("inputs", format!("\n{}", pretty(inputs, "  "))),
+        None => say(
+            "inputs",
+            format!(
+                "not shown (the grant `trace.payloads` is missing); digest {}",
+                approval.inputs_digest
+            ),
+        ),
+    }
+    lines.push(terms(approval));
+    lines.join("\n")
+}
+
+fn ask(session: &Session, ballot: &Ballot, verb: &str, yes: bool) -> Result<(), Failure> {
+    let screen = session.screen;
+    screen.line(&shown(screen, ballot));
+    if yes || screen.is_json() || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    let mut answer = String::new();
+    let asked = write!(out, "{verb} this? [y/N] ").and_then(|()| out.flush());
+    let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
+    match (read, answer.trim()) {
+        (Ok(_), "y" | "Y" | "yes") => Ok(()),
+        (Ok(_) | Err(_), _) => Err(Failure::Unsuccessful("not voted".to_owned())),
+    }
+}
+
+/// The inputs whose digest the vote will name, from the step's last proposal or else from the
+/// plan: found by their digest, so that nothing else is shown.
+async fn inputs(
+    api: &Api,
+    execution: ExecutionId,
+    step: &StepId,
+    digest: &Digest,
+) -> Result<Option<Value>, Failure> {
+    let entries = match trace::entries(api, execution, true, None).await {
+        Ok(output) => output.entries,
+        Err(Failure::Refused(refusal)) if refusal.code == Code::Forbidden.as_str() => {
+            return Ok(None);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let candidates = entries
+        .iter()
+        .rev()
+        .filter_map(|entry| inputs_in(entry, step));
+    Ok(candidates
+        .into_iter()
+        .find(|inputs| facts_digest(inputs) == *digest)
+        .cloned())
+}
+
+fn inputs_in<'a>(entry: &'a TraceEntry, step: &StepId) -> Option<&'a Value> {
+    let payload = entry.payload.as_ref()?;
+    let name = EventName::parse(entry.event.as_deref()?)?;
+    if name == EventName::StepProposed && entry.step_id.as_ref() == Some(step) {
+        return payload.get("inputs");
+    }
+    if name == EventName::PlanCompiled {
+        let steps = payload.get("plan")?.get("steps")?.as_array()?;
+        let id = Some(step.as_str());
+        let found = steps
+            .iter()
+            .find(|step| step.get("id").and_then(Value::as_str) == id);
+        return found?.get("with");
+    }
+    None
+}

@@ -1,0 +1,35 @@
+//! Intake behind a real TCP port: every command, and everything that a caller can do wrong.
+//!
+//! * [`world`]: intake on a log, with planner, verifier and executor as their deciders are
+//! * [`caller`]: requests as bytes, and what came back
+//! * [`cases`]: intents, drafts, skills and bundles that are in order
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "intake_it/bounds.rs"]
+mod bounds;
+#[path = "intake_it/caller.rs"]
+mod caller;
+#[path = "intake_it/cases.rs"]
+mod cases;
+#[path = "intake_it/catalogue.rs"]
+mod catalogue;
+#[path = "intake_it/credentials.rs"]
+mod credentials;
+#[path = "intake_it/executions.rs"]
+mod executions;
+#[path = "intake_it/failures.rs"]
+mod failures;
+#[path = "intake_it/hostile.rs"]
+mod hostile;
+#[path = "intake_it/intents.rs"]
+mod intents;
+#[path = "intake_it/plans.rs"]
+mod plans;
+#[path = "intake_it/world.rs"]
+mod world;

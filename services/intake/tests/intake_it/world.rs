@@ -1,0 +1,373 @@
+//! Intake on a log. The other services are their deciders, driven by the loop that the real ones
+//! use; what the executor would dispatch is not.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use contracts::{
+    canonical::Digest,
+    event::{Event, EventName, Service},
+    ids::{ExecutionId, PrincipalId},
+    position::Positions,
+    record::{Cause, Recorded},
+    subject::{AggregateId, AggregateKind},
+    time::Timestamp,
+};
+use domain::{
+    execution::{
+        Execution, planning,
+        running::{self, Context},
+    },
+    policy::Policy,
+    skill::Skill,
+};
+use host::{
+    aggregate,
+    catalogue::Follower,
+    clock,
+    engine::{self, Handle, Host, Trouble, Wake},
+    health::Health,
+    http::door::{Door, Limits},
+    judge::Judge,
+    principals::{self, Credential, Document, Principals},
+    write::Writer,
+};
+use journal::{
+    Journal,
+    delivery::{ConsumerSpec, Purpose},
+    history::Read,
+    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    layout::StreamCount,
+    memory::MemoryJournal,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::nats::{NatsServer, ServerOptions};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::caller::{self, Answer};
+
+pub const WORKSPACE: &str = "acme";
+
+/// Long enough for a busy machine, and short enough to wait for where nobody answers.
+pub const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
+
+pub struct World {
+    pub address: SocketAddr,
+    pub journal: Arc<dyn Journal>,
+    pub principals_file: PathBuf,
+    shutdown: CancellationToken,
+    _directory: TempDir,
+    _broker: Option<NatsServer>,
+}
+
+/// Which of the other services are there.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Others {
+    All,
+    None,
+}
+
+impl World {
+    /// On a log in memory.
+    pub async fn new() -> Self {
+        Self::with(memory(), Others::All, Limits::default(), OUTCOME_WITHIN).await
+    }
+
+    /// Nobody but intake is there.
+    pub async fn alone() -> Self {
+        let short = Duration::from_millis(300);
+        Self::with(memory(), Others::None, Limits::default(), short).await
+    }
+
+    pub async fn on(journal: MemoryJournal) -> Self {
+        Self::with(Arc::new(journal), Others::All, Limits::default(), OUTCOME_WITHIN).await
+    }
+
+    pub async fn limited(limits: Limits) -> Self {
+        Self::with(memory(), Others::All, limits, OUTCOME_WITHIN).await
+    }
+
+    /// On a real broker.
+    pub async fn on_broker() -> Self {
+        let broker = NatsServer::start(ServerOptions::default()).await;
+        let options = ConnectOptions::new(broker.url(), "intake");
+        let streams = InstallOptions {
+            streams: StreamCount::ONE,
+            replicas: 1,
+        };
+        install(&options, streams).await.unwrap();
+        let journal = Arc::new(JetStreamJournal::connect(&options).await.unwrap());
+        let world = Self::with(journal, Others::All, Limits::default(), OUTCOME_WITHIN).await;
+        Self {
+            _broker: Some(broker),
+            ..world
+        }
+    }
+
+    pub async fn with(
+        journal: Arc<dyn Journal>,
+        others: Others,
+        limits: Limits,
+        outcome_within: Duration,
+    ) -> Self {
+        let shutdown = CancellationToken::new();
+        let directory = tempfile::tempdir().unwrap();
+        let principals_file = directory.path().join("principals.json");
+        std::fs::write(&principals_file, serde_json::to_vec(&everybody()).unwrap()).unwrap();
+        let principals = Principals::load(Some(&principals_file)).unwrap();
+        let host = |service| host(service, &journal, &shutdown);
+        let door = Door::new(principals, limits);
+        let routes = intake::routes(host(Service::Intake), door, outcome_within);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                served = axum::serve(listener, routes) => served.unwrap(),
+                () = stopped.cancelled() => {}
+            }
+        });
+        if others == Others::All {
+            for (service, events) in [
+                (Service::Planner, vec![EventName::IntentReceived, EventName::PlanDrafted]),
+                (
+                    Service::Verifier,
+                    vec![
+                        EventName::PlanCompiled,
+                        EventName::PlanVerificationRequested,
+                        EventName::StepProposed,
+                        EventName::SkillInstallRequested,
+                        EventName::PolicyActivationRequested,
+                    ],
+                ),
+                (
+                    Service::Executor,
+                    vec![
+                        EventName::PlanVerified,
+                        EventName::ExecutionStartRequested,
+                        EventName::ExecutionApproved,
+                        EventName::ExecutionRejected,
+                        EventName::CancelRequested,
+                    ],
+                ),
+            ] {
+                let specs = vec![ConsumerSpec::events(service, Purpose::Drive, events)];
+                let handler = Arc::new(Other {
+                    service,
+                    judge: Judge::default(),
+                });
+                tokio::spawn(engine::run(host(service), specs, handler));
+            }
+        }
+        Self {
+            address,
+            journal,
+            principals_file,
+            shutdown,
+            _directory: directory,
+            _broker: None,
+        }
+    }
+
+    /// `who` asks, with a header or two.
+    pub async fn ask_with(
+        &self,
+        who: &str,
+        operation: &str,
+        input: &Value,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let bearer = format!("Bearer {}", token(who));
+        let mut all = vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        all.extend_from_slice(headers);
+        let path = format!("/v1/{operation}");
+        let body = serde_json::to_vec(input).unwrap();
+        let answer = caller::post(self.address, &path, &all, &body).await;
+        caller::check_registered(operation, &answer);
+        answer
+    }
+
+    pub async fn ask(&self, who: &str, operation: &str, input: &Value) -> Answer {
+        self.ask_with(who, operation, input, &[]).await
+    }
+
+    pub async fn history(&self, execution: &str) -> Vec<Recorded> {
+        let id: ExecutionId = execution.parse().unwrap();
+        let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
+        let loaded = self.journal.load(&aggregate, Read::Confirmed).await.unwrap();
+        loaded.into_iter().map(|(_, recorded)| recorded).collect()
+    }
+
+    pub async fn names(&self, execution: &str) -> Vec<String> {
+        let history = self.history(execution).await;
+        history.iter().map(|recorded| recorded.event.name().to_string()).collect()
+    }
+
+    /// Waits until `is_so` of the execution, and gives its fold.
+    pub async fn until(&self, execution: &str, is_so: impl Fn(&Execution) -> bool) -> Execution {
+        let id: ExecutionId = execution.parse().unwrap();
+        let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
+        let scope = journal::tail::Scope::Aggregate(aggregate);
+        let mut tail = self.journal.tail(&Positions::beginning(), scope).await.unwrap();
+        let mut state = Execution::NeverReceived;
+        let waiting = async {
+            while !is_so(&state) {
+                state = state.clone().evolve(&tail.next().await.recorded.unwrap());
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        assert!(waited.is_ok(), "{state:#?}");
+        state
+    }
+
+    /// Stores an event as another service would.
+    pub async fn store(&self, service: Service, execution: &str, event: impl Into<Event>) {
+        let id: ExecutionId = execution.parse().unwrap();
+        let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
+        let loaded = aggregate::confirmed::<Execution>(self.journal.as_ref(), &aggregate).await;
+        let writer = Writer {
+            journal: self.journal.as_ref(),
+            service,
+            aggregate: &aggregate,
+            cause: &Cause::default(),
+            now: clock::now(),
+        };
+        writer.append(&loaded.unwrap().state, event.into()).await.unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+pub fn memory() -> Arc<MemoryJournal> {
+    Arc::new(MemoryJournal::new(StreamCount::ONE, clock::now()))
+}
+
+fn host(
+    service: Service,
+    journal: &Arc<dyn Journal>,
+    shutdown: &CancellationToken,
+) -> Arc<Host> {
+    Arc::new(Host {
+        service,
+        incarnation: clock::incarnation(),
+        journal: Arc::clone(journal),
+        catalogue: Follower::new(Arc::clone(journal)),
+        health: Health::default(),
+        ack_wait: Duration::from_secs(15),
+        shutdown: shutdown.clone(),
+    })
+}
+
+/// The token of a principal: not random, because it guards nothing.
+pub fn token(who: &str) -> String {
+    principals::token(*Digest::of(who.as_bytes()).bytes())
+}
+
+pub fn credential(who: &str, kind: &str, workspace: &str, grants: &[&str]) -> Credential {
+    serde_json::from_value(json!({
+        "id": who,
+        "type": kind,
+        "workspace": workspace,
+        "grants": grants,
+        "tokenHash": principals::token_hash(&token(who)),
+    }))
+    .unwrap()
+}
+
+const COMMANDS: [&str; 8] = [
+    "intent.submit",
+    "plan.compile",
+    "plan.verify",
+    "execution.start",
+    "execution.cancel",
+    "skill.install",
+    "skill.disable",
+    "policy.activate",
+];
+
+/// `sam` may all but vote, `ada` and `bob` vote, `proxy` acts for others, `bot` is an agent,
+/// `llm` only drafts, `guest` may nothing, `eve` is elsewhere, `old` has expired.
+pub fn everybody() -> Document {
+    let mut old = credential("old", "user", WORKSPACE, &COMMANDS);
+    old.not_after = Some(Timestamp::from_millis(1_000_000));
+    let everything: Vec<&str> = COMMANDS.into_iter().chain(["execution.approve"]).collect();
+    Document {
+        principals: vec![
+            credential("sam", "user", WORKSPACE, &COMMANDS),
+            credential("ada", "user", WORKSPACE, &["execution.approve"]),
+            credential("bob", "user", WORKSPACE, &["execution.approve"]),
+            credential(
+                "proxy",
+                "service",
+                WORKSPACE,
+                &["act-as", "intent.submit", "execution.approve", "execution.cancel"],
+            ),
+            credential("bot", "agent", WORKSPACE, &everything),
+            credential("llm", "service", WORKSPACE, &["plan.draft"]),
+            credential("guest", "user", WORKSPACE, &[]),
+            credential("eve", "user", "elsewhere", &everything),
+            old,
+        ],
+    }
+}
+
+pub fn id(text: &str) -> PrincipalId {
+    text.parse().unwrap()
+}
+
+struct Other {
+    service: Service,
+    judge: Judge,
+}
+
+#[async_trait]
+impl Handle for Other {
+    async fn handle(&self, host: &Host, wake: Wake, received: Instant) -> Result<(), Trouble> {
+        let judge = &self.judge;
+        let workspace = wake.aggregate.workspace();
+        let nothing = |_: &Execution| Vec::new();
+        match (self.service, wake.aggregate.kind()) {
+            (Service::Planner, _) => {
+                engine::settle(host, &wake, received, planning::decide, nothing).await
+            }
+            (Service::Executor, _) => {
+                let decide = |state: &Execution, catalogue: &_, now| {
+                    running::drive(
+                        state,
+                        &Context {
+                            now,
+                            owner: host.incarnation,
+                            fresh: &BTreeSet::new(),
+                            catalogue,
+                            token_hash: &|step, _| Digest::of(step.as_str().as_bytes()),
+                        },
+                    )
+                };
+                engine::settle(host, &wake, received, decide, nothing).await
+            }
+            (_, AggregateKind::Skill) => {
+                let decide =
+                    |state: &Skill, catalogue: &_, now| judge.skill(workspace, state, catalogue, now);
+                engine::settle(host, &wake, received, decide, |_| Vec::new()).await
+            }
+            (_, AggregateKind::Policy) => {
+                let decide = |state: &Policy, _: &_, now| judge.policy(state, now);
+                engine::settle(host, &wake, received, decide, |_| Vec::new()).await
+            }
+            (_, _) => {
+                let decide =
+                    |state: &Execution, catalogue: &_, now| judge.execution(state, catalogue, now);
+                engine::settle(host, &wake, received, decide, nothing).await
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The queries over HTTP.
+//!
+//! | path | operation |
+//! | --- | --- |
+//! | `GET`, `POST /v1/<query>` | every query of the registry |
+//! | `GET /v1/executions`, `/{id}`, `/{id}/trace` | `execution.list`, `execution.get`, `trace.get` |
+//! | `GET /v1/executions/{id}/events` | the live feed |
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, Method, Uri, header::CACHE_CONTROL},
+    response::{IntoResponse as _, Response},
+    routing::{any, get},
+};
+use contracts::{
+    ids::ExecutionId,
+    problem::{Code, Problem},
+    registry::{Operation, OperationName},
+};
+use host::{
+    engine::{Host, chain},
+    http::{
+        PREFIX, Refused, body,
+        door::Door,
+        fallback,
+        input::{self, INVALID_VALUE, one_finding},
+        operation,
+    },
+    principals::Principal,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    database::read::{ReadError, Reader},
+    feed::{self, Feeds},
+    query::{self, policy::Engines},
+    reached::Reached,
+};
+
+/// What queries are answered from.
+pub struct Api {
+    pub host: Arc<Host>,
+    pub door: Arc<Door>,
+    pub reader: Reader,
+    pub reached: Reached,
+    pub feeds: Arc<Feeds>,
+    pub engines: Engines,
+}
+
+type Input = Map<String, Value>;
+
+pub fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/v1/executions", get(list).fallback(only_get))
+        .route("/v1/executions/{id}", get(one).fallback(only_get))
+        .route("/v1/executions/{id}/trace", get(trace).fallback(only_get))
+        .route("/v1/executions/{id}/events", get(events).fallback(only_get))
+        .route("/v1/{operation}", any(named))
+        .fallback(fallback)
+        .with_state(api)
+}
+
+async fn only_get() -> Refused {
+    Refused::method_not_allowed("GET")
+}
+
+/// A query by the name of its operation, with its input as a body or as a query string.
+async fn named(
+    State(api): State<Arc<Api>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let admitted = api.door.admit(&headers)?;
+    let name = operation(uri.path())?;
+    let input = match method {
+        Method::GET => input::from_query(name.entry(), &uri)?,
+        Method::POST => body::object(&headers, body).await?,
+        _ => return Err(Refused::method_not_allowed("GET, POST")),
+    };
+    answer(&api, &admitted.principal, name, input).await
+}
+
+async fn list(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let admitted = api.door.admit(&headers)?;
+    let name = OperationName::ExecutionList;
+    let input = input::from_query(name.entry(), &uri)?;
+    answer(&api, &admitted.principal, name, input).await
+}
+
+async fn one(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    of_execution(&api, OperationName::ExecutionGet, id, &uri, &headers).await
+}
+
+async fn trace(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    of_execution(&api, OperationName::TraceGet, id, &uri, &headers).await
+}
+
+async fn of_execution(
+    api: &Api,
+    name: OperationName,
+    id: Result<Path<String>, PathRejection>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, Refused> {
+    let admitted = api.door.admit(headers)?;
+    let mut input = input::from_query(name.entry(), uri)?;
+    input.insert(
+        "executionId".to_owned(),
+        execution_id(id)?.to_string().into(),
+    );
+    answer(api, &admitted.principal, name, input).await
+}
+
+async fn events(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let admitted = api.door.admit(&headers)?;
+    feed::watch(&api, &admitted.principal, execution_id(id)?, &headers).await
+}
+
+fn execution_id(id: Result<Path<String>, PathRejection>) -> Result<ExecutionId, Problem> {
+    let refused = |message| one_finding("/executionId", INVALID_VALUE, message);
+    let Path(text) = id.map_err(|error| refused(error.body_text()))?;
+    text.parse()
+        .map_err(|error: contracts::ids::InvalidId| refused(error.to_string()))
+}
+
+async fn answer(
+    api: &Api,
+    principal: &Principal,
+    name: OperationName,
+    input: Input,
+) -> Result<Response, Refused> {
+    let entry = name.entry();
+    match name {
+        OperationName::ExecutionGet => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::execution::get(api, principal, input).await?))
+        }
+        OperationName::ExecutionList => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::execution::list(api, principal, input).await?))
+        }
+        OperationName::TraceGet => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::trace::get(api, principal, input).await?))
+        }
+        OperationName::PolicyExplain => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::policy::explain(api, principal, input).await?))
+        }
+        OperationName::SkillList => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::skill::list(api, principal, input).await?))
+        }
+        OperationName::SkillVerify => {
+            let input = permitted(principal, entry, input)?;
+            Ok(shown(query::skill::verify(api, principal, &input).await?))
+        }
+        OperationName::IntentSubmit
+        | OperationName::PlanCompile
+        | OperationName::PlanVerify
+        | OperationName::ExecutionStart
+        | OperationName::ExecutionApprove
+        | OperationName::ExecutionReject
+        | OperationName::ExecutionCancel
+        | OperationName::SkillInstall
+        | OperationName::SkillDisable
+        | OperationName::PolicyActivate => Err(Problem::new(
+            Code::NotFound,
+            format!(
+                "`{}` is a command: intake serves it at `{PREFIX}`",
+                entry.key
+            ),
+        )
+        .into()),
+    }
+}
+
+/// Who may not ask hears nothing about what was asked.
+fn permitted<T: DeserializeOwned>(
+    principal: &Principal,
+    operation: &Operation,
+    input: Input,
+) -> Result<T, Problem> {
+    principal.authorise(operation, &input)?;
+    input::parse(operation, input)
+}
+
+fn shown<T: Serialize>(answer: T) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    ([(CACHE_CONTROL, no_store)], Json(answer)).into_response()
+}
+
+/// The read model cannot be asked.
+pub fn unreadable(error: &ReadError) -> Problem {
+    tracing::error!(reason = chain(error), "a query failed");
+    Problem::of(Code::Internal)
+}

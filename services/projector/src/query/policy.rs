@@ -1,0 +1,290 @@
+//! `controlPlane.policy.explain`: from what was recorded with the verdict, and the bundle it was
+//! made by.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use contracts::{
+    canonical::Digest,
+    event::Event,
+    events::verifier::{PlanVerified, StepJudged},
+    facts::{Eligible, Facts},
+    ids::StepId,
+    operations::policy::{DecidingPolicy, ExplainInput, ExplainOutput},
+    position::{Position, Positions, StreamId},
+    problem::{Code, Problem},
+    record::Recorded,
+};
+use host::principals::Principal;
+use policy::{
+    annotations::Annotations,
+    engine::Engine,
+    explain::{PolicyExplanation, StepExplanation, explain as explain_plan, explain_step},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    api::{Api, unreadable},
+    log,
+};
+
+/// How many loaded bundles are kept: people ask about a few at a time.
+const ENGINES_MAX: usize = 16;
+
+/// Loaded bundles, by hash.
+#[derive(Default)]
+pub struct Engines(Mutex<BTreeMap<Digest, Arc<Engine>>>);
+
+pub async fn explain(
+    api: &Api,
+    principal: &Principal,
+    input: ExplainInput,
+) -> Result<ExplainOutput, Problem> {
+    let at_least = input.at_least.as_ref();
+    let history = log::execution(
+        &api.host,
+        &api.reached,
+        principal,
+        input.execution_id,
+        at_least,
+    )
+    .await?;
+    let verified = last_verdict(&history.events).ok_or_else(|| Problem::of(Code::NotVerified))?;
+    let position = Some(history.position);
+    match input.step_id {
+        None => {
+            let engine =
+                engine(api, principal, verified.policy_version, verified.catalogue).await?;
+            Ok(of_plan(engine.as_deref(), verified, position))
+        }
+        Some(step) => {
+            let judged = last_judgement(&history.events, &step);
+            let (policy, catalogue) = match judged {
+                Some(judged) => (judged.policy_version, judged.catalogue),
+                None => (verified.policy_version, verified.catalogue),
+            };
+            let engine = engine(api, principal, policy, catalogue).await?;
+            of_step(engine.as_deref(), verified, judged, step, policy, position)
+                .ok_or_else(|| Problem::of(Code::StepNotFound))
+        }
+    }
+}
+
+fn last_verdict(events: &[Recorded]) -> Option<&PlanVerified> {
+    events.iter().rev().find_map(|recorded| {
+        let Event::PlanVerified(event) = &recorded.event else {
+            return None;
+        };
+        Some(event)
+    })
+}
+
+/// The second verdict on a step, if there was one: only an answer to the last proposal counts.
+fn last_judgement<'a>(events: &'a [Recorded], step: &StepId) -> Option<&'a StepJudged> {
+    let mut proposed = None;
+    let mut judged = None;
+    for recorded in events {
+        if let Event::PlanVerified(_) = &recorded.event {
+            judged = None;
+        } else if let Event::StepProposed(event) = &recorded.event
+            && event.step_id == *step
+        {
+            proposed = Some(recorded.version());
+        } else if let Event::StepJudged(event) = &recorded.event
+            && event.step_id == *step
+            && Some(event.answers) == proposed
+        {
+            judged = Some(event);
+        }
+    }
+    judged
+}
+
+fn of_plan(
+    engine: Option<&Engine>,
+    verified: &PlanVerified,
+    position: Option<Positions>,
+) -> ExplainOutput {
+    let explanation = explain_plan(engine, &verified.facts, &verified.steps);
+    let mut policies: BTreeMap<String, DecidingPolicy> = BTreeMap::new();
+    let mut reasons = Vec::new();
+    for (id, step) in &explanation.steps {
+        reasons.extend(
+            self::reasons(step)
+                .into_iter()
+                .map(|reason| format!("{id}: {reason}")),
+        );
+        for policy in &step.policies {
+            policies
+                .entry(policy.id.clone())
+                .or_insert_with(|| deciding(policy));
+        }
+    }
+    // A step without facts was refused before policy was asked.
+    for (id, verdict) in &verified.steps {
+        if !explanation.steps.contains_key(id) {
+            reasons.extend(
+                verdict
+                    .reasons
+                    .iter()
+                    .map(|reason| format!("{id}: {reason}")),
+            );
+        }
+    }
+    ExplainOutput {
+        verdict: verified.verdict,
+        risk_tier: verified.risk_tier,
+        policy_version: version(verified.policy_version),
+        reasons: Some(reasons),
+        step_id: None,
+        policies: Some(policies.into_values().collect()),
+        facts: Some(members(&verified.facts)),
+        position,
+    }
+}
+
+fn of_step(
+    engine: Option<&Engine>,
+    verified: &PlanVerified,
+    judged: Option<&StepJudged>,
+    id: StepId,
+    policy: Option<Digest>,
+    position: Option<Positions>,
+) -> Option<ExplainOutput> {
+    let verdict = judged
+        .map(|judged| &judged.verdict)
+        .or_else(|| verified.steps.get(&id))?;
+    let facts = judged
+        .map(|judged| &judged.facts)
+        .or_else(|| verified.facts.steps.get(&id));
+    let explanation = facts.map(|facts| explain_step(engine, &verified.facts, facts, verdict));
+    let seen = Facts {
+        steps: facts
+            .map(|facts| (id.clone(), facts.clone()))
+            .into_iter()
+            .collect(),
+        ..verified.facts.clone()
+    };
+    Some(ExplainOutput {
+        verdict: verdict.verdict,
+        risk_tier: verdict.tier,
+        policy_version: version(policy),
+        reasons: Some(match &explanation {
+            Some(explanation) => reasons(explanation),
+            None => verdict.reasons.clone(),
+        }),
+        step_id: Some(id),
+        policies: explanation.map(|it| it.policies.iter().map(deciding).collect()),
+        facts: Some(members(&seen)),
+        position,
+    })
+}
+
+/// What the verdict says, then what its tier rests on.
+fn reasons(step: &StepExplanation) -> Vec<String> {
+    let causes = step.tier.iter();
+    let tiers = causes.map(|cause| format!("risk {}: {}", cause.tier.as_str(), cause.because));
+    step.verdict.reasons.iter().cloned().chain(tiers).collect()
+}
+
+fn deciding(policy: &PolicyExplanation) -> DecidingPolicy {
+    DecidingPolicy {
+        id: policy.id.clone(),
+        text: policy.policy.as_ref().map(|policy| policy.text.clone()),
+        annotations: policy
+            .policy
+            .as_ref()
+            .map(|policy| annotations(&policy.annotations)),
+    }
+}
+
+/// As they are written in Cedar.
+fn annotations(said: &Annotations) -> BTreeMap<String, String> {
+    let approvers = |approvers: &BTreeSet<Eligible>| {
+        let names: Vec<String> = approvers
+            .iter()
+            .map(|eligible| match eligible {
+                Eligible::Grant(grant) => format!("grant:{grant}"),
+                Eligible::Principal(id) => format!("principal:{id}"),
+            })
+            .collect();
+        names.join(", ")
+    };
+    [
+        ("reason", said.reason.clone()),
+        ("risk", said.risk.map(|tier| tier.as_str().to_owned())),
+        ("quorum", said.quorum.map(|quorum| quorum.to_string())),
+        ("approvers", said.approvers.as_ref().map(approvers)),
+        (
+            "expires",
+            said.expires_after_ms.map(|ms| format!("{}s", ms / 1000)),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+fn version(policy: Option<Digest>) -> String {
+    policy.map_or_else(|| "none".to_owned(), |hash| hash.to_string())
+}
+
+fn members(facts: &Facts) -> Map<String, Value> {
+    match serde_json::to_value(facts) {
+        Ok(Value::Object(members)) => members,
+        // Facts are a struct of integers, texts and enums.
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+/// The bundle that was active at a sequence of the catalogue; none where no policy was.
+async fn engine(
+    api: &Api,
+    principal: &Principal,
+    hash: Option<Digest>,
+    catalogue: u64,
+) -> Result<Option<Arc<Engine>>, Problem> {
+    let Some(hash) = hash else {
+        return Ok(None);
+    };
+    if let Some(engine) = api.engines.get(&hash) {
+        return Ok(Some(engine));
+    }
+    // The read model keeps every bundle there was, and may not be as far yet.
+    let activated = Positions::from(Position {
+        stream: StreamId::Catalogue,
+        sequence: catalogue,
+    });
+    api.reached.at_least(Some(&activated)).await?;
+    let found = api.reader.bundle(&principal.workspace, &hash).await;
+    let bundle = found.map_err(|error| unreadable(&error))?;
+    // One that no longer loads is explained without its texts.
+    let engine = bundle
+        .and_then(|bundle| Engine::load(&bundle).ok())
+        .map(Arc::new);
+    if let Some(engine) = &engine {
+        api.engines.keep(hash, Arc::clone(engine));
+    }
+    Ok(engine)
+}
+
+impl Engines {
+    fn get(&self, hash: &Digest) -> Option<Arc<Engine>> {
+        self.lock().get(hash).cloned()
+    }
+
+    fn keep(&self, hash: Digest, engine: Arc<Engine>) {
+        let mut engines = self.lock();
+        if engines.len() >= ENGINES_MAX {
+            engines.pop_first();
+        }
+        engines.insert(hash, engine);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Engine>>> {
+        // A map is whole after any panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
