@@ -10,7 +10,7 @@ use crate::{
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
-    install, intent, policy,
+    install, intent, log, policy,
     screen::Screen,
     skill, trace, up,
 };
@@ -71,6 +71,11 @@ enum Command {
     /// What happened to an execution
     #[command(subcommand)]
     Trace(trace::Command),
+    /// Decide everything in the log again, and say what comes out otherwise
+    Replay(log::Replay),
+    /// The log as it is stored
+    #[command(subcommand)]
+    Events(log::Events),
     /// The rules that decide
     #[command(subcommand)]
     Policy(policy::Command),
@@ -98,7 +103,7 @@ pub async fn run(line: CommandLine) -> ExitCode {
     // Fails only where one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let CommandLine { global, command } = line;
-    match dispatch(command, &global).await {
+    match Box::pin(dispatch(command, &global)).await {
         Ok(code) => code,
         Err(failure) => {
             failure.tell(global.screen());
@@ -109,8 +114,10 @@ pub async fn run(line: CommandLine) -> ExitCode {
 
 async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure> {
     match command {
-        Command::Up(args) => up::run(args, global).await?,
-        Command::Demo(args) => demo::run(args, global).await?,
+        Command::Up(args) => Box::pin(up::run(args, global)).await?,
+        Command::Demo(args) => Box::pin(demo::run(args, global)).await?,
+        Command::Replay(args) => return log::replay(args, global).await,
+        Command::Events(command) => log::events(command, global).await?,
         Command::Intent(command) => intent::run(command, global).await?,
         Command::Execution(command) => execution::run(command, global).await?,
         Command::Trace(command) => trace::run(command, global).await?,

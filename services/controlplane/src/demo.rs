@@ -8,7 +8,10 @@ pub mod script;
 pub mod story;
 pub mod worker;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use contracts::ids::ExecutionId;
@@ -23,6 +26,8 @@ use crate::{
     api::Api,
     command::Global,
     failure::Failure,
+    log,
+    replay::{Selection, Source},
     screen::Screen,
     skill,
     up::{self, Plane, Stop, child::Children},
@@ -66,28 +71,58 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     };
     let up_args = up_args(&args, &script, &data);
     let mut children = Children::new(screen, stop.hurry());
-    let ended = async {
-        let plane = stop
-            .unless(async {
-                let plane = up::start(&up_args, screen, &mut children).await?;
-                worker::start(&script, &plane, screen, &mut children).await?;
-                install_skills(&script, &plane, screen).await?;
-                Ok(plane)
-            })
-            .await?;
-        let typed = global.typed_for(&plane.directory.context());
-        let missed = stop.unless(play(&script, &plane, screen)).await?;
-        if args.once {
-            return verdict(screen, &script, &missed);
+    let acting = act(&script, &up_args, args.once, global, &mut children);
+    let ended = match stop.unless(Box::pin(acting)).await {
+        Ok(()) if !args.once => {
+            stop.wait().await;
+            Ok(())
         }
-        let waiting = stop.unless(one_more(&script, &plane)).await?;
-        what_next(screen, &plane, &typed, waiting);
-        stop.wait().await;
-        Ok(())
-    }
-    .await;
+        ended => ended,
+    };
     up::finish(&data, screen, children).await;
     ended
+}
+
+/// Everything but the end. With `once`, it fails unless everything went as it should.
+async fn act(
+    script: &Script,
+    up_args: &up::Args,
+    once: bool,
+    global: &Global,
+    children: &mut Children,
+) -> Result<(), Failure> {
+    let screen = global.screen();
+    let plane = up::start(up_args, screen, children).await?;
+    worker::start(script, &plane, screen, children).await?;
+    install_skills(script, &plane, screen).await?;
+    let mut missed = play(script, &plane, screen).await?;
+    missed.extend(replay(&plane, screen).await?);
+    if once {
+        return verdict(screen, script, &missed);
+    }
+    let waiting = one_more(script, &plane).await?;
+    let typed = global.typed_for(&plane.directory.context());
+    what_next(screen, &plane, &typed, waiting);
+    Ok(())
+}
+
+/// Decides everything again; what comes out otherwise.
+async fn replay(plane: &Plane, screen: Screen) -> Result<Vec<String>, Failure> {
+    screen.line(&format!(
+        "\n{}",
+        screen.bold("Everything is decided again, from the log")
+    ));
+    let journal = log::open(&plane.context).await?;
+    let report = log::again(Source::Journal(Arc::clone(&journal)), &Selection::All).await;
+    journal.close().await;
+    let report = report?;
+    screen.answer(&report, || {
+        format!("  {}", report.to_string().trim_end().replace('\n', "\n  "))
+    });
+    Ok(match report.exit_code() {
+        0 => Vec::new(),
+        _ => vec!["replay: not everything comes out as it is recorded".to_owned()],
+    })
 }
 
 fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {

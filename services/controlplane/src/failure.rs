@@ -31,6 +31,9 @@ pub enum Failure {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Whether it is so cannot be said.
+    #[error("{0}")]
+    Undecided(#[source] Box<dyn Error + Send + Sync>),
     #[error("stopped")]
     Interrupted,
     #[error(transparent)]
@@ -68,7 +71,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Refused(_) | Self::Unsuccessful(_) | Self::Interrupted | Self::Other(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Undecided(_) => 2,
             Self::Unreachable { .. } => 3,
         })
     }
@@ -90,6 +93,7 @@ impl Failure {
         let mut source = match self {
             // Transparent: its own chain begins below it.
             Self::Other(error) => error.source(),
+            Self::Undecided(error) => error.source(),
             Self::Refused(_)
             | Self::Unsuccessful(_)
             | Self::Usage(_)
@@ -112,6 +116,7 @@ impl Failure {
             Self::Refused(refusal) => json!({ "error": refusal.title, "problem": refusal }),
             Self::Unsuccessful(_)
             | Self::Usage(_)
+            | Self::Undecided(_)
             | Self::Unreachable { .. }
             | Self::Interrupted
             | Self::Other(_) => json!({ "error": self.chain() }),

@@ -2,14 +2,15 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use contracts::{event::EventName, ids::ExecutionId, time::Timestamp};
+use contracts::{event::EventName, ids::ExecutionId, position::Positions, time::Timestamp};
+use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{api::Api, failure::Failure};
 
 /// Longer than the server is ever silent: it sends a comment at least every 15 s.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// A broken feed is opened again from where it ended, this often without one event in between.
 const REOPENED_MAX: u32 = 5;
@@ -97,6 +98,11 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Where the log stood with the last event.
+    pub fn position(&self) -> Option<Positions> {
+        self.last.as_deref()?.parse().ok()
+    }
+
     async fn read(&mut self) -> Result<(), Failure> {
         let mut response = match self.response.take() {
             Some(response) => response,
@@ -106,25 +112,26 @@ impl<'a> Feed<'a> {
                     .await?
             }
         };
-        let silence = tokio::time::timeout(SILENCE_MAX, response.chunk()).await;
-        match silence {
-            Ok(Ok(Some(bytes))) => {
-                self.unread.extend_from_slice(&bytes);
-                self.response = Some(response);
-                self.take_blocks()
-            }
-            // The server ended it, or it broke: go on from the last event that came whole.
-            Ok(Ok(None) | Err(_)) | Err(_) => {
-                self.unread.clear();
-                self.reopened += 1;
-                if self.reopened > REOPENED_MAX {
-                    return Err(Failure::Unsuccessful(
-                        "the live feed ends again and again: watch again later".to_owned(),
-                    ));
-                }
-                Ok(())
-            }
+        // Nothing comes after the last event.
+        if response.status() == StatusCode::NO_CONTENT {
+            self.ended = true;
+            return Ok(());
         }
+        let silence = tokio::time::timeout(SILENCE_MAX, response.chunk()).await;
+        if let Ok(Ok(Some(bytes))) = silence {
+            self.unread.extend_from_slice(&bytes);
+            self.response = Some(response);
+            return self.take_blocks();
+        }
+        // The server ended it, or it broke: go on from the last event that came whole.
+        self.unread.clear();
+        self.reopened += 1;
+        if self.reopened > REOPENED_MAX {
+            return Err(Failure::Unsuccessful(
+                "the live feed ends again and again: watch again later".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Events are separated by an empty line.

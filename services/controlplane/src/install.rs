@@ -7,7 +7,7 @@ use contracts::{event::Service, ids::WorkspaceId};
 use host::clock;
 use journal::{
     broker::{Durability, ServerConfig, User},
-    jetstream::{self, ConnectError, ConnectOptions, InstallOptions},
+    jetstream::{self, ConnectOptions, InstallOptions},
     layout::StreamCount,
     permissions::{self, Permissions},
 };
@@ -17,6 +17,7 @@ use crate::{
     command::Global,
     context::write_private,
     failure::Failure,
+    log::refused,
     screen::{Screen, put},
 };
 
@@ -97,17 +98,7 @@ pub async fn install(
     replicas: u8,
 ) -> Result<Vec<String>, Failure> {
     let asked = InstallOptions { streams, replicas };
-    jetstream::install(options, asked)
-        .await
-        .map_err(|error| match error {
-            ConnectError::Connect { .. } => Failure::unreachable(error.to_string(), error),
-            ConnectError::TooOld { .. }
-            | ConnectError::MessageLimit { .. }
-            | ConnectError::Missing { .. }
-            | ConnectError::StreamCount { .. }
-            | ConnectError::Settings(_)
-            | ConnectError::Stream { .. } => Failure::Other(anyhow::Error::new(error)),
-        })
+    jetstream::install(options, asked).await.map_err(refused)
 }
 
 fn tell(screen: Screen, args: &Args, made: &[String]) {

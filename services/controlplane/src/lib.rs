@@ -7,6 +7,7 @@
 //! * [`command`]: the command line, and which module answers it
 //! * [`intent`], [`execution`], [`vote`], [`watch`], [`trace`], [`policy`], [`skill`]: the
 //!   operator's commands
+//! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
 //! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
 //! * [`context`], [`api`], [`feed`]: who asks, and how
 //! * [`screen`], [`failure`]: what a person or a program is told
@@ -16,11 +17,14 @@ pub mod command;
 pub mod context;
 pub mod demo;
 pub mod execution;
+pub mod export;
 pub mod failure;
 pub mod feed;
 pub mod install;
 pub mod intent;
+pub mod log;
 pub mod policy;
+pub mod replay;
 pub mod screen;
 pub mod skill;
 pub mod trace;

@@ -135,7 +135,7 @@ fn explained(screen: Screen, output: &ExplainOutput, facts: bool) -> String {
 /// The default bundle, with the keys of this control plane's publishers as its trust.
 fn default(global: &Global, write: Option<&Path>) -> Result<(), Failure> {
     let screen = global.screen();
-    let mut bundle = policy::shipped::default_bundle();
+    let mut bundle = ::policy::shipped::default_bundle();
     let keys = global.context().ok().and_then(|context| context.keys);
     if let Some(keys) = keys {
         bundle.trust = crate::skill::trust_of(&keys)?;

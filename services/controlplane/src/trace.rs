@@ -1,5 +1,7 @@
 //! `trace get`
 
+use std::fmt::Write as _;
+
 use contracts::{
     ids::ExecutionId,
     operations::trace::{GetInput, GetOutput, TraceEntry},
@@ -8,7 +10,12 @@ use contracts::{
 };
 use serde_json::Value;
 
-use crate::{api::Api, command::Global, failure::Failure, screen::Screen};
+use crate::{
+    api::Api,
+    command::Global,
+    failure::Failure,
+    screen::{Screen, pretty},
+};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -34,12 +41,11 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
         if payloads {
             for entry in &output.entries {
                 let payload = entry.payload.clone().unwrap_or_default();
-                text.push_str(&format!(
-                    "\n\n{} {}\n{}",
-                    entry.version.unwrap_or_default(),
-                    screen.bold(entry.event.as_deref().unwrap_or_default()),
-                    crate::screen::pretty(&Value::Object(payload), "  ")
-                ));
+                let version = entry.version.unwrap_or_default();
+                let event = screen.bold(entry.event.as_deref().unwrap_or_default());
+                let shown = pretty(&Value::Object(payload), "  ");
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n\n{version} {event}\n{shown}");
             }
         }
         text

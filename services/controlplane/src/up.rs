@@ -118,17 +118,16 @@ pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Resu
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
 
-    let (nats_url, passwords) = match &args.nats_url {
-        Some(url) => (url.clone(), args.nats_passwords.clone().map(Passwords)),
-        None => {
-            let passwords = Passwords(directory.secrets());
-            let binary = broker::find(args.nats_server.as_deref(), screen).await?;
-            let url = broker::start(&binary, &directory, &settings, &passwords, children).await?;
-            let (streams, durability) = (settings.streams, settings.durability.as_str());
-            let text = format!("{url}, streams {streams}, durability {durability}");
-            screen.note("nats-server", &text);
-            (url, Some(passwords))
-        }
+    let (nats_url, passwords) = if let Some(url) = &args.nats_url {
+        (url.clone(), args.nats_passwords.clone().map(Passwords))
+    } else {
+        let passwords = Passwords(directory.secrets());
+        let binary = broker::find(args.nats_server.as_deref(), screen).await?;
+        let url = broker::start(&binary, &directory, &settings, &passwords, children).await?;
+        let (streams, durability) = (settings.streams, settings.durability.as_str());
+        let text = format!("{url}, streams {streams}, durability {durability}");
+        screen.note("nats-server", &text);
+        (url, Some(passwords))
     };
     let streams = settings.stream_count()?;
     let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?;

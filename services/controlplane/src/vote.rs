@@ -15,6 +15,7 @@ use contracts::{
         },
         trace::TraceEntry,
     },
+    position::Positions,
     problem::Code,
     registry::OperationName,
 };
@@ -66,7 +67,7 @@ pub struct Ballot {
 
 pub async fn approve(approve: Approve, global: &Global) -> Result<(), Failure> {
     let session = global.session("approver")?;
-    let ballot = find(&session.api, approve.execution, approve.step.as_ref()).await?;
+    let ballot = find(&session.api, approve.execution, approve.step.as_ref(), None).await?;
     ask(&session, &ballot, "approve", approve.yes)?;
     let output = cast_for(&session.api, &ballot, approve.note).await?;
     let screen = session.screen;
@@ -82,7 +83,7 @@ pub async fn approve(approve: Approve, global: &Global) -> Result<(), Failure> {
 
 pub async fn reject(reject: Reject, global: &Global) -> Result<(), Failure> {
     let session = global.session("approver")?;
-    let ballot = find(&session.api, reject.execution, reject.step.as_ref()).await?;
+    let ballot = find(&session.api, reject.execution, reject.step.as_ref(), None).await?;
     ask(&session, &ballot, "reject", reject.yes)?;
     let output = cast_against(&session.api, &ballot, reject.reason).await?;
     let screen = session.screen;
@@ -101,8 +102,9 @@ pub async fn find(
     api: &Api,
     execution: ExecutionId,
     step: Option<&StepId>,
+    at_least: Option<Positions>,
 ) -> Result<Ballot, Failure> {
-    let record = record(api, execution, None).await?.execution;
+    let record = record(api, execution, at_least.clone()).await?.execution;
     let steps = record.steps.clone().unwrap_or_default();
     let waiting: Vec<StepId> = open_approvals(&steps).map(|(id, _)| id.clone()).collect();
     let wanted = match (step, waiting.as_slice()) {
@@ -134,7 +136,7 @@ pub async fn find(
             step.status.as_str()
         )));
     };
-    let inputs = inputs(api, execution, &wanted, &approval.inputs_digest).await?;
+    let inputs = inputs(api, execution, &wanted, &approval.inputs_digest, at_least).await?;
     Ok(Ballot {
         record,
         step,
@@ -245,8 +247,9 @@ async fn inputs(
     execution: ExecutionId,
     step: &StepId,
     digest: &Digest,
+    at_least: Option<Positions>,
 ) -> Result<Option<Value>, Failure> {
-    let entries = match trace::entries(api, execution, true, None).await {
+    let entries = match trace::entries(api, execution, true, at_least).await {
         Ok(output) => output.entries,
         Err(Failure::Refused(refusal)) if refusal.code == Code::Forbidden.as_str() => {
             return Ok(None);

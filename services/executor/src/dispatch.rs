@@ -46,7 +46,12 @@ impl Call {
     pub async fn run(self) -> Outcome {
         let Some(skill) = self.catalogue.skill(&self.workspace, &self.step.uses) else {
             // The start was decided on a catalogue that had it.
-            return failed("SKILL_MISSING", "the skill is not in the catalogue", false, EffectOutcome::NotDone);
+            return failed(
+                "SKILL_MISSING",
+                "the skill is not in the catalogue",
+                false,
+                EffectOutcome::NotDone,
+            );
         };
         let output = match &skill.entry_point {
             EntryPoint::Builtin(Builtin::Echo) => Ok(self.inputs.clone()),
@@ -64,12 +69,25 @@ impl Call {
                             .iter()
                             .map(|fault| format!("{} {}", fault.path, fault.message))
                             .collect();
-                        failed("OUTPUT_INVALID", &said.join("; "), false, EffectOutcome::Unknown)
+                        failed(
+                            "OUTPUT_INVALID",
+                            &said.join("; "),
+                            false,
+                            EffectOutcome::Unknown,
+                        )
                     }
-                    Some(Err(error)) => {
-                        failed("OUTPUT_INVALID", &error.to_string(), false, EffectOutcome::Unknown)
-                    }
-                    None => failed("OUTPUT_INVALID", "the action is unknown", false, EffectOutcome::Unknown),
+                    Some(Err(error)) => failed(
+                        "OUTPUT_INVALID",
+                        &error.to_string(),
+                        false,
+                        EffectOutcome::Unknown,
+                    ),
+                    None => failed(
+                        "OUTPUT_INVALID",
+                        "the action is unknown",
+                        false,
+                        EffectOutcome::Unknown,
+                    ),
                 }
             }
             Err(failure) => Outcome::Failed(failure),
@@ -95,13 +113,23 @@ impl Call {
             "inputs": self.inputs,
         });
         let mut headers = vec![
-            ("Idempotency-Key".to_owned(), self.started.idempotency_key.to_string()),
+            (
+                "Idempotency-Key".to_owned(),
+                self.started.idempotency_key.to_string(),
+            ),
             ("Cp-Attempt".to_owned(), self.started.attempt.to_string()),
-            ("Cp-Execution".to_owned(), self.started.execution_id.to_string()),
+            (
+                "Cp-Execution".to_owned(),
+                self.started.execution_id.to_string(),
+            ),
             ("Cp-Step".to_owned(), self.started.step_id.to_string()),
             ("Cp-Token".to_owned(), self.token.clone()),
         ];
-        headers.extend(self.traceparent.clone().map(|value| ("traceparent".to_owned(), value)));
+        headers.extend(
+            self.traceparent
+                .clone()
+                .map(|value| ("traceparent".to_owned(), value)),
+        );
         let request = Request {
             subject: skill_subject(&self.workspace, name),
             headers,
@@ -172,7 +200,9 @@ fn read(payload: &[u8]) -> Result<Value, Failure> {
         },
         Ok(Answer::Error(error)) => Err(Failure {
             code: error.code.chars().take(CODE_CHARS_MAX).collect(),
-            message: error.message.map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect()),
+            message: error
+                .message
+                .map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect()),
             retryable: error.retryable,
             // A worker that answers says whether it has done it: an error means it has not.
             outcome: EffectOutcome::NotDone,

@@ -56,7 +56,7 @@ const FACTS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Nothing is appended on a fold that is older: its versions could have been archived and purged
 /// after five minutes, and a purged version's guard passes again.
-const FOLD_AGE_MAX: Duration = Duration::from_secs(4 * 60);
+const FOLD_AGE_MAX: Duration = Duration::from_mins(4);
 
 /// How soon everything comes again after a passing fault.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -312,9 +312,8 @@ impl Driver<'_> {
     }
 
     fn decide(&self, catalogue: &Catalogue, now: Timestamp) -> Vec<Event> {
-        let token_hash = |step: &StepId, attempt: u32| {
-            Digest::of(token(&self.tokens, step, attempt).as_bytes())
-        };
+        let token_hash =
+            |step: &StepId, attempt: u32| Digest::of(token(&self.tokens, step, attempt).as_bytes());
         let context = Context {
             now,
             owner: self.host.incarnation,

@@ -175,7 +175,10 @@ impl Fleet {
             return false;
         }
         let workspace: &WorkspaceId = wake.aggregate.workspace();
-        let held = drivers.keys().filter(|id| id.workspace() == workspace).count();
+        let held = drivers
+            .keys()
+            .filter(|id| id.workspace() == workspace)
+            .count();
         held >= DRIVERS_MAX / 2
     }
 }

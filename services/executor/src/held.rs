@@ -64,7 +64,8 @@ impl Deliveries {
     /// Forgets what the broker was not told of for so long that it gives it to another process:
     /// this one was paused, or cut off. Acknowledging it now would take it from who drives it.
     pub fn expire(&mut self, ack_wait: Duration) {
-        self.0.retain(|held| held.touched.elapsed() < ack_wait * 3 / 4);
+        self.0
+            .retain(|held| held.touched.elapsed() < ack_wait * 3 / 4);
     }
 
     pub async fn in_progress(&mut self) {

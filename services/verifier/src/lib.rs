@@ -66,9 +66,8 @@ impl Handle for Verifier {
         let workspace = wake.aggregate.workspace();
         match wake.aggregate.kind() {
             AggregateKind::Execution => {
-                let decide = |state: &Execution, catalogue: &_, now| {
-                    judge.execution(state, catalogue, now)
-                };
+                let decide =
+                    |state: &Execution, catalogue: &_, now| judge.execution(state, catalogue, now);
                 engine::settle(host, &wake, received, decide, |_| Vec::new()).await
             }
             AggregateKind::Skill => {

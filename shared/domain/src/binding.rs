@@ -84,7 +84,8 @@ fn collect(value: &Value, path: &str, found: &mut Vec<Bound>) {
 
 /// Nothing where the object is plain data.
 fn parse(members: &Map<String, Value>) -> Option<Result<Binding, Malformed>> {
-    let key = members.keys().find(|key| key.starts_with('$'))?;
+    // The first in alphabetical order, so that the order of members decides nothing.
+    let key = members.keys().filter(|key| key.starts_with('$')).min()?;
     let malformed = |text: String| Some(Err(Malformed(text)));
     if members.len() > 1 {
         return malformed(format!(

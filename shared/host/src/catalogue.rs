@@ -54,14 +54,10 @@ impl Follower {
 
     /// The catalogue up to its leader's last sequence, as of a confirmation that began at
     /// `earliest` or later. Whoever waits meanwhile shares the answer.
-    pub async fn confirmed_since(
-        &self,
-        earliest: Instant,
-    ) -> Result<Arc<Catalogue>, FollowError> {
+    pub async fn confirmed_since(&self, earliest: Instant) -> Result<Arc<Catalogue>, FollowError> {
         let mut state = self.state.lock().await;
         let epoch = self.journal.epoch();
-        let fresh =
-            state.epoch == epoch && state.confirmed.is_some_and(|begun| begun >= earliest);
+        let fresh = state.epoch == epoch && state.confirmed.is_some_and(|begun| begun >= earliest);
         if fresh {
             return Ok(Arc::clone(&state.catalogue));
         }
@@ -72,7 +68,8 @@ impl Follower {
             return Err(FollowError::CutBack { end, seen });
         }
         if end > seen {
-            self.read_to(Arc::make_mut(&mut state.catalogue), end).await?;
+            self.read_to(Arc::make_mut(&mut state.catalogue), end)
+                .await?;
         }
         state.confirmed = Some(begun);
         state.epoch = epoch;

@@ -89,22 +89,32 @@ impl Config {
                 StreamCount::try_new(text.parse().ok()?).ok()
             })?
             .unwrap_or(StreamCount::ONE),
-            ack_wait: parsed(names::ACK_WAIT_MS, "use milliseconds from 1000 on", |text| {
-                let ms = text.parse().ok().filter(|ms| *ms >= 1000)?;
-                Some(Duration::from_millis(ms))
-            })?
+            ack_wait: parsed(
+                names::ACK_WAIT_MS,
+                "use milliseconds from 1000 on",
+                |text| {
+                    let ms = text.parse().ok().filter(|ms| *ms >= 1000)?;
+                    Some(Duration::from_millis(ms))
+                },
+            )?
             .unwrap_or(ACK_WAIT),
-            listen: parsed(names::LISTEN, "use an address such as `127.0.0.1:8080`", |text| {
-                text.parse().ok()
-            })?
+            listen: parsed(
+                names::LISTEN,
+                "use an address such as `127.0.0.1:8080`",
+                |text| text.parse().ok(),
+            )?
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             address_file: var(names::ADDRESS_FILE).map(PathBuf::from),
             log: var(names::LOG).unwrap_or_else(|| "info".to_owned()),
-            log_format: parsed(names::LOG_FORMAT, "use `text` or `json`", |text| match text {
-                "text" => Some(LogFormat::Text),
-                "json" => Some(LogFormat::Json),
-                _ => None,
-            })?
+            log_format: parsed(
+                names::LOG_FORMAT,
+                "use `text` or `json`",
+                |text| match text {
+                    "text" => Some(LogFormat::Text),
+                    "json" => Some(LogFormat::Json),
+                    _ => None,
+                },
+            )?
             .unwrap_or(LogFormat::Text),
             principals_file: var(names::PRINCIPALS_FILE).map(PathBuf::from),
             database_url: var(names::DATABASE_URL),
@@ -112,7 +122,10 @@ impl Config {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read here and nowhere else"
+)]
 fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use contracts::{
     canonical::Digest,
     event::{Event, Service},
-    ids::{EventId, Incarnation},
+    ids::{EventId, Incarnation, WorkspaceId},
     record::{Cause, Recorded},
     subject::AggregateId,
     time::Timestamp,
@@ -217,7 +217,8 @@ async fn work(host: Arc<Host>, delivery: Delivery, handler: Arc<dyn Handle>) {
     let outcome = {
         let handling = handle(&host, &delivery, handler.as_ref(), received);
         tokio::pin!(handling);
-        let mut progress = tokio::time::interval_at(received + host.ack_wait / 4, host.ack_wait / 4);
+        let mut progress =
+            tokio::time::interval_at(received + host.ack_wait / 4, host.ack_wait / 4);
         loop {
             tokio::select! {
                 outcome = &mut handling => break outcome,
@@ -240,7 +241,8 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
             delivery.handle.retry_later(RETRY_AFTER).await
         }
         Err(Trouble::Newer(subject)) => {
-            host.health.unready("upgrade", format!("newer event: upgrade ({subject})"));
+            host.health
+                .unready("upgrade", format!("newer event: upgrade ({subject})"));
             match Wake::of(&delivery.message) {
                 Some(wake) => put_off(host, &wake, delivery).await,
                 None => delivery.handle.retry_later(RETRY_AFTER * 10).await,
@@ -248,13 +250,8 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
         }
         Err(Trouble::Poison { code, cause }) => {
             let incident = about(&delivery.message, code, cause);
-            let raised = match incident {
-                Some(incident) => {
-                    incident::raise(host.journal.as_ref(), host.service, &incident, clock::now())
-                        .await
-                }
-                None => Ok(()),
-            };
+            let journal = host.journal.as_ref();
+            let raised = incident::raise(journal, host.service, &incident, clock::now()).await;
             match raised {
                 Ok(()) => delivery.handle.ack().await,
                 Err(error) => {
@@ -298,31 +295,33 @@ pub fn later(service: Service, aggregate: &AggregateId, wake: EventId, version: 
 }
 
 /// What an incident about a message says.
-fn about(message: &Message, code: &'static str, cause: String) -> Option<Incident> {
-    let incident = |aggregate: &AggregateId, event| Incident {
-        workspace: aggregate.workspace().clone(),
-        subject_id: aggregate.id().to_owned(),
-        code,
-        cause: cause.clone(),
-        about: aggregate.to_string(),
-        event,
-    };
-    match message {
-        Message::Event { recorded, .. } => {
-            Some(incident(&recorded.subject.aggregate, Some(recorded.id())))
-        }
-        Message::Timer(timer) => Some(incident(&timer.aggregate, Some(timer.id()))),
+fn about(message: &Message, code: &'static str, cause: String) -> Incident {
+    let (aggregate, event) = match message {
+        Message::Event { recorded, .. } => (&recorded.subject.aggregate, recorded.id()),
+        Message::Timer(timer) => (&timer.aggregate, timer.id()),
         Message::Unreadable { raw, .. } => {
-            let workspace = raw.subject.split('.').nth(1).and_then(|token| token.parse().ok());
-            Some(Incident {
-                workspace: workspace.unwrap_or_else(contracts::ids::WorkspaceId::global),
+            let workspace = raw
+                .subject
+                .split('.')
+                .nth(1)
+                .and_then(|token| token.parse().ok());
+            return Incident {
+                workspace: workspace.unwrap_or_else(WorkspaceId::global),
                 subject_id: Digest::of(raw.subject.as_bytes()).to_string(),
                 code,
                 cause,
                 about: raw.subject.clone(),
                 event: None,
-            })
+            };
         }
+    };
+    Incident {
+        workspace: aggregate.workspace().clone(),
+        subject_id: aggregate.id().to_owned(),
+        code,
+        cause,
+        about: aggregate.to_string(),
+        event: Some(event),
     }
 }
 
@@ -398,7 +397,8 @@ where
                     state = state.evolve(&recorded);
                 }
                 Err(WriteError::Conflict { .. }) => {
-                    let loaded = aggregate::confirmed(host.journal.as_ref(), &wake.aggregate).await?;
+                    let loaded =
+                        aggregate::confirmed(host.journal.as_ref(), &wake.aggregate).await?;
                     state = loaded.state;
                     continue 'decide;
                 }

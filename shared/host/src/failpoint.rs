@@ -13,7 +13,10 @@ pub fn reach(name: &str) {
         return;
     }
     if let Ok(mark) = std::env::var("CONTROL_PLANE_FAILPOINT_FILE") {
-        let created = std::fs::OpenOptions::new().write(true).create_new(true).open(&mark);
+        let created = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&mark);
         if created.is_ok() {
             std::process::abort();
         }

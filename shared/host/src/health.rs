@@ -37,7 +37,10 @@ struct Watched {
 /// The two endpoints.
 pub fn routes(health: Health, journal: Arc<dyn Journal>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
+        .route(
+            "/healthz",
+            get(|| async { Json(json!({ "status": "alive" })) }),
+        )
         .route("/readyz", get(ready))
         .with_state(Watched { health, journal })
 }

@@ -81,7 +81,9 @@ pub async fn raise(
         let events = journal.load(&aggregate, Read::Confirmed).await?;
         let state = events
             .iter()
-            .fold(Incidents::empty(), |state, (_, recorded)| state.evolve(recorded));
+            .fold(Incidents::empty(), |state, (_, recorded)| {
+                state.evolve(recorded)
+            });
         let known = state.raised.iter().any(|raised| {
             raised.code == incident.code
                 && raised.event_id == incident.event

@@ -38,7 +38,12 @@ pub struct Judge {
 
 impl Judge {
     /// The verdicts that `state` asks for.
-    pub fn execution(&self, state: &Execution, catalogue: &Catalogue, now: Timestamp) -> Vec<Event> {
+    pub fn execution(
+        &self,
+        state: &Execution,
+        catalogue: &Catalogue,
+        now: Timestamp,
+    ) -> Vec<Event> {
         let Execution::Known(known) = state else {
             return Vec::new();
         };
@@ -83,7 +88,11 @@ impl Judge {
                 Err(unknown) => refused(known, compiled, &unknown.to_string()),
             }
         } else {
-            refused(known, compiled, "the plan does not have the hash that was recorded for it")
+            refused(
+                known,
+                compiled,
+                "the plan does not have the hash that was recorded for it",
+            )
         };
         verification::plan_verified(known, compiled, answer, &basis, now)
     }
@@ -116,10 +125,7 @@ impl Judge {
                 (facts, verdict)
             }
             // What it was judged on before still describes it.
-            Err(unresolved) => (
-                proposed.planned.clone(),
-                blocked(unresolved.to_string()),
-            ),
+            Err(unresolved) => (proposed.planned.clone(), blocked(unresolved.to_string())),
         };
         verification::step_judged(known, proposed, facts, verdict, &basis, now)
     }
@@ -162,7 +168,9 @@ impl Judge {
             .unanswered()
             .into_iter()
             .map(|request| {
-                let findings = Engine::load(&request.event.bundle).err().unwrap_or_default();
+                let findings = Engine::load(&request.event.bundle)
+                    .err()
+                    .unwrap_or_default();
                 domain::policy::answer(&request.event, findings, ENGINE_VERSION, now)
             })
             .collect()

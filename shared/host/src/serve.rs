@@ -103,7 +103,9 @@ async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJ
     if let (Some(user), Some(password)) = (&config.nats_user, &config.nats_password) {
         options = options.credentials(user, password.reveal());
     }
-    JetStreamJournal::connect(&options).await.map_err(|error| anyhow::anyhow!(chain(&error)))
+    JetStreamJournal::connect(&options)
+        .await
+        .map_err(|error| anyhow::anyhow!(chain(&error)))
 }
 
 /// Whole at once, so that whoever waits for the file reads an address and not half of one.

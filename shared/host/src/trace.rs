@@ -5,15 +5,13 @@ use contracts::{canonical::Digest, ids::ExecutionId};
 /// A W3C `traceparent` that can be stored: the caller's if it is well formed, else one derived
 /// from the execution.
 pub fn traceparent(received: Option<&str>, execution: ExecutionId) -> String {
-    match received.filter(|value| is_well_formed(value)) {
-        Some(value) => value.to_owned(),
-        None => {
-            let hex = Digest::of(execution.to_string().as_bytes()).to_string();
-            let (trace, rest) = hex.split_at(32);
-            let (span, _) = rest.split_at(16);
-            format!("00-{trace}-{span}-01")
-        }
+    if let Some(value) = received.filter(|value| is_well_formed(value)) {
+        return value.to_owned();
     }
+    let hex = Digest::of(execution.to_string().as_bytes()).to_string();
+    let (trace, rest) = hex.split_at(32);
+    let (span, _) = rest.split_at(16);
+    format!("00-{trace}-{span}-01")
 }
 
 /// The trace id of a `traceparent`.
@@ -25,8 +23,7 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
 pub fn is_well_formed(value: &str) -> bool {
     let parts: Vec<&str> = value.split('-').collect();
     let hex = |text: &str, length: usize| {
-        text.len() == length
-            && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
     match parts.as_slice() {
         [version, trace, span, flags] => {

@@ -20,7 +20,10 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
     ("journal", &["contracts"]),
     ("worker", &["contracts"]),
     ("testkit", &["contracts"]),
-    ("host", &["contracts", "domain", "policy", "skills", "journal"]),
+    (
+        "host",
+        &["contracts", "domain", "policy", "skills", "journal"],
+    ),
     ("intake", SHARED),
     ("planner", SHARED),
     ("verifier", SHARED),
@@ -60,7 +63,10 @@ fn dependencies_point_one_way() {
         let allowed = allowed
             .get(name.as_str())
             .unwrap_or_else(|| panic!("`{name}` has no line in MAY_DEPEND_ON"));
-        for dependency in dependencies.iter().filter(|name| crates.contains_key(*name)) {
+        for dependency in dependencies
+            .iter()
+            .filter(|name| crates.contains_key(*name))
+        {
             assert!(
                 allowed.contains(&dependency.as_str()),
                 "`{name}` may not depend on `{dependency}`"

@@ -5,6 +5,7 @@ use contracts::{
     event::EventName,
     ids::ExecutionId,
     operations::{execution::ExecutionRecord, intent::SubmitOutput, trace::TraceEntry},
+    position::Positions,
     registry::OperationName,
 };
 use serde_json::Value;
@@ -85,12 +86,12 @@ pub async fn tell(
     while let Some(event) = feed.next().await? {
         tell_event(screen, &event);
         if event.known() == Some(EventName::StepBlocked)
-            && vote_on(scene, cast, execution, &event, screen).await?
+            && vote_on(scene, cast, execution, &event, feed.position(), screen).await?
         {
             votes += 1;
         }
     }
-    let record = execution::record(&cast.admin, execution, None).await?;
+    let record = execution::record(&cast.admin, execution, feed.position()).await?;
     let entries = trace::entries(&cast.admin, execution, false, record.position)
         .await?
         .entries;
@@ -241,6 +242,7 @@ async fn vote_on(
     cast: &Cast,
     execution: ExecutionId,
     event: &CloudEvent,
+    position: Option<Positions>,
     screen: Screen,
 ) -> Result<bool, Failure> {
     let step = event.text("stepId").unwrap_or_default();
@@ -249,7 +251,7 @@ async fn vote_on(
             "`{step}` waits for a vote that the demonstration does not expect"
         )));
     };
-    let ballot = vote::find(&cast.approver, execution, Some(&planned.step)).await?;
+    let ballot = vote::find(&cast.approver, execution, Some(&planned.step), position).await?;
     if let Some(inputs) = &ballot.inputs {
         say(
             screen,

@@ -116,8 +116,6 @@ pub enum What {
     Request,
     /// The vote would be refused.
     Vote,
-    /// Who asked did not hold the grant for it.
-    Grant,
     /// The result of an attempt would be refused, or be recorded otherwise.
     Outcome,
 }
@@ -230,7 +228,6 @@ impl What {
             Self::Decision => "decision",
             Self::Request => "request",
             Self::Vote => "vote",
-            Self::Grant => "grant",
             Self::Outcome => "outcome",
         }
     }

@@ -6,12 +6,7 @@ use contracts::{
     position::{Positions, StreamId},
     subject::AggregateId,
 };
-use journal::{
-    Journal,
-    history::LoadError,
-    stored::Entry,
-    tail::{Scope, Tail as _},
-};
+use journal::{Journal, history::LoadError, stored::Entry, tail::Scope};
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},

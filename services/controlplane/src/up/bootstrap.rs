@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use contracts::bundle::Bundle;
 use host::catalogue::Follower;
-use journal::{
-    Journal,
-    jetstream::{ConnectOptions, JetStreamJournal},
-};
+use journal::jetstream::ConnectOptions;
 use tokio::time::Instant;
 
 use super::directory::Directory;
@@ -16,7 +13,7 @@ use crate::{
     api::Api,
     context::Context,
     failure::Failure,
-    policy,
+    log, policy,
     screen::Screen,
     skill::{make_key, trusted},
 };
@@ -35,12 +32,11 @@ pub async fn policy(
 ) -> Result<(), Failure> {
     let active = active(context, reader).await?;
     let mut wanted: Vec<&str> = trust.iter().map(String::as_str).collect();
-    let mut bundle = match &active {
-        Some(bundle) => bundle.clone(),
-        None => {
-            wanted.push(PUBLISHER);
-            ::policy::shipped::default_bundle()
-        }
+    let mut bundle = if let Some(bundle) = &active {
+        bundle.clone()
+    } else {
+        wanted.push(PUBLISHER);
+        ::policy::shipped::default_bundle()
     };
     for publisher in wanted {
         let file = directory.keys().join(format!("{publisher}.pem"));
@@ -102,11 +98,7 @@ fn add(bundle: &mut Bundle, publisher: &str, key: &std::path::Path) -> Result<bo
 }
 
 async fn active(context: &Context, reader: &ConnectOptions) -> Result<Option<Bundle>, Failure> {
-    let journal: Arc<dyn Journal> = Arc::new(
-        JetStreamJournal::connect(reader)
-            .await
-            .map_err(anyhow::Error::new)?,
-    );
+    let journal = log::connect(reader).await?;
     let follower = Follower::new(Arc::clone(&journal));
     let catalogue = follower
         .confirmed_since(Instant::now())

@@ -24,14 +24,14 @@ const RESTART_AFTER_MIN: Duration = Duration::from_millis(500);
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(15);
 
 /// A child that has run for so long starts again at the shortest wait.
-const STEADY_AFTER: Duration = Duration::from_secs(60);
+const STEADY_AFTER: Duration = Duration::from_mins(1);
 
 /// How long a child that is asked to stop may take before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a child may take to be ready: a broker reads its streams first, and a machine may be
 /// building something else meanwhile.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_mins(2);
 
 /// Between two looks whether a child is ready.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Context as _;
-use contracts::{canonical::Digest, ids::WorkspaceId, registry::Grant};
-use serde_json::json;
+use contracts::{facts::ActorType, ids::WorkspaceId, registry::Grant};
+use host::principals::{Credential, Document, token_hash};
 
 use super::directory::Directory;
 use crate::{
@@ -103,21 +103,21 @@ fn write_principals(
     workspace: &WorkspaceId,
     identities: &BTreeMap<String, Identity>,
 ) -> Result<(), Failure> {
-    let entries: Vec<_> = PEOPLE
-        .iter()
-        .filter_map(|person| {
-            let identity = identities.get(person.name)?;
-            Some(json!({
-                "id": identity.id,
-                "type": "user",
-                "workspace": workspace,
-                "grants": person.grants.iter().map(|grant| grant.as_str()).collect::<Vec<_>>(),
-                "tokenHash": Digest::of(identity.token.as_bytes()),
-            }))
+    let credential = |person: &Person| {
+        let identity = identities.get(person.name)?;
+        Some(Credential {
+            id: identity.id.clone(),
+            kind: ActorType::User,
+            workspace: workspace.clone(),
+            grants: person.grants.iter().map(ToString::to_string).collect(),
+            token_hash: token_hash(&identity.token),
+            not_after: None,
         })
-        .collect();
-    let bytes =
-        serde_json::to_vec_pretty(&json!({ "principals": entries })).map_err(anyhow::Error::new)?;
+    };
+    let document = Document {
+        principals: PEOPLE.iter().filter_map(credential).collect(),
+    };
+    let bytes = serde_json::to_vec_pretty(&document).map_err(anyhow::Error::new)?;
     write_private(&directory.principals(), &bytes).context("cannot write the principals")?;
     Ok(())
 }

@@ -23,20 +23,15 @@ async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize
     let world = World::new(1).await;
     let mut others = Vec::new();
     for other in [Service::Planner, Service::Verifier, Service::Executor] {
-        if other != service || service == Service::Verifier {
+        if other != service {
             others.push(world.spawn(other, other.as_str()));
         }
     }
-    // The verifier has to answer the policy before it is killed.
-    if service != Service::Verifier {
-        world.activate(&trusting()).await;
-        world.install_shop().await;
-    } else {
-        world.activate(&trusting()).await;
-        world.install_shop().await;
-        let verifier = others.remove(1);
-        verifier.kill9().await;
-    }
+    // The policy and the skill are answered before anything is killed.
+    let answering = world.spawn(Service::Verifier, "answering");
+    world.activate(&trusting()).await;
+    world.install_shop().await;
+    answering.kill9().await;
     let worker = Worker::serve(&world.journal, Duration::from_millis(100)).await;
     let armed = world.failpoint(failpoint);
     let doomed = world.spawn_with(service, "doomed", &settings(&armed));
@@ -47,8 +42,11 @@ async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize
             { "id": "second", "uses": "test.shop/look", "needs": ["wait"], "with": { "n": 2 } },
         ])))
         .await;
-    let status = doomed.wait(Duration::from_secs(60)).await;
-    assert!(!status.success() && world.mark(failpoint).exists(), "it was not killed there: {status}");
+    let status = doomed.wait(Duration::from_mins(1)).await;
+    assert!(
+        !status.success() && world.mark(failpoint).exists(),
+        "it was not killed there: {status}"
+    );
     let _again = world.spawn(service, "again");
     let history = world.finished(id).await;
     let names = names(&history);
@@ -59,28 +57,40 @@ async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize
 #[tokio::test]
 async fn the_executor_dies_before_a_start_is_stored() {
     let (names, counts) = killed_at(Service::Executor, "before-started-stored").await;
-    assert!(!names.iter().any(|name| name.contains("takeover")), "{names:#?}");
+    assert!(
+        !names.iter().any(|name| name.contains("takeover")),
+        "{names:#?}"
+    );
     assert_eq!(counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_a_start_is_stored() {
     let (names, counts) = killed_at(Service::Executor, "after-started-stored").await;
-    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert!(
+        names.contains(&"execution.step.started first #2 takeover".to_owned()),
+        "{names:#?}"
+    );
     assert_eq!(counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_a_dispatch() {
     let (names, counts) = killed_at(Service::Executor, "before-dispatch").await;
-    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert!(
+        names.contains(&"execution.step.started first #2 takeover".to_owned()),
+        "{names:#?}"
+    );
     assert_eq!(counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_a_dispatch() {
     let (names, counts) = killed_at(Service::Executor, "after-dispatch").await;
-    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert!(
+        names.contains(&"execution.step.started first #2 takeover".to_owned()),
+        "{names:#?}"
+    );
     // The effect happened, and its end was not stored: the same key is called again.
     assert_eq!(counts.iter().sum::<usize>(), 3);
 }
@@ -88,14 +98,20 @@ async fn the_executor_dies_after_a_dispatch() {
 #[tokio::test]
 async fn the_executor_dies_before_an_end_is_stored() {
     let (names, counts) = killed_at(Service::Executor, "before-end-stored").await;
-    assert!(names.contains(&"execution.step.started first #2 takeover".to_owned()), "{names:#?}");
+    assert!(
+        names.contains(&"execution.step.started first #2 takeover".to_owned()),
+        "{names:#?}"
+    );
     assert_eq!(counts.iter().sum::<usize>(), 3);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_an_end_is_stored() {
     let (names, counts) = killed_at(Service::Executor, "after-end-stored").await;
-    assert!(!names.iter().any(|name| name.contains("takeover")), "{names:#?}");
+    assert!(
+        !names.iter().any(|name| name.contains("takeover")),
+        "{names:#?}"
+    );
     assert_eq!(counts, [1, 1]);
 }
 
@@ -132,9 +148,7 @@ async fn the_verifier_dies_after_its_append() {
 #[tokio::test]
 async fn a_wait_that_came_due_while_everything_was_down_goes_on_once() {
     let mut world = World::new(1).await;
-    let planner = world.spawn(Service::Planner, "planner");
-    let verifier = world.spawn(Service::Verifier, "verifier");
-    let executor = world.spawn(Service::Executor, "executor");
+    let services = world.services();
     world.activate(&trusting()).await;
     let id = world
         .submit(&intent(&json!([
@@ -143,9 +157,7 @@ async fn a_wait_that_came_due_while_everything_was_down_goes_on_once() {
         ])))
         .await;
     world.until(id, EventName::StepStarted).await;
-    for process in [&executor, &planner, &verifier] {
-        process.kill9().await;
-    }
+    services.kill9().await;
     world.server.kill9().await;
     // The instant has to pass; nothing can be waited for while nothing runs.
     tokio::time::sleep(Duration::from_millis(4500)).await;
@@ -167,9 +179,7 @@ async fn a_wait_that_came_due_while_everything_was_down_goes_on_once() {
 #[tokio::test]
 async fn an_approval_that_expires_while_everything_is_down_ends_the_run_once() {
     let mut world = World::new(1).await;
-    let planner = world.spawn(Service::Planner, "planner");
-    let verifier = world.spawn(Service::Verifier, "verifier");
-    let executor = world.spawn(Service::Executor, "executor");
+    let services = world.services();
     world.activate(&expiring_soon()).await;
     world.install_shop().await;
     let id = world
@@ -178,15 +188,16 @@ async fn an_approval_that_expires_while_everything_is_down_ends_the_run_once() {
         ])))
         .await;
     world.until(id, EventName::StepBlocked).await;
-    for process in [&executor, &planner, &verifier] {
-        process.kill9().await;
-    }
+    services.kill9().await;
     world.server.kill9().await;
     tokio::time::sleep(Duration::from_millis(3500)).await;
     world.server.restart().await;
     let _executor = world.spawn(Service::Executor, "executor again");
     let history = world.finished(id).await;
-    assert_eq!(names(&history).last().unwrap(), "execution.failed APPROVAL_EXPIRED");
+    assert_eq!(
+        names(&history).last().unwrap(),
+        "execution.failed APPROVAL_EXPIRED"
+    );
 }
 
 /// Every step needs a human within three seconds.
@@ -244,10 +255,19 @@ async fn three_hundred_executions_survive_kills_of_everything() {
     }
     for id in &ids {
         let history = world.finished(*id).await;
-        assert_eq!(names(&history).last().unwrap(), "execution.completed", "{:#?}", names(&history));
+        assert_eq!(
+            names(&history).last().unwrap(),
+            "execution.completed",
+            "{:#?}",
+            names(&history)
+        );
     }
     let counts = worker.counts();
-    assert_eq!(counts.len(), EXECUTIONS * 2, "each step has a key of its own");
+    assert_eq!(
+        counts.len(),
+        EXECUTIONS * 2,
+        "each step has a key of its own"
+    );
     let repeated: usize = counts.iter().map(|count| count - 1).sum();
     println!("{repeated} calls beyond one per key");
 }

@@ -42,7 +42,10 @@ impl Door {
             host::config::names::PRINCIPALS_FILE,
             principals.to_str().unwrap(),
         )];
-        settings.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        settings.extend(
+            more.iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let process = world.spawn_with(Service::Intake, name, &settings);
         let line = process.line("running").await;
         let address = line
@@ -68,7 +71,11 @@ impl Door {
         key: Option<&str>,
         body: &Value,
     ) -> (u16, Value) {
-        let answer = self.request(token, operation, key, body).send().await.unwrap();
+        let answer = self
+            .request(token, operation, key, body)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 

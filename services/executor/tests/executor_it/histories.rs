@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::{
-    event::{Event, EventName, Service},
+    event::{Event, EventName},
     plan::Verdict,
 };
 use domain::execution::intake;
@@ -11,25 +11,12 @@ use serde_json::json;
 
 use super::{
     worker::Worker,
-    world::{World, intent, names, trusting},
+    world::{World, intent, names},
 };
-
-/// One of each service, a policy, and the skill `shop`.
-async fn running(streams: u8) -> (World, [testkit::process::Process; 3]) {
-    let world = World::new(streams).await;
-    let services = [
-        world.spawn(Service::Planner, "planner"),
-        world.spawn(Service::Verifier, "verifier"),
-        world.spawn(Service::Executor, "executor"),
-    ];
-    world.activate(&trusting()).await;
-    world.install_shop().await;
-    (world, services)
-}
 
 #[tokio::test]
 async fn an_echo_runs_by_itself() {
-    let (world, _services) = running(1).await;
+    let (world, _services) = World::running(1).await;
     let id = world
         .submit(&intent(&json!([
             { "id": "say", "uses": "core.echo/echo", "with": { "message": "hello" } }
@@ -52,7 +39,7 @@ async fn an_echo_runs_by_itself() {
 
 #[tokio::test]
 async fn a_refund_waits_for_a_human_and_binds_an_output() {
-    let (world, _services) = running(4).await;
+    let (world, _services) = World::running(4).await;
     let worker = Worker::serve(&world.journal, Duration::ZERO).await;
     let id = world
         .submit(&intent(&json!([
@@ -97,7 +84,7 @@ async fn a_refund_waits_for_a_human_and_binds_an_output() {
 
 #[tokio::test]
 async fn the_requester_cannot_approve_and_a_cancel_ends_a_blocked_run() {
-    let (world, _services) = running(1).await;
+    let (world, _services) = World::running(1).await;
     let _worker = Worker::serve(&world.journal, Duration::ZERO).await;
     let id = world
         .submit(&intent(&json!([
@@ -126,12 +113,15 @@ async fn the_requester_cannot_approve_and_a_cancel_ends_a_blocked_run() {
 
     world.cancel(id).await;
     let history = world.finished(id).await;
-    assert_eq!(names(&history).last().unwrap(), "execution.failed CANCELLED");
+    assert_eq!(
+        names(&history).last().unwrap(),
+        "execution.failed CANCELLED"
+    );
 }
 
 #[tokio::test]
 async fn eight_independent_steps_run_at_once() {
-    let (world, _services) = running(1).await;
+    let (world, _services) = World::running(1).await;
     let worker = Worker::serve(&world.journal, Duration::from_millis(1500)).await;
     let steps: Vec<_> = (0..8)
         .map(|n| json!({ "id": format!("s{n}"), "uses": "test.shop/look", "with": { "n": n } }))
@@ -144,7 +134,7 @@ async fn eight_independent_steps_run_at_once() {
 
 #[tokio::test]
 async fn a_wait_ends_on_its_timer() {
-    let (world, _services) = running(1).await;
+    let (world, _services) = World::running(1).await;
     let id = world
         .submit(&intent(&json!([
             { "id": "pause", "uses": "core.wait/wait", "with": { "ms": 2500 } },
@@ -153,17 +143,20 @@ async fn a_wait_ends_on_its_timer() {
         .await;
     let history = world.finished(id).await;
     let time = |name: &str| {
-        let index = names(&history).iter().position(|found| found == name).unwrap();
+        let index = names(&history)
+            .iter()
+            .position(|found| found == name)
+            .unwrap();
         history[index].time()
     };
-    let waited = time("execution.step.completed pause #1")
-        .since_ms(time("execution.step.started pause #1"));
+    let waited =
+        time("execution.step.completed pause #1").since_ms(time("execution.step.started pause #1"));
     assert!(waited >= 2500, "{waited} ms");
 }
 
 #[tokio::test]
 async fn a_skill_without_a_worker_fails_the_run_after_its_tries() {
-    let (world, _services) = running(1).await;
+    let (world, _services) = World::running(1).await;
     let id = world
         .submit(&intent(&json!([
             { "id": "look", "uses": "test.shop/look", "with": {},

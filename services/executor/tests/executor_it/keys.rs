@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::{
-    event::{EventName, Service},
+    event::EventName,
     ids::ExecutionId,
 };
 use serde_json::{Value, json};
@@ -26,18 +26,12 @@ fn refund(order: &str) -> Value {
 
 #[tokio::test]
 async fn two_keys_are_two_effects_one_key_is_one_and_another_body_is_a_conflict() {
-    let world = World::new(1).await;
-    let _services = [
-        world.spawn(Service::Planner, "planner"),
-        world.spawn(Service::Verifier, "verifier"),
-        world.spawn(Service::Executor, "executor"),
-    ];
-    world.activate(&trusting()).await;
-    world.install_shop().await;
+    let (world, _services) = World::running(1).await;
     let worker = Worker::serve(&world.journal, Duration::ZERO).await;
     let door = Door::open(&world, "intake").await;
     let submit = async |key: &str, order: &str| {
-        door.ask_with(SAM, "intent.submit", Some(key), &refund(order)).await
+        door.ask_with(SAM, "intent.submit", Some(key), &refund(order))
+            .await
     };
 
     let (status, one) = submit("key-1", "7").await;
@@ -48,8 +42,14 @@ async fn two_keys_are_two_effects_one_key_is_one_and_another_body_is_a_conflict(
     let (_, two) = submit("key-2", "7").await;
     assert_ne!(one["executionId"], two["executionId"]);
     let (status, conflict) = submit("key-1", "8").await;
-    assert_eq!((status, &conflict["code"]), (409, &json!("IDEMPOTENCY_CONFLICT")));
-    assert!(conflict["detail"].as_str().unwrap().contains("key"), "{conflict}");
+    assert_eq!(
+        (status, &conflict["code"]),
+        (409, &json!("IDEMPOTENCY_CONFLICT"))
+    );
+    assert!(
+        conflict["detail"].as_str().unwrap().contains("key"),
+        "{conflict}"
+    );
 
     for answer in [one, two] {
         let id: ExecutionId = answer["executionId"].as_str().unwrap().parse().unwrap();
@@ -65,11 +65,7 @@ async fn two_keys_are_two_effects_one_key_is_one_and_another_body_is_a_conflict(
 #[tokio::test]
 async fn intake_dies_after_its_append_and_the_repetition_finds_the_same_execution() {
     let world = World::new(1).await;
-    let _services = [
-        world.spawn(Service::Planner, "planner"),
-        world.spawn(Service::Verifier, "verifier"),
-        world.spawn(Service::Executor, "executor"),
-    ];
+    let _services = world.services();
     world.activate(&trusting()).await;
     let armed = world.failpoint("intake.appended");
     let body = json!({
@@ -83,11 +79,19 @@ async fn intake_dies_after_its_append_and_the_repetition_finds_the_same_executio
     assert!(world.mark("intake.appended").exists());
 
     let door = Door::open(&world, "intake").await;
-    let (status, answer) = door.ask_with(SAM, "intent.submit", Some("key-1"), &body).await;
+    let (status, answer) = door
+        .ask_with(SAM, "intent.submit", Some("key-1"), &body)
+        .await;
     // Not created again: it was stored before the process died.
     assert_eq!(status, 200, "{answer}");
     let id: ExecutionId = answer["executionId"].as_str().unwrap().parse().unwrap();
     let history = world.finished(id).await;
     assert_eq!(names(&history).last().unwrap(), "execution.completed");
-    assert_eq!(names(&history).iter().filter(|name| *name == "intent.received").count(), 1);
+    assert_eq!(
+        names(&history)
+            .iter()
+            .filter(|name| *name == "intent.received")
+            .count(),
+        1
+    );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::{
     bundle::Bundle,
-    event::{Event, EventName, Service},
+    event::{Event, EventName},
     plan::{RiskTier, Verdict},
     record::Recorded,
 };
@@ -19,7 +19,9 @@ fn with_policy(text: &str) -> Bundle {
     let mut bundle = trusting();
     bundle.policies.clear();
     if !text.is_empty() {
-        bundle.policies.insert("test.cedar".to_owned(), text.to_owned());
+        bundle
+            .policies
+            .insert("test.cedar".to_owned(), text.to_owned());
     }
     bundle
 }
@@ -36,11 +38,7 @@ fn verdict(history: &[Recorded]) -> (Verdict, RiskTier) {
 #[tokio::test]
 async fn only_the_bundle_decides_and_high_risk_always_waits_for_a_human() {
     let world = World::new(1).await;
-    let _services = [
-        world.spawn(Service::Planner, "planner"),
-        world.spawn(Service::Verifier, "verifier"),
-        world.spawn(Service::Executor, "executor"),
-    ];
+    let _services = world.services();
     let worker = Worker::serve(&world.journal, Duration::ZERO).await;
     let look = intent(&json!([{ "id": "look", "uses": "core.echo/echo", "with": {} }]));
 

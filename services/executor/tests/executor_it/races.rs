@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::{
-    event::{Event, EventName, Service},
+    event::{Event, EventName},
     ids::ExecutionId,
     record::Recorded,
 };
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     door::{ANN, Door},
     worker::Worker,
-    world::{World, intent, names, trusting},
+    world::{World, intent, names},
 };
 
 #[derive(Debug, PartialEq)]
@@ -66,29 +66,26 @@ async fn race(
 async fn a_vote_and_a_cancel_at_once_have_one_consistent_history() {
     const EACH: usize = 50;
     const ROUNDS_MAX: usize = 600;
-    let world = World::new(1).await;
-    let _services = [
-        world.spawn(Service::Planner, "planner"),
-        world.spawn(Service::Verifier, "verifier"),
-        world.spawn(Service::Executor, "executor"),
-    ];
-    world.activate(&trusting()).await;
-    world.install_shop().await;
+    let (world, _services) = World::running(1).await;
     let _worker = Worker::serve(&world.journal, Duration::from_millis(5)).await;
     let doors = [
         Door::open(&world, "intake-1").await,
         Door::open(&world, "intake-2").await,
     ];
-    let (mut votes, mut cancels, mut delay_ms) = (0, 0, 0_i64);
+    let (mut votes_first, mut cancels_first, mut delay_ms) = (0, 0, 0_i64);
     for _ in 0..ROUNDS_MAX {
         let (id, voted, cancelled) = race(&world, &doors, delay_ms).await;
-        assert!(voted.0 == 200 || cancelled.0 == 200, "{voted:?} {cancelled:?}");
+        assert!(
+            voted.0 == 200 || cancelled.0 == 200,
+            "{voted:?} {cancelled:?}"
+        );
         let history = world.finished(id).await;
-        let last = names(&history).last().unwrap().clone();
-        let told = format!("{voted:?} {cancelled:?} {:#?}", names(&history));
+        let names = names(&history);
+        let last = names.last().unwrap();
+        let told = format!("{voted:?} {cancelled:?} {names:#?}");
         match first(&history) {
             First::Vote => {
-                votes += 1;
+                votes_first += 1;
                 // Whoever comes second meets a run that goes on, or has just ended.
                 assert_eq!(voted.0, 200, "{told}");
                 let ended = last == "execution.completed" || last == "execution.failed CANCELLED";
@@ -96,17 +93,21 @@ async fn a_vote_and_a_cancel_at_once_have_one_consistent_history() {
                 delay_ms = (delay_ms + 1).min(20);
             }
             First::Cancel => {
-                cancels += 1;
+                cancels_first += 1;
                 assert_eq!(cancelled.0, 200, "{told}");
-                assert_eq!((voted.0, &voted.1["code"]), (409, &json!("EXECUTION_ENDED")), "{told}");
+                assert_eq!(
+                    (voted.0, &voted.1["code"]),
+                    (409, &json!("EXECUTION_ENDED")),
+                    "{told}"
+                );
                 assert_eq!(last, "execution.failed CANCELLED", "{told}");
                 assert!(!told.contains("step.started"), "{told}");
                 delay_ms = (delay_ms - 1).max(-20);
             }
         }
-        if votes >= EACH && cancels >= EACH {
+        if votes_first >= EACH && cancels_first >= EACH {
             return;
         }
     }
-    panic!("after {ROUNDS_MAX} rounds: {votes} votes first, {cancels} cancels first");
+    panic!("after {ROUNDS_MAX} rounds: {votes_first} votes first, {cancels_first} cancels first");
 }

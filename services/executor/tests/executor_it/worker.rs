@@ -11,7 +11,6 @@ use journal::{
     request::{Reply, skill_subject},
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use super::world::workspace;
 
@@ -19,7 +18,6 @@ use super::world::workspace;
 pub struct Worker {
     calls: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
     under_way: Arc<Mutex<(usize, usize)>>,
-    called: Arc<Notify>,
 }
 
 impl Worker {
@@ -28,7 +26,6 @@ impl Worker {
         let worker = Self {
             calls: Arc::default(),
             under_way: Arc::default(),
-            called: Arc::default(),
         };
         let subject = skill_subject(&workspace(), "shop");
         let mut requests = journal.serve(&subject, "shop").await.unwrap();
@@ -37,18 +34,24 @@ impl Worker {
             while let Some(request) = requests.next().await {
                 let body: Value = serde_json::from_slice(&request.payload).unwrap();
                 let key = body["idempotencyKey"].as_str().unwrap().to_owned();
-                serving.calls.lock().unwrap().entry(key).or_default().push(body.clone());
+                serving
+                    .calls
+                    .lock()
+                    .unwrap()
+                    .entry(key)
+                    .or_default()
+                    .push(body.clone());
                 {
                     let mut under_way = serving.under_way.lock().unwrap();
                     under_way.0 += 1;
                     under_way.1 = under_way.1.max(under_way.0);
                 }
-                serving.called.notify_waiters();
                 let serving = serving.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(takes).await;
                     serving.under_way.lock().unwrap().0 -= 1;
-                    let output = json!({ "output": { "did": body["action"], "with": body["inputs"] } });
+                    let output =
+                        json!({ "output": { "did": body["action"], "with": body["inputs"] } });
                     let reply = Reply {
                         headers: Vec::new(),
                         payload: output.to_string().into_bytes().into(),
@@ -69,16 +72,5 @@ impl Worker {
     /// The most calls that were under way at once.
     pub fn widest(&self) -> usize {
         self.under_way.lock().unwrap().1
-    }
-
-    /// Waits for the first call.
-    pub async fn until_called(&self) {
-        loop {
-            let called = self.called.notified();
-            if !self.calls.lock().unwrap().is_empty() {
-                return;
-            }
-            called.await;
-        }
     }
 }

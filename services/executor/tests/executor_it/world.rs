@@ -86,14 +86,49 @@ pub fn intent(steps: &Value) -> intake::Submission {
     }
 }
 
+/// One each of the services that run executions.
+pub struct Services {
+    pub planner: Process,
+    pub verifier: Process,
+    pub executor: Process,
+}
+
+impl Services {
+    /// Kill -9 of all of them.
+    pub async fn kill9(&self) {
+        for process in [&self.planner, &self.verifier, &self.executor] {
+            process.kill9().await;
+        }
+    }
+}
+
 impl World {
-    /// A broker with an installed log of `streams` streams, a policy, and the skill `shop`.
+    /// A world with its services, the shipped policy, and the skill `shop`.
+    pub async fn running(streams: u8) -> (Self, Services) {
+        let world = Self::new(streams).await;
+        let services = world.services();
+        world.activate(&trusting()).await;
+        world.install_shop().await;
+        (world, services)
+    }
+
+    pub fn services(&self) -> Services {
+        Services {
+            planner: self.spawn(Service::Planner, "planner"),
+            verifier: self.spawn(Service::Verifier, "verifier"),
+            executor: self.spawn(Service::Executor, "executor"),
+        }
+    }
+
+    /// A broker with an installed log of `streams` streams.
     pub async fn new(streams: u8) -> Self {
         let server = NatsServer::start(ServerOptions::default()).await;
         let streams = StreamCount::try_new(streams).unwrap();
         let options = ConnectOptions::new(server.url(), "intake").streams(streams);
         let replicas = 1;
-        install(&options, InstallOptions { streams, replicas }).await.unwrap();
+        install(&options, InstallOptions { streams, replicas })
+            .await
+            .unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
             server,
@@ -117,7 +152,11 @@ impl World {
             .env(names::ACK_WAIT_MS, ACK_WAIT_MS)
             .env(names::LOG, "debug,async_nats=warn")
             .envs(settings.iter().copied());
-        Process::spawn(name, command, &self.directory.path().join(format!("{name}.log")))
+        Process::spawn(
+            name,
+            command,
+            &self.directory.path().join(format!("{name}.log")),
+        )
     }
 
     /// A file for a process to read.
@@ -132,7 +171,10 @@ impl World {
         let mark = self.mark(name);
         vec![
             ("CONTROL_PLANE_FAILPOINT".to_owned(), name.to_owned()),
-            ("CONTROL_PLANE_FAILPOINT_FILE".to_owned(), mark.display().to_string()),
+            (
+                "CONTROL_PLANE_FAILPOINT_FILE".to_owned(),
+                mark.display().to_string(),
+            ),
         ]
     }
 
@@ -148,7 +190,11 @@ impl World {
     ) -> Result<(), E> {
         let aggregate = AggregateId::execution(workspace(), id);
         loop {
-            let history = self.journal.load(&aggregate, Read::Confirmed).await.unwrap();
+            let history = self
+                .journal
+                .load(&aggregate, Read::Confirmed)
+                .await
+                .unwrap();
             let state = Execution::fold(history.iter().map(|(_, recorded)| recorded));
             let events = decide(&state)?;
             if self.append(&aggregate, state.head().copied(), events).await {
@@ -209,7 +255,12 @@ impl World {
 
     pub async fn cancel(&self, id: ExecutionId) {
         self.decide(id, |state| {
-            intake::cancel(intake::existing(state, id)?, &approver(), Some("test"), now())
+            intake::cancel(
+                intake::existing(state, id)?,
+                &approver(),
+                Some("test"),
+                now(),
+            )
         })
         .await
         .unwrap();
@@ -218,7 +269,11 @@ impl World {
     /// Activates `bundle`, answered by the verifier.
     pub async fn activate(&self, bundle: &Bundle) {
         let aggregate = AggregateId::policy(workspace());
-        let history = self.journal.load(&aggregate, Read::Confirmed).await.unwrap();
+        let history = self
+            .journal
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap();
         let state = Policy::fold(history.iter().map(|(_, recorded)| recorded));
         let by = actor("root", &["policy.activate"]);
         let (events, _) = policy::request_activation(&state, bundle, &by, now()).unwrap();
@@ -246,18 +301,27 @@ impl World {
     /// The history up to its last event.
     pub async fn history(&self, id: ExecutionId) -> Vec<Recorded> {
         let aggregate = AggregateId::execution(workspace(), id);
-        let history = self.journal.load(&aggregate, Read::Confirmed).await.unwrap();
+        let history = self
+            .journal
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap();
         history.into_iter().map(|(_, recorded)| recorded).collect()
     }
 
     /// Waits for an event of the execution.
     pub async fn until(&self, id: ExecutionId, name: EventName) -> Recorded {
-        self.until_in(&AggregateId::execution(workspace(), id), name).await
+        self.until_in(&AggregateId::execution(workspace(), id), name)
+            .await
     }
 
     async fn until_in(&self, aggregate: &AggregateId, name: EventName) -> Recorded {
         let scope = Scope::Aggregate(aggregate.clone());
-        let mut tail = self.journal.tail(&Positions::beginning(), scope).await.unwrap();
+        let mut tail = self
+            .journal
+            .tail(&Positions::beginning(), scope)
+            .await
+            .unwrap();
         let wanted = async {
             loop {
                 let entry = tail.next().await;
@@ -267,23 +331,25 @@ impl World {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, wanted).await {
-            Ok(recorded) => recorded,
-            Err(_) => {
-                let history = self.journal.load(aggregate, Read::Confirmed).await.unwrap();
-                let names: Vec<String> = history
-                    .iter()
-                    .map(|(_, recorded)| recorded.event.name().to_string())
-                    .collect();
-                panic!("`{aggregate}` has no `{name}` after {PATIENCE:?}: {names:#?}");
-            }
+        if let Ok(recorded) = tokio::time::timeout(PATIENCE, wanted).await {
+            return recorded;
         }
+        let history = self.journal.load(aggregate, Read::Confirmed).await.unwrap();
+        let history: Vec<Recorded> = history.into_iter().map(|(_, recorded)| recorded).collect();
+        panic!(
+            "`{aggregate}` has no `{name}` after {PATIENCE:?}: {:#?}",
+            names(&history)
+        );
     }
 
     /// Waits for the end and gives the whole history, checked.
     pub async fn finished(&self, id: ExecutionId) -> Vec<Recorded> {
         let scope = Scope::Aggregate(AggregateId::execution(workspace(), id));
-        let mut tail = self.journal.tail(&Positions::beginning(), scope).await.unwrap();
+        let mut tail = self
+            .journal
+            .tail(&Positions::beginning(), scope)
+            .await
+            .unwrap();
         let ended = async {
             loop {
                 let recorded = tail.next().await.recorded.unwrap();
@@ -297,10 +363,13 @@ impl World {
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-            panic!("no end after {PATIENCE:?}: {:#?}", names(&self.history(id).await));
-        }
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
         let history = self.history(id).await;
+        assert!(
+            ended.is_ok(),
+            "no end after {PATIENCE:?}: {:#?}",
+            names(&history)
+        );
         check(&history);
         history
     }
@@ -318,7 +387,12 @@ pub fn names(history: &[Recorded]) -> Vec<String> {
                 if event.takeover { " takeover" } else { "" }
             ),
             Event::StepCompleted(event) => {
-                format!("{} {} #{}", recorded.event.name(), event.step_id, event.attempt)
+                format!(
+                    "{} {} #{}",
+                    recorded.event.name(),
+                    event.step_id,
+                    event.attempt
+                )
             }
             Event::StepFailed(event) => format!(
                 "{} {} #{} {}",
@@ -346,7 +420,11 @@ pub fn check(history: &[Recorded]) {
     let mut ends = std::collections::BTreeSet::new();
     for recorded in history {
         if let Event::StepCompleted(event) = &recorded.event {
-            assert!(ends.insert(event.step_id.clone()), "two ends: {:#?}", names(history));
+            assert!(
+                ends.insert(event.step_id.clone()),
+                "two ends: {:#?}",
+                names(history)
+            );
         }
     }
 }

@@ -1,1 +1,164 @@
+use std::time::Duration;
 
+use contracts::problem::Code;
+use host::http::door::Limits;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    caller,
+    cases::{echo, intent},
+    world::{WORKSPACE, World, token},
+};
+
+fn limits() -> Limits {
+    Limits {
+        in_flight_max: 3,
+        in_flight_of_one_max: 2,
+        per_second_max: 1000,
+        burst_max: 1000,
+    }
+}
+
+/// A request that is let in and not yet sent to its end.
+async fn unfinished(world: &World, who: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /v1/intent.submit HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n",
+        token(who)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body once it reads it, which is after it let the caller in.
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+async fn finish(mut stream: TcpStream) {
+    stream.write_all(b"{}").await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = caller::parse(&answer[..length]);
+    answer.is(Code::InvalidInput);
+}
+
+#[tokio::test]
+async fn one_caller_cannot_take_all_places() {
+    let world = World::limited(limits()).await;
+    let first = unfinished(&world, "sam").await;
+    let second = unfinished(&world, "sam").await;
+    let answer = world.submit(&intent(echo())).await;
+    answer.is(Code::RateLimited);
+    assert!(
+        answer.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("2 requests at once"),
+        "{answer:#?}"
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    // There is a place for someone else, and for nobody after that.
+    let third = unfinished(&world, "proxy").await;
+    let answer = world.ask("guest", "intent.submit", &intent(echo())).await;
+    answer.is(Code::RateLimited);
+    assert!(
+        answer.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("3 requests at once"),
+        "{answer:#?}"
+    );
+    for stream in [first, second, third] {
+        finish(stream).await;
+    }
+    world.submit(&intent(echo())).await.ok();
+}
+
+/// Who hangs up gives the place back.
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_its_place() {
+    let world = World::limited(limits()).await;
+    for _ in 0..20 {
+        let first = unfinished(&world, "sam").await;
+        drop(first);
+        // Nothing else uses the place, so it is free as soon as the server notices.
+        let patience = tokio::time::Instant::now() + Duration::from_secs(10);
+        while world.submit(&intent(echo())).await.status == 429 {
+            assert!(tokio::time::Instant::now() < patience);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_has_a_rate() {
+    let limits = Limits {
+        per_second_max: 1,
+        burst_max: 3,
+        ..Limits::default()
+    };
+    let world = World::limited(limits).await;
+    for _ in 0..3 {
+        world.submit(&intent(echo())).await.ok();
+    }
+    let answer = world.submit(&intent(echo())).await;
+    answer.is(Code::RateLimited);
+    assert!(
+        answer.body["detail"]
+            .as_str()
+            .unwrap()
+            .contains("1 requests a second"),
+        "{answer:#?}"
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    // It is one caller's rate.
+    world
+        .ask("proxy", "intent.submit", &intent(echo()))
+        .await
+        .ok();
+}
+
+#[tokio::test]
+async fn a_body_has_a_size() {
+    let world = World::alone().await;
+    let mut input = json!({ "workspaceId": WORKSPACE, "text": "hi", "metadata": { "x": "" } });
+    let rest = 1024 * 1024 - input.to_string().len();
+    input["metadata"]["x"] = json!("x".repeat(rest));
+    assert_eq!(input.to_string().len(), 1024 * 1024);
+    world.submit(&input).await.ok();
+    input["metadata"]["x"] = json!("x".repeat(rest + 1));
+    world.submit(&input).await.is(Code::BodyTooLarge);
+}
+
+/// A body without a length is counted as it comes.
+#[tokio::test]
+async fn a_body_in_chunks_has_a_size_too() {
+    let world = World::alone().await;
+    let head = format!(
+        "POST /v1/intent.submit HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         authorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+        token("sam")
+    );
+    let small = intent(echo()).to_string();
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let body = chunk(&small) + "0\r\n\r\n";
+    caller::raw(world.address, &head, body.as_bytes())
+        .await
+        .ok();
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let piece = chunk(&" ".repeat(64 * 1024));
+    for _ in 0..16 {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+    }
+    stream.write_all(b"1\r\n").await.unwrap();
+    stream.write_all(b" \r\n").await.unwrap();
+    let mut read = Vec::new();
+    let _ = stream.read_to_end(&mut read).await;
+    caller::parse(&read).is(Code::BodyTooLarge);
+}

@@ -1,6 +1,6 @@
 //! Requests written byte by byte, so that also what no client would send can be sent.
 
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use contracts::{problem::Code, registry::OperationName};
 use serde_json::Value;
@@ -39,7 +39,10 @@ impl Answer {
         assert_eq!(self.body["code"], code.as_str(), "{self:#?}");
         assert_eq!(self.status, code.http(), "{self:#?}");
         assert_eq!(self.body["status"], self.status);
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         let kind = format!("urn:control-plane:problem:{code}");
         assert_eq!(self.body["type"], kind.as_str());
         assert!(self.body["title"].is_string() && self.body["detail"].is_string());
@@ -48,7 +51,10 @@ impl Answer {
 
     /// `code path` of each finding.
     pub fn findings(&self) -> Vec<String> {
-        let findings = self.body["findings"].as_array().cloned().unwrap_or_default();
+        let findings = self.body["findings"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         findings
             .iter()
             .map(|finding| {
@@ -72,9 +78,18 @@ pub async fn raw(address: SocketAddr, head: &str, body: &[u8]) -> Answer {
 
 pub fn parse(read: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(read);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text}"));
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {text}"));
     let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers = lines
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -95,9 +110,9 @@ pub async fn post(
 ) -> Answer {
     let mut head = format!("POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let _ = write!(head, "content-length: {}\r\n\r\n", body.len());
     raw(address, &head, body).await
 }
 
@@ -110,5 +125,8 @@ pub fn check_registered(operation: &str, answer: &Answer) {
     let name = OperationName::parse(&format!("controlPlane.{operation}")).unwrap();
     let code: Code = code.parse().unwrap();
     let registered = name.entry().all_errors().any(|error| error == code);
-    assert!(registered, "`{operation}` answers {code}, which the registry does not list");
+    assert!(
+        registered,
+        "`{operation}` answers {code}, which the registry does not list"
+    );
 }

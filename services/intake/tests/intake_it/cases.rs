@@ -17,6 +17,10 @@ use crate::{
 
 const SIGNER: [u8; 32] = [7; 32];
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every draft is made where it is used"
+)]
 pub fn intent(draft: Value) -> Value {
     json!({ "workspaceId": WORKSPACE, "text": "look after order 4711", "draft": draft })
 }
@@ -50,9 +54,7 @@ pub fn manifest(version: &str) -> SkillManifest {
         "amount": { "type": "integer" },
         "currency": { "type": "string" },
     } });
-    let action = |effect: &str, risk: &str| {
-        json!({ "input": input, "output": { "type": "object" }, "effect": effect, "risk": risk })
-    };
+    let action = |effect: &str, risk: &str| json!({ "input": input, "output": { "type": "object" }, "effect": effect, "risk": risk });
     let mut refund = action("money", "medium");
     refund["amount"] = json!({ "minor": "/amount", "currency": "/currency" });
     let manifest = json!({
@@ -100,7 +102,9 @@ pub fn bundle() -> Bundle {
 impl World {
     /// With a policy and a skill.
     pub async fn equipped(self) -> Self {
-        self.ask("sam", "policy.activate", &json!({ "bundle": bundle() })).await.ok();
+        self.ask("sam", "policy.activate", &json!({ "bundle": bundle() }))
+            .await
+            .ok();
         let asked = installation(&manifest("1.0.0"));
         self.ask("sam", "skill.install", &asked).await.ok();
         self
@@ -120,7 +124,11 @@ impl World {
                 steps.is_some_and(|steps| steps[&step].open_block().is_some())
             })
             .await;
-        let opened = &state.known().unwrap().steps().unwrap()[&step].block.as_ref().unwrap().opened;
+        let opened = &state.known().unwrap().steps().unwrap()[&step]
+            .block
+            .as_ref()
+            .unwrap()
+            .opened;
         let block = json!({
             "blockId": opened.block_id,
             "planHash": opened.plan_hash,

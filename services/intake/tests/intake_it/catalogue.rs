@@ -12,7 +12,10 @@ fn disable(version: Option<&str>) -> Value {
 
 async fn with_policy() -> World {
     let world = World::new().await;
-    world.ask("sam", "policy.activate", &json!({ "bundle": bundle() })).await.ok();
+    world
+        .ask("sam", "policy.activate", &json!({ "bundle": bundle() }))
+        .await
+        .ok();
     world
 }
 
@@ -27,7 +30,11 @@ async fn a_trusted_skill_is_installed() {
     assert_eq!(body["skillKey"], "acme.orders");
     assert_eq!(body["version"], "1.0.0");
     assert_eq!(body["issues"], json!([]));
-    for check in ["signatureVerified", "publisherTrusted", "compatibilityVerified"] {
+    for check in [
+        "signatureVerified",
+        "publisherTrusted",
+        "compatibilityVerified",
+    ] {
         assert_eq!(body[check], true, "{check}");
     }
     let again = world.ask("sam", "skill.install", &input).await;
@@ -47,9 +54,15 @@ async fn a_skill_is_refused_with_all_that_is_wrong_with_it() {
     assert_eq!(answer.body["code"], first, "coded as its first issue");
     assert!(answer.body["position"].is_string());
     let mut unsigned = installation(&manifest("1.0.0"));
-    unsigned["manifest"].as_object_mut().unwrap().remove("signature");
+    unsigned["manifest"]
+        .as_object_mut()
+        .unwrap()
+        .remove("signature");
     let answer = world.ask("sam", "skill.install", &unsigned).await;
-    assert!(answer.findings().contains(&"SIGNATURE_MISSING ".to_owned()), "{answer:#?}");
+    assert!(
+        answer.findings().contains(&"SIGNATURE_MISSING ".to_owned()),
+        "{answer:#?}"
+    );
 }
 
 #[tokio::test]
@@ -64,7 +77,10 @@ async fn without_a_policy_no_publisher_is_trusted() {
 async fn a_version_never_changes_its_content() {
     let world = with_policy().await;
     let first = manifest("1.0.0");
-    world.ask("sam", "skill.install", &installation(&first)).await.ok();
+    world
+        .ask("sam", "skill.install", &installation(&first))
+        .await
+        .ok();
     let mut other = installation(&first);
     other["manifest"]["skill"]["entryPoint"] = json!("nats:other");
     let answer = world.ask("sam", "skill.install", &other).await;
@@ -80,10 +96,14 @@ async fn a_skill_is_disabled_by_version_or_as_a_whole() {
         let input = installation(&manifest(version));
         world.ask("sam", "skill.install", &input).await.ok();
     }
-    let one = world.ask("sam", "skill.disable", &disable(Some("1.0.0"))).await;
+    let one = world
+        .ask("sam", "skill.disable", &disable(Some("1.0.0")))
+        .await;
     assert_eq!(one.ok()["version"], "1.0.0");
     assert_eq!(one.body["status"], "disabled");
-    let again = world.ask("sam", "skill.disable", &disable(Some("1.0.0"))).await;
+    let again = world
+        .ask("sam", "skill.disable", &disable(Some("1.0.0")))
+        .await;
     assert_eq!(again.body, one.body);
     let all = world.ask("sam", "skill.disable", &disable(None)).await;
     assert_eq!(all.ok().get("version"), None);
@@ -91,19 +111,33 @@ async fn a_skill_is_disabled_by_version_or_as_a_whole() {
     // Installed anew, it stands again, and can be disabled again.
     let input = installation(&manifest("1.0.0"));
     world.ask("sam", "skill.install", &input).await.ok();
-    let anew = world.ask("sam", "skill.disable", &disable(Some("1.0.0"))).await;
+    let anew = world
+        .ask("sam", "skill.disable", &disable(Some("1.0.0")))
+        .await;
     assert!(anew.text("disabledAt") > one.text("disabledAt"));
 }
 
 #[tokio::test]
 async fn what_is_not_installed_is_not_disabled() {
     let world = with_policy().await;
-    world.ask("sam", "skill.disable", &disable(None)).await.is(Code::SkillNotFound);
-    world.ask("sam", "skill.install", &installation(&manifest("1.0.0"))).await.ok();
-    world.ask("sam", "skill.disable", &disable(Some("2.0.0"))).await.is(Code::SkillNotFound);
+    world
+        .ask("sam", "skill.disable", &disable(None))
+        .await
+        .is(Code::SkillNotFound);
+    world
+        .ask("sam", "skill.install", &installation(&manifest("1.0.0")))
+        .await
+        .ok();
+    world
+        .ask("sam", "skill.disable", &disable(Some("2.0.0")))
+        .await
+        .is(Code::SkillNotFound);
     let mut other = disable(None);
     other["disabledBy"] = json!("ada");
-    world.ask("sam", "skill.disable", &other).await.is(Code::ActorMismatch);
+    world
+        .ask("sam", "skill.disable", &other)
+        .await
+        .is(Code::ActorMismatch);
 }
 
 #[tokio::test]
@@ -117,7 +151,9 @@ async fn a_bundle_is_activated_once() {
     let again = world.ask("sam", "policy.activate", &input).await;
     assert_eq!(again.body, answer.body);
     // Another one, and then the first again, which is a new activation.
-    let empty = world.ask("sam", "policy.activate", &json!({ "bundle": {} })).await;
+    let empty = world
+        .ask("sam", "policy.activate", &json!({ "bundle": {} }))
+        .await;
     assert_ne!(empty.text("hash"), answer.text("hash"));
     let back = world.ask("sam", "policy.activate", &input).await;
     assert_eq!(back.text("hash"), answer.text("hash"));
@@ -132,11 +168,20 @@ async fn a_bundle_is_refused_with_its_faults() {
         "b.cedar": "@id(\"b\") permit (principal, action == Action::\"fly\", resource);",
     } } });
     let answer = world.ask("sam", "policy.activate", &bad).await;
-    assert!(answer.is(Code::PolicyRefused).findings().len() >= 2, "{answer:#?}");
+    assert!(
+        answer.is(Code::PolicyRefused).findings().len() >= 2,
+        "{answer:#?}"
+    );
     let mut other = json!({ "bundle": bundle() });
     other["activatedBy"] = json!("ada");
-    world.ask("sam", "policy.activate", &other).await.is(Code::ActorMismatch);
+    world
+        .ask("sam", "policy.activate", &other)
+        .await
+        .is(Code::ActorMismatch);
     let inexact = json!({ "bundle": { "thresholds": { "large": 9_007_199_254_740_993_i64 } } });
     let answer = world.ask("sam", "policy.activate", &inexact).await;
-    assert_eq!(answer.is(Code::InvalidInput).findings(), ["INVALID_VALUE /bundle/thresholds/large"]);
+    assert_eq!(
+        answer.is(Code::InvalidInput).findings(),
+        ["INVALID_VALUE /bundle/thresholds/large"]
+    );
 }

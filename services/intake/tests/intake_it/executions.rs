@@ -1,4 +1,5 @@
 use contracts::problem::Code;
+use domain::execution::Known;
 use serde_json::{Value, json};
 
 use crate::{
@@ -45,7 +46,10 @@ async fn start_waits_for_the_run() {
     let execution = input["executionId"].as_str().unwrap();
     assert_eq!(answer.text("runId"), format!("{execution}:1"));
     assert_eq!(answer.text("planHash").len(), 64);
-    assert!(["running", "blocked"].contains(&answer.text("status").as_str()), "{answer:#?}");
+    assert!(
+        ["running", "blocked"].contains(&answer.text("status").as_str()),
+        "{answer:#?}"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +62,10 @@ async fn starting_twice_is_the_same_run() {
         assert_eq!(first.text(member), again.text(member));
     }
     input["mode"] = json!("assist");
-    world.ask("sam", "execution.start", &input).await.is(Code::AlreadyStarted);
+    world
+        .ask("sam", "execution.start", &input)
+        .await
+        .is(Code::AlreadyStarted);
 }
 
 #[tokio::test]
@@ -76,9 +83,15 @@ async fn a_run_that_starts_by_itself_is_found_by_start() {
         .await;
     let input = json!({ "executionId": ids["executionId"], "planId": plan });
     let answer = world.ask("sam", "execution.start", &input).await;
-    assert_eq!(answer.text("runId"), format!("{}:1", submitted.text("executionId")));
+    assert_eq!(
+        answer.text("runId"),
+        format!("{}:1", submitted.text("executionId"))
+    );
     let names = world.names(&submitted.text("executionId")).await;
-    assert!(!names.iter().any(|name| name == "execution.start.requested"), "{names:?}");
+    assert!(
+        !names.iter().any(|name| name == "execution.start.requested"),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -86,11 +99,21 @@ async fn a_mode_tightens_and_never_loosens() {
     let world = World::new().await.equipped().await;
     let mut input = manual(&world, echo(), "assist").await;
     input["mode"] = json!("autonomous");
-    world.ask("sam", "execution.start", &input).await.is(Code::ModeNotPermitted);
+    world
+        .ask("sam", "execution.start", &input)
+        .await
+        .is(Code::ModeNotPermitted);
     input["mode"] = json!("observe");
     let answer = world.ask("sam", "execution.start", &input).await;
-    assert_eq!(answer.ok()["status"], "completed", "only observed: {answer:#?}");
-    world.ask("sam", "execution.start", &input).await.is(Code::ExecutionEnded);
+    assert_eq!(
+        answer.ok()["status"],
+        "completed",
+        "only observed: {answer:#?}"
+    );
+    world
+        .ask("sam", "execution.start", &input)
+        .await
+        .is(Code::ExecutionEnded);
 }
 
 #[tokio::test]
@@ -110,7 +133,10 @@ async fn a_vote_lets_the_step_go_on() {
     let again = world.ask("ada", "execution.approve", &vote).await;
     assert_eq!(answer.text("approvedAt"), again.text("approvedAt"));
     let names = world.names(&execution).await;
-    let votes = names.iter().filter(|name| *name == "execution.approved").count();
+    let votes = names
+        .iter()
+        .filter(|name| *name == "execution.approved")
+        .count();
     assert_eq!(votes, 1, "{names:?}");
 }
 
@@ -131,7 +157,11 @@ async fn a_vote_is_stored_as_it_was_sent() {
     assert_eq!(stored.get("inputsDigest"), None);
     assert_eq!(stored["by"]["grants"], json!(["execution.approve"]));
     let first = &history[0].attributes.traceparent;
-    assert!(history.iter().all(|recorded| recorded.attributes.traceparent == *first));
+    assert!(
+        history
+            .iter()
+            .all(|recorded| recorded.attributes.traceparent == *first)
+    );
 }
 
 #[tokio::test]
@@ -152,7 +182,10 @@ async fn votes_that_do_not_count() {
         (with("blockId", &json!(NOBODY)), Code::NoOpenBlock),
         (with("blockId", &other_block["blockId"]), Code::NoOpenBlock),
         (with("planHash", &wrong), Code::PlanHashMismatch),
-        (with("planHash", &other_block["planHash"]), Code::PlanHashMismatch),
+        (
+            with("planHash", &other_block["planHash"]),
+            Code::PlanHashMismatch,
+        ),
         (with("inputsDigest", &wrong), Code::InputsDigestMismatch),
         (approval(&other, "delete", "ada"), Code::PlanHashRequired),
     ];
@@ -173,7 +206,11 @@ async fn votes_that_do_not_count() {
         world.ask("ada", "execution.reject", &vote).await.is(code);
     }
     world
-        .ask("eve", "execution.approve", &approval(&execution, "refund", "eve"))
+        .ask(
+            "eve",
+            "execution.approve",
+            &approval(&execution, "refund", "eve"),
+        )
         .await
         .is(Code::ExecutionNotFound);
     let names = world.names(&execution).await;
@@ -206,9 +243,15 @@ async fn who_asked_does_not_vote() {
         })
         .await;
     let vote = approval(&execution, "refund", "ada");
-    world.ask("ada", "execution.approve", &vote).await.is(Code::RequesterCannotApprove);
+    world
+        .ask("ada", "execution.approve", &vote)
+        .await
+        .is(Code::RequesterCannotApprove);
     let vote = rejection(&execution, "refund", "ada");
-    world.ask("ada", "execution.reject", &vote).await.is(Code::RequesterCannotApprove);
+    world
+        .ask("ada", "execution.reject", &vote)
+        .await
+        .is(Code::RequesterCannotApprove);
     let vote = approval(&execution, "refund", "bob");
     world.ask("bob", "execution.approve", &vote).await.ok();
 }
@@ -225,7 +268,10 @@ async fn acting_for_someone_lends_a_name_and_no_grant() {
         ("bot", Code::NotEligible),
     ] {
         let vote = approval(&execution, "refund", named);
-        world.ask("proxy", "execution.approve", &vote).await.is(code);
+        world
+            .ask("proxy", "execution.approve", &vote)
+            .await
+            .is(code);
     }
     let vote = approval(&execution, "refund", "ada");
     world.ask("proxy", "execution.approve", &vote).await.ok();
@@ -249,13 +295,21 @@ async fn one_rejection_ends_the_run() {
     assert_eq!(answer.body["blockId"], block["blockId"]);
     assert_eq!(answer.body["planHash"], block["planHash"]);
     let state = world
-        .until(&execution, |state| state.known().is_some_and(|known| known.is_ended()))
+        .until(&execution, |state| {
+            state.known().is_some_and(Known::is_ended)
+        })
         .await;
     assert_eq!(state.status(), Some(contracts::plan::Status::Failed));
     let vote = approval(&execution, "refund", "bob");
-    world.ask("bob", "execution.approve", &vote).await.is(Code::ExecutionEnded);
+    world
+        .ask("bob", "execution.approve", &vote)
+        .await
+        .is(Code::ExecutionEnded);
     let cancel = cancellation(&execution, "sam");
-    world.ask("sam", "execution.cancel", &cancel).await.is(Code::ExecutionEnded);
+    world
+        .ask("sam", "execution.cancel", &cancel)
+        .await
+        .is(Code::ExecutionEnded);
 }
 
 #[tokio::test]
@@ -267,14 +321,19 @@ async fn cancel_ends_what_waits() {
     let answer = world.ask("sam", "execution.cancel", &input).await;
     assert_eq!(answer.ok()["status"], "stopping");
     let state = world
-        .until(&execution, |state| state.known().is_some_and(|known| known.is_ended()))
+        .until(&execution, |state| {
+            state.known().is_some_and(Known::is_ended)
+        })
         .await;
     assert_eq!(state.status(), Some(contracts::plan::Status::Failed));
     let again = world.ask("sam", "execution.cancel", &input).await;
     assert_eq!(again.text("cancelledAt"), answer.text("cancelledAt"));
     assert_eq!(again.body["status"], "failed");
     let vote = approval(&execution, "refund", "ada");
-    world.ask("ada", "execution.approve", &vote).await.is(Code::ExecutionEnded);
+    world
+        .ask("ada", "execution.approve", &vote)
+        .await
+        .is(Code::ExecutionEnded);
 }
 
 #[tokio::test]
@@ -282,11 +341,20 @@ async fn cancels_that_are_refused() {
     let world = World::new().await.equipped().await;
     let (execution, _) = world.blocked(refund(), "refund").await;
     let other = cancellation(&execution, "ada");
-    world.ask("sam", "execution.cancel", &other).await.is(Code::ActorMismatch);
+    world
+        .ask("sam", "execution.cancel", &other)
+        .await
+        .is(Code::ActorMismatch);
     let unknown = cancellation(NOBODY, "sam");
-    world.ask("sam", "execution.cancel", &unknown).await.is(Code::ExecutionNotFound);
+    world
+        .ask("sam", "execution.cancel", &unknown)
+        .await
+        .is(Code::ExecutionNotFound);
     let elsewhere = cancellation(&execution, "eve");
-    world.ask("eve", "execution.cancel", &elsewhere).await.is(Code::ExecutionNotFound);
+    world
+        .ask("eve", "execution.cancel", &elsewhere)
+        .await
+        .is(Code::ExecutionNotFound);
     let stranger = cancellation(&execution, "stranger");
     world.ask("proxy", "execution.cancel", &stranger).await.ok();
 }
@@ -327,7 +395,9 @@ async fn the_whole_way_on_a_real_broker() {
     world.ask("sam", "execution.start", &input).await.ok();
     let execution = input["executionId"].as_str().unwrap();
     world
-        .until(execution, |state| state.status() == Some(contracts::plan::Status::Blocked))
+        .until(execution, |state| {
+            state.status() == Some(contracts::plan::Status::Blocked)
+        })
         .await;
     let vote = approval(execution, "refund", "ada");
     let (one, two) = tokio::join!(
@@ -343,7 +413,11 @@ async fn the_whole_way_on_a_real_broker() {
     let asked = (0..16).map(|_| world.ask_with("sam", "intent.submit", &input, &key));
     let answers = futures::future::join_all(asked).await;
     let first = answers[0].text("executionId");
-    assert!(answers.iter().all(|answer| answer.text("executionId") == first));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.text("executionId") == first)
+    );
     let mut other = input.clone();
     other["text"] = json!("another");
     let conflict = world.ask_with("sam", "intent.submit", &other, &key).await;

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{echo, intent},
-    world::{WORKSPACE, World},
+    world::{WORKSPACE, World, a_moment},
 };
 
 #[tokio::test]
@@ -38,14 +38,20 @@ async fn an_intent_becomes_an_execution() {
     };
     assert_eq!(answer.text("intentId"), received.intent_id.to_string());
     assert_eq!(answer.text("receivedAt"), received.received_at.to_string());
-    assert_eq!(received.deadline_at.unwrap().to_string(), "2998-12-31T23:00:00.000Z");
+    assert_eq!(
+        received.deadline_at.unwrap().to_string(),
+        "2998-12-31T23:00:00.000Z"
+    );
     let stored = recorded.event.to_json().unwrap();
     for member in ["text", "channelKey", "metadata", "draft", "start", "mode"] {
         assert_eq!(stored[member], input[member], "{member}");
     }
     assert_eq!(stored["actor"]["id"], "sam");
     assert_eq!(stored["actor"]["type"], "user");
-    assert!(received.actor.grants.contains("plan.verify"), "the grants of that moment");
+    assert!(
+        received.actor.grants.contains("plan.verify"),
+        "the grants of that moment"
+    );
 }
 
 #[tokio::test]
@@ -54,7 +60,10 @@ async fn what_is_left_out_is_automatic_and_autonomous() {
     let input = json!({ "workspaceId": WORKSPACE, "text": "hello" });
     let execution = world.submit(&input).await.text("executionId");
     let stored = world.history(&execution).await[0].event.to_json().unwrap();
-    assert_eq!((&stored["start"], &stored["mode"]), (&json!("auto"), &json!("autonomous")));
+    assert_eq!(
+        (&stored["start"], &stored["mode"]),
+        (&json!("auto"), &json!("autonomous"))
+    );
     assert_eq!(stored.get("draft"), None);
 }
 
@@ -66,7 +75,10 @@ async fn the_full_key_of_an_operation_is_its_name_too() {
     let full = world.ask("sam", "intent.submit", &intent(echo())).await;
     assert_eq!(short.status, full.status);
     let bearer = format!("Bearer {}", crate::world::token("sam"));
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
     let body = intent(echo()).to_string();
     let path = "/v1/controlPlane.intent.submit";
     let answer = crate::caller::post(world.address, path, &headers, body.as_bytes()).await;
@@ -77,12 +89,20 @@ async fn the_full_key_of_an_operation_is_its_name_too() {
 async fn the_same_request_under_one_key_is_one_execution() {
     let world = World::alone().await;
     let key = [("idempotency-key", "order 4711/refund")];
-    let first = world.ask_with("sam", "intent.submit", &intent(echo()), &key).await;
-    let again = world.ask_with("sam", "intent.submit", &intent(echo()), &key).await;
+    let first = world
+        .ask_with("sam", "intent.submit", &intent(echo()), &key)
+        .await;
+    a_moment().await;
+    let again = world
+        .ask_with("sam", "intent.submit", &intent(echo()), &key)
+        .await;
     assert_eq!((first.status, again.status), (201, 200));
     assert_eq!(first.body, again.body);
     assert_eq!(first.header("location"), again.header("location"));
-    assert_eq!(world.names(&first.text("executionId")).await, ["intent.received"]);
+    assert_eq!(
+        world.names(&first.text("executionId")).await,
+        ["intent.received"]
+    );
 }
 
 /// JSON says the same in many ways; the request is what it says.
@@ -96,7 +116,10 @@ async fn another_spelling_of_the_same_body_is_the_same_request() {
         "mode": "autonomous", "draft": null,
     });
     let first = world.ask_with("sam", "intent.submit", &plain, &key).await;
-    let again = world.ask_with("sam", "intent.submit", &explicit, &key).await;
+    a_moment().await;
+    let again = world
+        .ask_with("sam", "intent.submit", &explicit, &key)
+        .await;
     assert_eq!(again.status, 200, "{again:#?}");
     assert_eq!(first.body, again.body);
 }
@@ -105,7 +128,9 @@ async fn another_spelling_of_the_same_body_is_the_same_request() {
 async fn another_body_under_the_same_key_is_a_conflict() {
     let world = World::alone().await;
     let key = [("idempotency-key", "k")];
-    let first = world.ask_with("sam", "intent.submit", &intent(echo()), &key).await;
+    let first = world
+        .ask_with("sam", "intent.submit", &intent(echo()), &key)
+        .await;
     for (member, value) in [
         ("text", json!("another text")),
         ("channelKey", json!("mail")),
@@ -120,20 +145,30 @@ async fn another_body_under_the_same_key_is_a_conflict() {
         let answer = world.ask_with("sam", "intent.submit", &other, &key).await;
         answer.is(Code::IdempotencyConflict);
     }
-    assert_eq!(world.names(&first.text("executionId")).await, ["intent.received"]);
+    assert_eq!(
+        world.names(&first.text("executionId")).await,
+        ["intent.received"]
+    );
 }
 
 #[tokio::test]
 async fn a_key_belongs_to_its_sender() {
     let world = World::alone().await;
     let key = [("idempotency-key", "k")];
-    let sam = world.ask_with("sam", "intent.submit", &intent(echo()), &key).await;
+    let sam = world
+        .ask_with("sam", "intent.submit", &intent(echo()), &key)
+        .await;
     let mut input = intent(echo());
     let proxy = world.ask_with("proxy", "intent.submit", &input, &key).await;
     input["workspaceId"] = json!("elsewhere");
     let eve = world.ask_with("eve", "intent.submit", &input, &key).await;
     let other = world
-        .ask_with("sam", "intent.submit", &intent(echo()), &[("idempotency-key", "l")])
+        .ask_with(
+            "sam",
+            "intent.submit",
+            &intent(echo()),
+            &[("idempotency-key", "l")],
+        )
         .await;
     let ids = [&sam, &proxy, &eve, &other].map(|answer| answer.text("executionId"));
     for (index, id) in ids.iter().enumerate() {
@@ -157,7 +192,11 @@ async fn many_at_once_under_one_key_are_one() {
     let asked = (0..32).map(|_| world.ask_with("sam", "intent.submit", &input, &key));
     let answers = futures::future::join_all(asked).await;
     let first = answers[0].text("executionId");
-    assert!(answers.iter().all(|answer| answer.text("executionId") == first));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.text("executionId") == first)
+    );
     assert!(answers.iter().any(|answer| answer.status == 201));
     assert_eq!(world.names(&first).await, ["intent.received"]);
 }
@@ -166,14 +205,31 @@ async fn many_at_once_under_one_key_are_one() {
 async fn a_key_is_one_to_255_printable_characters() {
     let world = World::alone().await;
     let longest = "k".repeat(255);
-    for good in ["k", "a b", "\"quoted\"", "8e03978e-40d5-43dd-bc93-6894a57f9324", &longest] {
+    for good in [
+        "k",
+        "a b",
+        "\"quoted\"",
+        "8e03978e-40d5-43dd-bc93-6894a57f9324",
+        &longest,
+    ] {
         let key = [("idempotency-key", good)];
-        world.ask_with("sam", "intent.submit", &intent(echo()), &key).await.ok();
+        world
+            .ask_with("sam", "intent.submit", &intent(echo()), &key)
+            .await
+            .ok();
     }
     let too_long = "k".repeat(256);
-    for bad in [vec![""], vec![&too_long], vec!["tab\tinside"], vec!["ümlaut"], vec!["a", "b"]] {
+    for bad in [
+        vec![""],
+        vec![&too_long],
+        vec!["tab\tinside"],
+        vec!["ümlaut"],
+        vec!["a", "b"],
+    ] {
         let keys: Vec<_> = bad.iter().map(|key| ("idempotency-key", *key)).collect();
-        let answer = world.ask_with("sam", "intent.submit", &intent(echo()), &keys).await;
+        let answer = world
+            .ask_with("sam", "intent.submit", &intent(echo()), &keys)
+            .await;
         answer.is(Code::InvalidIdempotencyKey);
     }
 }
@@ -184,8 +240,13 @@ async fn a_deadline_lies_ahead() {
     let mut input = intent(echo());
     input["deadlineAt"] = json!("2020-01-01T00:00:00Z");
     for headers in [vec![], vec![("idempotency-key", "late")]] {
-        let answer = world.ask_with("sam", "intent.submit", &input, &headers).await;
-        assert_eq!(answer.is(Code::InvalidInput).findings(), ["INVALID_VALUE /deadlineAt"]);
+        let answer = world
+            .ask_with("sam", "intent.submit", &input, &headers)
+            .await;
+        assert_eq!(
+            answer.is(Code::InvalidInput).findings(),
+            ["INVALID_VALUE /deadlineAt"]
+        );
     }
 }
 
@@ -212,7 +273,10 @@ async fn a_text_has_a_bound() {
     world.submit(&input).await.ok();
     input["text"] = json!("ä".repeat(32 * 1024) + "!");
     let answer = world.submit(&input).await;
-    assert_eq!(answer.is(Code::InvalidInput).findings(), ["INVALID_VALUE /text"]);
+    assert_eq!(
+        answer.is(Code::InvalidInput).findings(),
+        ["INVALID_VALUE /text"]
+    );
 }
 
 #[tokio::test]
@@ -243,7 +307,9 @@ async fn trace_of(input: &Value, headers: &[(&str, &str)]) -> String {
     let trace = history[0].attributes.traceparent.clone().unwrap();
     // What follows from the execution is told apart from what came with the request.
     let digest = Digest::of(answer.text("executionId").as_bytes()).to_string();
-    trace.replace(&digest[..32], "(derived)").replace(&digest[32..48], "(span)")
+    trace
+        .replace(&digest[..32], "(derived)")
+        .replace(&digest[32..48], "(span)")
 }
 
 #[tokio::test]
@@ -260,7 +326,10 @@ async fn a_trace_id_in_the_body_is_taken_where_no_header_is() {
     input["traceId"] = json!(TRACE);
     let expected = format!("00-{TRACE}-(span)-01");
     assert_eq!(trace_of(&input, &[]).await, expected);
-    assert_eq!(trace_of(&input, &[("traceparent", "nonsense")]).await, expected);
+    assert_eq!(
+        trace_of(&input, &[("traceparent", "nonsense")]).await,
+        expected
+    );
 }
 
 #[tokio::test]
@@ -271,5 +340,8 @@ async fn a_trace_that_nobody_can_read_follows_from_the_execution() {
         assert_eq!(trace_of(&input, &[]).await, "00-(derived)-(span)-01");
     }
     let two = [("traceparent", PARENT), ("traceparent", PARENT)];
-    assert_eq!(trace_of(&intent(echo()), &two).await, "00-(derived)-(span)-01");
+    assert_eq!(
+        trace_of(&intent(echo()), &two).await,
+        "00-(derived)-(span)-01"
+    );
 }

@@ -1,4 +1,5 @@
 use contracts::problem::Code;
+use domain::execution::Known;
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,7 +22,10 @@ async fn judged(world: &World, draft: Value) -> Value {
     let mut input = intent(draft);
     input["start"] = json!("manual");
     let submitted = world.submit(&input).await;
-    let plan = world.ask("sam", "plan.compile", &compile(&submitted)).await.text("planId");
+    let plan = world
+        .ask("sam", "plan.compile", &compile(&submitted))
+        .await
+        .text("planId");
     let execution = submitted.text("executionId");
     world
         .until(&execution, |state| {
@@ -54,7 +58,10 @@ async fn a_plan_that_does_not_compile_is_refused_with_all_findings() {
     ] });
     let submitted = world.submit(&intent(draft)).await;
     let answer = world.ask("sam", "plan.compile", &compile(&submitted)).await;
-    assert!(answer.is(Code::PlanRejected).findings().len() >= 3, "{answer:#?}");
+    assert!(
+        answer.is(Code::PlanRejected).findings().len() >= 3,
+        "{answer:#?}"
+    );
     assert!(answer.body["position"].is_string());
 }
 
@@ -80,9 +87,15 @@ async fn compile_knows_only_the_executions_own_intent() {
         (unknown.to_owned(), one.text("intentId")),
     ] {
         let input = json!({ "executionId": execution, "intentId": intent });
-        world.ask("sam", "plan.compile", &input).await.is(Code::IntentNotFound);
+        world
+            .ask("sam", "plan.compile", &input)
+            .await
+            .is(Code::IntentNotFound);
     }
-    world.ask("eve", "plan.compile", &compile(&one)).await.is(Code::IntentNotFound);
+    world
+        .ask("eve", "plan.compile", &compile(&one))
+        .await
+        .is(Code::IntentNotFound);
 }
 
 /// Whoever submits and drafts in one go may be ahead of the planner.
@@ -100,12 +113,15 @@ async fn an_outside_planner_drafts_the_plan() {
     let names = world.names(&submitted.text("executionId")).await;
     let drafted = names.iter().filter(|name| *name == "plan.drafted").count();
     assert_eq!(drafted, 1, "{names:?}");
-    assert_eq!(names[..4], [
-        "intent.received",
-        "plan.draft.requested",
-        "plan.drafted",
-        "plan.compiled"
-    ]);
+    assert_eq!(
+        names[..4],
+        [
+            "intent.received",
+            "plan.draft.requested",
+            "plan.drafted",
+            "plan.compiled"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -135,7 +151,10 @@ async fn a_draft_that_nobody_awaits_is_refused() {
     let mut input = compile(&submitted);
     world.ask("sam", "plan.compile", &input).await.ok();
     input["draft"] = refund();
-    world.ask("llm", "plan.compile", &input).await.is(Code::NotAwaitingDraft);
+    world
+        .ask("llm", "plan.compile", &input)
+        .await
+        .is(Code::NotAwaitingDraft);
 }
 
 #[tokio::test]
@@ -160,11 +179,14 @@ async fn verify_asks_for_a_new_verdict() {
     assert_eq!(answer.text("planHash").len(), 64);
     let execution = input["executionId"].as_str().unwrap();
     let names = world.names(execution).await;
-    assert_eq!(names[2..], [
-        "plan.verified",
-        "plan.verification.requested",
-        "plan.verified"
-    ]);
+    assert_eq!(
+        names[2..],
+        [
+            "plan.verified",
+            "plan.verification.requested",
+            "plan.verified"
+        ]
+    );
     let expected = answer.text("policyVersion");
     let mut bound = input.clone();
     bound["policyVersion"] = json!(expected);
@@ -177,7 +199,10 @@ async fn verify_is_binding_only_under_the_active_policy() {
     let mut input = judged(&world, refund()).await;
     for other in ["0".repeat(64), "none".to_owned()] {
         input["policyVersion"] = json!(other);
-        world.ask("sam", "plan.verify", &input).await.is(Code::PolicyNotActive);
+        world
+            .ask("sam", "plan.verify", &input)
+            .await
+            .is(Code::PolicyNotActive);
     }
     let names = world.names(input["executionId"].as_str().unwrap()).await;
     assert_eq!(names.len(), 3, "nothing was asked: {names:?}");
@@ -188,15 +213,29 @@ async fn a_blocked_plan_says_why() {
     // Without a policy everything is blocked.
     let world = World::new().await;
     let submitted = world.submit(&intent(echo())).await;
-    let plan = world.ask("sam", "plan.compile", &compile(&submitted)).await.text("planId");
+    let plan = world
+        .ask("sam", "plan.compile", &compile(&submitted))
+        .await
+        .text("planId");
     let execution = submitted.text("executionId");
     world
-        .until(&execution, |state| state.known().is_some_and(|known| known.is_ended()))
+        .until(&execution, |state| {
+            state.known().is_some_and(Known::is_ended)
+        })
         .await;
     let input = json!({ "executionId": execution, "planId": plan });
-    world.ask("sam", "plan.verify", &input).await.is(Code::ExecutionEnded);
-    world.ask("sam", "execution.start", &input).await.is(Code::ExecutionEnded);
-    assert_eq!(world.names(&execution).await.last().unwrap(), "plan.rejected");
+    world
+        .ask("sam", "plan.verify", &input)
+        .await
+        .is(Code::ExecutionEnded);
+    world
+        .ask("sam", "execution.start", &input)
+        .await
+        .is(Code::ExecutionEnded);
+    assert_eq!(
+        world.names(&execution).await.last().unwrap(),
+        "plan.rejected"
+    );
 }
 
 #[tokio::test]
@@ -206,10 +245,19 @@ async fn verify_and_start_know_only_the_plan_of_the_execution() {
     let other_plan = "0198f3b1-0000-7000-8000-000000000000";
     for operation in ["plan.verify", "execution.start"] {
         let wrong = json!({ "executionId": input["executionId"], "planId": other_plan });
-        world.ask("sam", operation, &wrong).await.is(Code::PlanNotFound);
+        world
+            .ask("sam", operation, &wrong)
+            .await
+            .is(Code::PlanNotFound);
         let unknown = json!({ "executionId": other_plan, "planId": input["planId"] });
-        world.ask("sam", operation, &unknown).await.is(Code::ExecutionNotFound);
-        world.ask("eve", operation, &input).await.is(Code::ExecutionNotFound);
+        world
+            .ask("sam", operation, &unknown)
+            .await
+            .is(Code::ExecutionNotFound);
+        world
+            .ask("eve", operation, &input)
+            .await
+            .is(Code::ExecutionNotFound);
     }
 }
 
@@ -218,5 +266,8 @@ async fn what_has_started_is_not_judged_again() {
     let world = World::new().await.equipped().await;
     let input = judged(&world, refund()).await;
     world.ask("sam", "execution.start", &input).await.ok();
-    world.ask("sam", "plan.verify", &input).await.is(Code::AlreadyStarted);
+    world
+        .ask("sam", "plan.verify", &input)
+        .await
+        .is(Code::AlreadyStarted);
 }

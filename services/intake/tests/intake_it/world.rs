@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use contracts::{
     canonical::Digest,
     event::{Event, EventName, Service},
-    ids::{ExecutionId, PrincipalId},
+    ids::ExecutionId,
     position::Positions,
     record::{Cause, Recorded},
     subject::{AggregateId, AggregateKind},
@@ -59,7 +59,7 @@ pub struct World {
     pub principals_file: PathBuf,
     shutdown: CancellationToken,
     _directory: TempDir,
-    _broker: Option<NatsServer>,
+    pub broker: Option<NatsServer>,
 }
 
 /// Which of the other services are there.
@@ -82,7 +82,13 @@ impl World {
     }
 
     pub async fn on(journal: MemoryJournal) -> Self {
-        Self::with(Arc::new(journal), Others::All, Limits::default(), OUTCOME_WITHIN).await
+        Self::with(
+            Arc::new(journal),
+            Others::All,
+            Limits::default(),
+            OUTCOME_WITHIN,
+        )
+        .await
     }
 
     pub async fn limited(limits: Limits) -> Self {
@@ -99,11 +105,9 @@ impl World {
         };
         install(&options, streams).await.unwrap();
         let journal = Arc::new(JetStreamJournal::connect(&options).await.unwrap());
-        let world = Self::with(journal, Others::All, Limits::default(), OUTCOME_WITHIN).await;
-        Self {
-            _broker: Some(broker),
-            ..world
-        }
+        let mut world = Self::with(journal, Others::All, Limits::default(), OUTCOME_WITHIN).await;
+        world.broker = Some(broker);
+        world
     }
 
     pub async fn with(
@@ -131,7 +135,10 @@ impl World {
         });
         if others == Others::All {
             for (service, events) in [
-                (Service::Planner, vec![EventName::IntentReceived, EventName::PlanDrafted]),
+                (
+                    Service::Planner,
+                    vec![EventName::IntentReceived, EventName::PlanDrafted],
+                ),
                 (
                     Service::Verifier,
                     vec![
@@ -167,7 +174,7 @@ impl World {
             principals_file,
             shutdown,
             _directory: directory,
-            _broker: None,
+            broker: None,
         }
     }
 
@@ -199,13 +206,20 @@ impl World {
     pub async fn history(&self, execution: &str) -> Vec<Recorded> {
         let id: ExecutionId = execution.parse().unwrap();
         let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
-        let loaded = self.journal.load(&aggregate, Read::Confirmed).await.unwrap();
+        let loaded = self
+            .journal
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap();
         loaded.into_iter().map(|(_, recorded)| recorded).collect()
     }
 
     pub async fn names(&self, execution: &str) -> Vec<String> {
         let history = self.history(execution).await;
-        history.iter().map(|recorded| recorded.event.name().to_string()).collect()
+        history
+            .iter()
+            .map(|recorded| recorded.event.name().to_string())
+            .collect()
     }
 
     /// Waits until `is_so` of the execution, and gives its fold.
@@ -213,7 +227,11 @@ impl World {
         let id: ExecutionId = execution.parse().unwrap();
         let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
         let scope = journal::tail::Scope::Aggregate(aggregate);
-        let mut tail = self.journal.tail(&Positions::beginning(), scope).await.unwrap();
+        let mut tail = self
+            .journal
+            .tail(&Positions::beginning(), scope)
+            .await
+            .unwrap();
         let mut state = Execution::NeverReceived;
         let waiting = async {
             while !is_so(&state) {
@@ -237,7 +255,10 @@ impl World {
             cause: &Cause::default(),
             now: clock::now(),
         };
-        writer.append(&loaded.unwrap().state, event.into()).await.unwrap();
+        writer
+            .append(&loaded.unwrap().state, event.into())
+            .await
+            .unwrap();
     }
 }
 
@@ -251,11 +272,7 @@ pub fn memory() -> Arc<MemoryJournal> {
     Arc::new(MemoryJournal::new(StreamCount::ONE, clock::now()))
 }
 
-fn host(
-    service: Service,
-    journal: &Arc<dyn Journal>,
-    shutdown: &CancellationToken,
-) -> Arc<Host> {
+fn host(service: Service, journal: &Arc<dyn Journal>, shutdown: &CancellationToken) -> Arc<Host> {
     Arc::new(Host {
         service,
         incarnation: clock::incarnation(),
@@ -309,7 +326,12 @@ pub fn everybody() -> Document {
                 "proxy",
                 "service",
                 WORKSPACE,
-                &["act-as", "intent.submit", "execution.approve", "execution.cancel"],
+                &[
+                    "act-as",
+                    "intent.submit",
+                    "execution.approve",
+                    "execution.cancel",
+                ],
             ),
             credential("bot", "agent", WORKSPACE, &everything),
             credential("llm", "service", WORKSPACE, &["plan.draft"]),
@@ -320,8 +342,10 @@ pub fn everybody() -> Document {
     }
 }
 
-pub fn id(text: &str) -> PrincipalId {
-    text.parse().unwrap()
+/// Instants are in milliseconds: within one, the same request makes the same bytes, and the log
+/// cannot tell the second from a repeated append.
+pub async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 struct Other {
@@ -355,8 +379,9 @@ impl Handle for Other {
                 engine::settle(host, &wake, received, decide, nothing).await
             }
             (_, AggregateKind::Skill) => {
-                let decide =
-                    |state: &Skill, catalogue: &_, now| judge.skill(workspace, state, catalogue, now);
+                let decide = |state: &Skill, catalogue: &_, now| {
+                    judge.skill(workspace, state, catalogue, now)
+                };
                 engine::settle(host, &wake, received, decide, |_| Vec::new()).await
             }
             (_, AggregateKind::Policy) => {

@@ -188,6 +188,7 @@ operations! {
             Code::ActorMismatch,
             Code::InvalidIdempotencyKey,
             Code::IdempotencyConflict,
+            Code::ExecutionCorrupt,
         ],
         emits: &[EventName::IntentReceived],
     }
@@ -251,6 +252,7 @@ operations! {
             Code::PlanNotFound,
             Code::NotVerified,
             Code::ModeNotPermitted,
+            Code::AlreadyStarted,
             Code::ExecutionEnded,
             Code::ExecutionCorrupt,
             Code::OutcomePending,

@@ -10,7 +10,7 @@ use domain::execution::intake::Ballot;
 use uuid::Uuid;
 
 use super::kit::{
-    DAY, HOUR, Input, SECOND, World, assist, ballot, draft, given, step, submission, submitted,
+    DAY, HOUR, Input, SECOND, World, assist, ballot, draft, given, paused, step, submission, submitted,
     tried, who,
 };
 
@@ -79,17 +79,7 @@ fn an_approval_that_was_recorded_after_the_expiry_does_not_count() {
 
 #[test]
 fn a_vote_is_refused_where_the_log_is_past_the_expiry_and_the_clock_is_not() {
-    let mut world = blocked().at(HOUR);
-    let run_id = world.known().run_id().unwrap();
-    let paused = contracts::events::intake::Paused {
-        execution_id: world.known().id,
-        run_id,
-        by: who("ann"),
-        reason: None,
-        paused_at: super::kit::at(HOUR),
-        rules: contracts::events::RULES,
-    };
-    world.store(paused.into(), Service::Intake, None);
+    let mut world = paused(blocked().at(HOUR));
     world.now = HOUR - SECOND;
     world
         .when_approved("a", "ann")
@@ -417,17 +407,7 @@ fn one_approval_serves_every_attempt_of_the_step() {
 
 #[test]
 fn an_approval_that_expires_while_the_run_is_paused_ends_it() {
-    let mut world = blocked();
-    let paused = contracts::events::intake::Paused {
-        execution_id: world.known().id,
-        run_id: world.known().run_id().unwrap(),
-        by: who("ann"),
-        reason: None,
-        paused_at: super::kit::at(0),
-        rules: contracts::events::RULES,
-    };
-    world.store(paused.into(), Service::Intake, None);
-    world
+    paused(blocked())
         .is(Status::Paused)
         .at(HOUR)
         .when_timer(1)

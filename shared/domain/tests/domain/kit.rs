@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 mod control;
 pub mod judge;
+pub mod life;
 pub mod people;
 pub mod samples;
 pub mod shop;

@@ -3,8 +3,8 @@
 use contracts::{events::executor::FailureCode, plan::Status};
 
 use super::kit::{
-    DAY, HOUR, Input, MINUTE, World, after, assist, given, step, 
-    succeeded, tried,
+    DAY, DEADLINE, HOUR, Input, after, assist, given, retried, step, succeeded, tried,
+    with_deadline,
 };
 
 #[test]
@@ -193,4 +193,3 @@ fn tries_begin_anew_with_a_retry_and_attempts_count_on() {
         .when_woken(1)
         .then(["completed"]);
 }
-

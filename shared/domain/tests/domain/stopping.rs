@@ -1,20 +1,14 @@
-//! Stopping: cancels, deadlines, skills that are gone; and the retry that may follow.
+//! Stopping: cancels, deadlines, skills that are gone; and pauses.
 
 use contracts::{
-    event::{Event, Service},
-    events::{
-        RULES,
-        executor::FailureCode,
-        intake::{Paused, Resumed, RetryRequested},
-    },
-    ids::RunId,
+    event::Event,
     plan::{Start, Status},
 };
 use domain::execution::{Execution, Stage};
 
 use super::kit::{
-    DAY, HOUR, Input, MINUTE, SECOND, World, after, assist, at, draft, execution_id, failed, given,
-    step, submission, submitted, succeeded, tried, wait, who,
+    DAY, DEADLINE, HOUR, Input, MINUTE, after, assist, at, draft, failed, given, paused, resumed,
+    step, submission, submitted, tried, wait, with_deadline,
 };
 
 #[test]

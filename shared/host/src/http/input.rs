@@ -8,7 +8,7 @@ use contracts::{
     registry::Operation,
     time::Timestamp,
 };
-use domain::schema;
+use domain::schema::{self, Fault};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
@@ -102,16 +102,11 @@ pub fn finding(path: String, code: &str, message: String) -> Finding {
 fn faults(schema: &Value, input: &Value) -> Vec<Finding> {
     let mut findings = ill_formatted(schema, input);
     match schema::faults(schema, input) {
-        Ok(faults) => findings.extend(faults.into_iter().flat_map(|fault| {
-            let at = input.pointer(&fault.path);
-            match (fault.keyword.as_str(), at) {
-                ("required" | "additionalProperties", Some(Value::Object(found))) => {
-                    members(schema, &fault, found)
-                }
-                ("type", _) => vec![finding(fault.path, WRONG_TYPE, fault.message)],
-                _ => vec![finding(fault.path, INVALID_VALUE, fault.message)],
-            }
-        })),
+        Ok(faults) => findings.extend(
+            faults
+                .into_iter()
+                .flat_map(|fault| explained(schema, input, fault)),
+        ),
         Err(error) => tracing::error!(%error, "a published schema cannot be used"),
     }
     findings.sort();
@@ -119,15 +114,52 @@ fn faults(schema: &Value, input: &Value) -> Vec<Finding> {
     findings
 }
 
+fn explained(schema: &Value, input: &Value, fault: Fault) -> Vec<Finding> {
+    let described = described(schema, &fault.path);
+    match (
+        fault.keyword.as_str(),
+        described,
+        input.pointer(&fault.path),
+    ) {
+        ("required" | "additionalProperties", Some(described), Some(Value::Object(found))) => {
+            members(described, &fault, found)
+        }
+        // Optional, and neither null nor what it should be: only the latter is worth a word.
+        ("anyOf", Some(described), Some(found)) => {
+            let alone = with_definitions(described, schema);
+            let within = faults(&alone, found).into_iter();
+            within
+                .map(|found| Finding {
+                    path: format!("{}{}", fault.path, found.path),
+                    ..found
+                })
+                .collect()
+        }
+        ("oneOf", Some(described), _) => {
+            let choices = described.get("oneOf").and_then(Value::as_array);
+            let choices: Vec<_> = choices
+                .into_iter()
+                .flatten()
+                .filter_map(|choice| choice.get("const")?.as_str())
+                .collect();
+            let message = format!("use one of `{}`", choices.join("`, `"));
+            vec![finding(fault.path, INVALID_VALUE, message)]
+        }
+        ("type", _, _) => vec![finding(fault.path, WRONG_TYPE, fault.message)],
+        (_, _, _) => vec![finding(fault.path, INVALID_VALUE, fault.message)],
+    }
+}
+
+fn with_definitions(part: &Value, whole: &Value) -> Value {
+    let mut alone = part.clone();
+    if let (Some(members), Some(definitions)) = (alone.as_object_mut(), whole.get("$defs")) {
+        members.insert("$defs".to_owned(), definitions.clone());
+    }
+    alone
+}
+
 /// One finding for each member that is missing or not known, at the place where it is or would be.
-fn members(schema: &Value, fault: &schema::Fault, found: &Map<String, Value>) -> Vec<Finding> {
-    let Some(described) = described(schema, &fault.path) else {
-        return vec![finding(
-            fault.path.clone(),
-            INVALID_VALUE,
-            fault.message.clone(),
-        )];
-    };
+fn members(described: &Value, fault: &Fault, found: &Map<String, Value>) -> Vec<Finding> {
     if fault.keyword == "required" {
         let required = described.get("required").and_then(Value::as_array);
         return required

@@ -46,10 +46,15 @@ pub async fn a_timer_fires_once_and_is_gone_when_acknowledged(world: &World) {
     let spec = ConsumerSpec::timers(Service::Executor).ack_wait(Duration::from_mins(1));
     let mut deliveries = journal.consume(spec.clone()).await.unwrap();
     let aggregate = execution();
-    let armed = timer(&aggregate, "retry:charge card", 7, world.now().plus_ms(900));
+    let armed = timer(
+        &aggregate,
+        "retry:charge card",
+        7,
+        world.now().plus_ms(1500),
+    );
     journal.arm(&armed).await.unwrap();
     nothing(world, next_timer(&mut deliveries, &aggregate)).await;
-    world.pass(Duration::from_millis(900));
+    world.pass(Duration::from_millis(1500));
     let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
     assert!(world.now() >= armed.due);
     assert_eq!(fired, armed);

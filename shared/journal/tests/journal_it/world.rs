@@ -24,7 +24,7 @@ pub enum World {
 }
 
 /// For deliveries that are to come again soon.
-pub const SHORT_ACK_WAIT: Duration = Duration::from_millis(1500);
+pub const SHORT_ACK_WAIT: Duration = Duration::from_secs(2);
 
 impl World {
     pub fn memory(streams: u8) -> Self {

@@ -1,0 +1,23 @@
+//! Replay on histories that the real deciders made: untouched ones come out clean, and nothing
+//! that was changed afterwards does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "replay/cases.rs"]
+mod cases;
+#[path = "replay/copies.rs"]
+mod copies;
+#[path = "replay/histories.rs"]
+mod histories;
+#[path = "replay/sources.rs"]
+mod sources;
+#[path = "replay/tampering.rs"]
+mod tampering;
+#[path = "replay/world.rs"]
+mod world;

@@ -1,0 +1,526 @@
+//! A control plane in one process: the deciders of all services over the log in memory, and a
+//! clock that a test moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contracts::{
+    bundle::{Bundle, Trust, TrustedKey, TrustedPublisher},
+    canonical::Digest,
+    event::{Event, EventName, Service},
+    events::executor::{EffectOutcome, StepStarted},
+    facts::{Actor, ActorType},
+    ids::{EventId, ExecutionId, Incarnation, StepId, WorkspaceId},
+    manifest::SkillManifest,
+    plan::{Mode, Start},
+    position::StreamId,
+    record::{Cause, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use domain::{
+    catalogue::{Builtin, Catalogue, EntryPoint},
+    execution::{
+        Execution, Known, StepState,
+        ending::{self, Failure, Outcome},
+        intake::{self, Ballot, Door, Submission},
+        planning,
+        running::{self, Context},
+        steps,
+        waits,
+    },
+    policy::{self, Policy},
+    skill::{self, Install, Skill},
+};
+use host::{
+    aggregate::{self, Aggregate},
+    judge::Judge,
+    write::Writer,
+};
+use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal};
+use serde_json::{Value, json};
+use skills::{
+    key::{keygen, public_key_text},
+    signature::{Validity, sign},
+};
+use uuid::Uuid;
+
+const SIGNER: [u8; 32] = [7; 32];
+const START: &str = "2030-06-01T12:00:00Z";
+
+pub struct World {
+    pub journal: MemoryJournal,
+    judge: Judge,
+    catalogue: Catalogue,
+    now: Timestamp,
+    /// The executor's incarnation.
+    owner: Incarnation,
+    /// Whether every wake-up comes again, to a new executor.
+    restarted: bool,
+    /// The wake-up that is being driven.
+    wake: Option<EventId>,
+    /// What the executor has dispatched.
+    dispatched: Vec<StepStarted>,
+}
+
+pub fn workspace() -> WorkspaceId {
+    "demo".parse().unwrap()
+}
+
+pub fn actor(id: &str, grants: &[&str]) -> Actor {
+    Actor {
+        kind: ActorType::User,
+        id: id.parse().unwrap(),
+        grants: grants.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub fn ada() -> Actor {
+    actor("ada", &["intent.submit"])
+}
+
+pub fn grace() -> Actor {
+    actor("grace", &["execution.approve"])
+}
+
+pub fn step(id: &str) -> StepId {
+    id.parse().unwrap()
+}
+
+fn execution(number: u128) -> ExecutionId {
+    ExecutionId::of(Uuid::from_u128(0x0198_f3a0_7c1e_7d2a_9b3c_0000_0000_0000 + number))
+}
+
+/// What a skill's worker answers, by step; the last answer is given again.
+pub struct Worker(BTreeMap<&'static str, Vec<Outcome>>);
+
+impl Worker {
+    pub fn idle() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    pub fn answers(mut self, step: &'static str, output: Value) -> Self {
+        self.0.entry(step).or_default().push(Outcome::Completed(output));
+        self
+    }
+
+    pub fn fails(mut self, step: &'static str, code: &str, retryable: bool) -> Self {
+        self.0.entry(step).or_default().push(Outcome::Failed(Failure {
+            code: code.to_owned(),
+            message: None,
+            retryable,
+            outcome: EffectOutcome::NotDone,
+        }));
+        self
+    }
+
+    fn ask(&mut self, step: &StepId) -> Option<Outcome> {
+        let answers = self.0.get_mut(step.as_str())?;
+        Some(if answers.len() > 1 { answers.remove(0) } else { answers.first()?.clone() })
+    }
+}
+
+impl World {
+    /// The default bundle is active, and the skill `orders` is installed under its trust.
+    pub async fn new(streams: u8) -> Self {
+        let now: Timestamp = START.parse().unwrap();
+        let journal = MemoryJournal::new(StreamCount::try_new(streams).unwrap(), now);
+        let mut world = Self {
+            journal,
+            judge: Judge::default(),
+            catalogue: Catalogue::empty(),
+            now,
+            owner: Incarnation::of(Uuid::from_u128(1)),
+            restarted: false,
+            wake: None,
+            dispatched: Vec::new(),
+        };
+        world.activate(bundle()).await;
+        world.install("1.0.0").await;
+        world
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+    }
+
+    pub fn in_ms(&self, ms: u64) -> Timestamp {
+        self.now.plus_ms(ms)
+    }
+
+    /// The executor is started anew, and every wake-up comes to it again.
+    pub fn restart_executor(&mut self) {
+        let number = self.owner.uuid().as_u128();
+        self.owner = Incarnation::of(Uuid::from_u128(number + 1));
+        self.restarted = true;
+        self.dispatched.clear();
+    }
+
+    fn tick(&mut self) -> Timestamp {
+        self.pass(7);
+        self.now
+    }
+
+    async fn state<A: Aggregate>(&self, aggregate: &AggregateId) -> A {
+        let journal = &self.journal;
+        aggregate::confirmed(journal, aggregate).await.unwrap().state
+    }
+
+    async fn store<A: Aggregate>(
+        &mut self,
+        aggregate: &AggregateId,
+        state: A,
+        event: Event,
+        service: Service,
+    ) -> (A, Recorded) {
+        let cause = Cause {
+            id: match service {
+                Service::Intake => None,
+                _ => self.wake,
+            },
+            traceparent: state.traceparent().map(str::to_owned).or_else(trace),
+        };
+        let writer = Writer {
+            journal: &self.journal,
+            service,
+            aggregate,
+            cause: &cause,
+            now: self.now,
+        };
+        let (_, recorded) = writer.append(&state, event).await.unwrap();
+        if service != Service::Executor {
+            self.wake = Some(recorded.id());
+        }
+        (state.evolve(&recorded), recorded)
+    }
+
+    async fn follow_catalogue(&mut self) {
+        let end = self.journal.last_sequence(StreamId::Catalogue).await.unwrap();
+        host::catalogue::fold_to(&self.journal, &mut self.catalogue, end).await.unwrap();
+    }
+
+    pub async fn activate(&mut self, bundle: Bundle) {
+        let aggregate = AggregateId::policy(workspace());
+        let state: Policy = self.state(&aggregate).await;
+        let by = actor("root", &["policy.activate"]);
+        let now = self.tick();
+        let (events, _) = policy::request_activation(&state, &bundle, &by, now).unwrap();
+        let mut state = state;
+        for event in events {
+            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
+        }
+        let now = self.tick();
+        for event in self.judge.policy(&state, now) {
+            (state, _) = self.store(&aggregate, state, event, Service::Verifier).await;
+        }
+        self.follow_catalogue().await;
+    }
+
+    pub async fn install(&mut self, version: &str) {
+        let manifest = manifest(version);
+        let install = Install {
+            key: "orders".parse().unwrap(),
+            version: version.parse().unwrap(),
+            artifact_digest: manifest.artifact.digest.clone(),
+            manifest,
+            by: actor("root", &["skill.install"]),
+        };
+        let aggregate = AggregateId::skill(workspace(), &install.key);
+        let mut state: Skill = self.state(&aggregate).await;
+        let now = self.tick();
+        let (events, _) = skill::request_install(&state, &install, now).unwrap();
+        for event in events {
+            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
+        }
+        self.follow_catalogue().await;
+        let now = self.tick();
+        for event in self.judge.skill(&workspace(), &state, &self.catalogue, now) {
+            (state, _) = self.store(&aggregate, state, event, Service::Verifier).await;
+        }
+        self.follow_catalogue().await;
+    }
+
+    pub async fn disable_skill(&mut self) {
+        let key = "orders".parse().unwrap();
+        let aggregate = AggregateId::skill(workspace(), &key);
+        let mut state: Skill = self.state(&aggregate).await;
+        let by = actor("root", &["skill.disable"]);
+        let now = self.tick();
+        let events = skill::disable(&state, &key, None, &by, Some("withdrawn"), now).unwrap();
+        for event in events {
+            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
+        }
+        self.follow_catalogue().await;
+    }
+
+    pub async fn submit(&mut self, number: u128, text: &str, draft: Option<Value>) -> ExecutionId {
+        let submission = Submission {
+            draft,
+            ..submission(text)
+        };
+        self.submit_as(execution(number), submission).await
+    }
+
+    pub async fn submit_keyed(&mut self, key: &str, submission: Submission) -> ExecutionId {
+        let id = intake::keyed_id(&workspace(), Door::Http, "ada", key);
+        self.submit_as(id, submission).await
+    }
+
+    async fn submit_as(&mut self, id: ExecutionId, submission: Submission) -> ExecutionId {
+        let aggregate = AggregateId::execution(workspace(), id);
+        let now = self.tick();
+        let events = intake::submit(&Execution::NeverReceived, id, &submission, now).unwrap();
+        for event in events {
+            let state = Execution::NeverReceived;
+            self.store(&aggregate, state, event, Service::Intake).await;
+        }
+        id
+    }
+
+    /// Asks something of an execution.
+    pub async fn ask(
+        &mut self,
+        id: ExecutionId,
+        decide: impl FnOnce(&Known, Timestamp) -> intake::Decision,
+    ) {
+        let aggregate = AggregateId::execution(workspace(), id);
+        let mut state: Execution = self.state(&aggregate).await;
+        let now = self.tick();
+        for event in decide(intake::existing(&state, id).unwrap(), now).unwrap() {
+            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
+        }
+    }
+
+    pub async fn approve(&mut self, id: ExecutionId, step_id: &str, by: Actor) {
+        let known = self.execution(id).await;
+        let run = known.known().unwrap().run().unwrap();
+        let block = run.steps[&step(step_id)].open_block().unwrap();
+        let ballot = Ballot {
+            step: step(step_id),
+            block: Some(block.opened.block_id),
+            by,
+            plan_hash: Some(block.opened.plan_hash),
+            inputs_digest: Some(block.opened.inputs_digest),
+        };
+        self.ask(id, |known, now| intake::approve(known, &ballot, Some("looked at it"), now))
+            .await;
+    }
+
+    pub async fn execution(&self, id: ExecutionId) -> Execution {
+        self.state(&AggregateId::execution(workspace(), id)).await
+    }
+
+    pub async fn names(&self, id: ExecutionId) -> Vec<EventName> {
+        let aggregate = AggregateId::execution(workspace(), id);
+        let events = self.journal.load(&aggregate, journal::history::Read::Confirmed).await;
+        events.unwrap().iter().map(|(_, recorded)| recorded.event.name()).collect()
+    }
+
+    /// Lets planner, verifier and executor go on until nothing is due and no worker answers.
+    pub async fn rest(&mut self, id: ExecutionId, mut worker: Worker) {
+        let aggregate = AggregateId::execution(workspace(), id);
+        let mut state: Execution = self.state(&aggregate).await;
+        loop {
+            self.follow_catalogue().await;
+            let now = self.tick();
+            let planned = planning::decide(&state, &self.catalogue, now);
+            if !planned.is_empty() {
+                state = self.store_all(&aggregate, state, planned, Service::Planner).await;
+                continue;
+            }
+            let judged = self.judge.execution(&state, &self.catalogue, now);
+            if !judged.is_empty() {
+                state = self.store_all(&aggregate, state, judged, Service::Verifier).await;
+                continue;
+            }
+            let driven = self.drive(&state);
+            if !driven.is_empty() {
+                self.dispatched.extend(driven.iter().filter_map(started));
+                state = self.store_all(&aggregate, state, driven, Service::Executor).await;
+                continue;
+            }
+            self.restarted = false;
+            let Some((started, outcome)) = self.brought(&state, &mut worker) else {
+                return;
+            };
+            let (step, attempt) = (&started.step_id, started.attempt);
+            if let Ok(end) = ending::end(&state, step, attempt, &outcome, now) {
+                state = self.store_all(&aggregate, state, vec![end], Service::Executor).await;
+            }
+        }
+    }
+
+    async fn store_all(
+        &mut self,
+        aggregate: &AggregateId,
+        mut state: Execution,
+        events: Vec<Event>,
+        service: Service,
+    ) -> Execution {
+        for event in events {
+            (state, _) = self.store(aggregate, state, event, service).await;
+        }
+        state
+    }
+
+    fn drive(&self, state: &Execution) -> Vec<Event> {
+        let token_hash = |step: &StepId, attempt: u32| {
+            Digest::of(format!("{}{step}{attempt}", self.owner).as_bytes())
+        };
+        let fresh = if self.restarted { wakes(state) } else { BTreeSet::new() };
+        let context = Context {
+            now: self.now,
+            owner: self.owner,
+            fresh: &fresh,
+            catalogue: &self.catalogue,
+            token_hash: &token_hash,
+        };
+        running::drive(state, &context)
+    }
+
+    /// What a dispatched attempt of this execution brought.
+    fn brought(&mut self, state: &Execution, worker: &mut Worker) -> Option<(StepStarted, Outcome)> {
+        let known = state.known()?;
+        let run = known.run()?;
+        let own = |started: &StepStarted| started.execution_id == known.id;
+        for index in 0..self.dispatched.len() {
+            if !own(&self.dispatched[index]) {
+                continue;
+            }
+            let step = run.judged.compiled.plan.step(&self.dispatched[index].step_id)?;
+            let skill = self.catalogue.skill(&workspace(), &step.uses)?;
+            let outcome = match skill.entry_point {
+                EntryPoint::Builtin(Builtin::Echo) => {
+                    Some(Outcome::Completed(steps::inputs(run, step).ok()?))
+                }
+                EntryPoint::Builtin(Builtin::Wait) => None,
+                EntryPoint::Nats(_) => worker.ask(&step.id),
+            };
+            if let Some(outcome) = outcome {
+                return Some((self.dispatched.remove(index), outcome));
+            }
+        }
+        None
+    }
+
+    /// Moves the clock to what the execution waits for next.
+    pub async fn wait(&mut self, id: ExecutionId) {
+        let state = self.execution(id).await;
+        let waits = waits::of_executor(&state, &self.catalogue);
+        let planner = waits::of_planner(&state);
+        let due = waits.iter().chain(&planner).map(|wait| wait.due).min();
+        self.now = self.now.max(due.expect("nothing is waited for"));
+    }
+}
+
+fn started(event: &Event) -> Option<StepStarted> {
+    match event {
+        Event::StepStarted(started) => Some(started.clone()),
+        _ => None,
+    }
+}
+
+/// The wake-ups under which attempts were left.
+fn wakes(state: &Execution) -> BTreeSet<EventId> {
+    let run = state.known().and_then(Known::run);
+    let steps = run.into_iter().flat_map(|run| run.steps.values());
+    steps
+        .filter_map(|step| match &step.state {
+            StepState::Started(attempt) => attempt.wake,
+            _ => None,
+        })
+        .collect()
+}
+
+fn trace() -> Option<String> {
+    Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())
+}
+
+pub fn submission(text: &str) -> Submission {
+    Submission {
+        actor: ada(),
+        channel_key: Some("chat".to_owned()),
+        text: text.to_owned(),
+        metadata: None,
+        draft: None,
+        start: Start::Auto,
+        mode: Mode::Autonomous,
+        deadline_at: None,
+    }
+}
+
+/// The shipped bundle, with whom it trusts.
+pub fn bundle() -> Bundle {
+    Bundle {
+        trust: Trust {
+            publishers: vec![TrustedPublisher {
+                id: "acme".to_owned(),
+                provenances: BTreeSet::from(["ci:acme/orders".to_owned()]),
+                keys: vec![TrustedKey {
+                    public_key: public_key_text(&keygen(SIGNER).verifying_key()).unwrap(),
+                    not_after: None,
+                }],
+            }],
+        },
+        ..::policy::shipped::default_bundle()
+    }
+}
+
+fn manifest(version: &str) -> SkillManifest {
+    let order = json!({ "type": "object", "properties": { "orderId": { "type": "string" } }, "required": ["orderId"] });
+    let found = json!({
+        "type": "object",
+        "properties": {
+            "orderId": { "type": "string" },
+            "paid": { "type": "object", "properties": { "minor": { "type": "integer" }, "currency": { "type": "string" } }, "required": ["minor", "currency"] },
+        },
+        "required": ["orderId", "paid"],
+    });
+    let refund = json!({
+        "type": "object",
+        "properties": {
+            "orderId": { "type": "string" },
+            "amount": { "type": "object", "properties": { "minor": { "type": "integer" }, "currency": { "type": "string" } }, "required": ["minor", "currency"] },
+        },
+        "required": ["orderId", "amount"],
+    });
+    let refunded = json!({ "type": "object", "properties": { "refundId": { "type": "string" } }, "required": ["refundId"] });
+    let manifest: SkillManifest = serde_json::from_value(json!({
+        "schemaVersion": "1.0.0",
+        "skill": { "key": "orders", "version": version, "entryPoint": "nats:orders" },
+        "publisher": { "id": "acme", "provenance": "ci:acme/orders" },
+        "artifact": { "digest": "sha256:ab" },
+        "compatibility": {
+            "contractsSpec": { "minVersion": "1.0.0", "maxVersion": "1.9.9" },
+            "controlPlaneFeature": { "minVersion": "1.0.0" },
+        },
+        "metadata": {
+            "actions": {
+                "lookup": { "input": order, "output": found, "effect": "read", "risk": "low", "timeoutMs": 5000 },
+                "refund": {
+                    "input": refund, "output": refunded, "effect": "money", "risk": "medium",
+                    "amount": { "minor": "/amount/minor", "currency": "/amount/currency" },
+                    "retry": { "maxAttempts": 2 }, "timeoutMs": 5000,
+                },
+            },
+            "playbooks": {
+                "refund": {
+                    "phrases": ["refund order"],
+                    "params": { "type": "object", "properties": { "orderId": { "type": "string" } }, "required": ["orderId"] },
+                    "draft": { "steps": [
+                        { "id": "lookup", "uses": "orders/lookup", "with": { "orderId": { "$param": "/orderId" } } },
+                        { "id": "refund", "uses": "orders/refund", "with": {
+                            "orderId": { "$from": "/steps/lookup/output/orderId" },
+                            "amount": { "$from": "/steps/lookup/output/paid" },
+                        } },
+                    ] },
+                },
+            },
+        },
+    }))
+    .unwrap();
+    let validity = Validity {
+        issued_at: Some("2030-05-01T00:00:00Z".parse().unwrap()),
+        expires_at: Some("2031-05-01T00:00:00Z".parse().unwrap()),
+    };
+    sign(&manifest, &keygen(SIGNER), validity).unwrap()
+}

@@ -1,0 +1,24 @@
+//! The projector behind a real TCP port, on a log in memory and on a real broker.
+//!
+//! * [`story`]: histories as the deciders write them
+//! * [`world`]: the projector in this process, and its callers
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod projector_it {
+    mod broker;
+    mod explanations;
+    mod faults;
+    mod feeds;
+    mod isolation;
+    mod lists;
+    mod skills;
+    mod story;
+    mod traces;
+    mod world;
+}

@@ -1,0 +1,205 @@
+//! On a real broker, as a process that is killed again and again.
+
+use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc, time::Duration};
+
+use contracts::{
+    plan::Mode,
+    position::{Position, Positions},
+};
+use host::config::names;
+use journal::{
+    Journal,
+    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    layout::StreamCount,
+};
+use policy::shipped::default_bundle;
+use sqlx::{Connection as _, SqliteConnection};
+use tempfile::TempDir;
+use testkit::{
+    nats::{NatsServer, ServerOptions},
+    process::{Process, binary},
+};
+
+use super::{
+    story::{Story, chained, echo, faulty},
+    world::{Caller, READER, principals},
+};
+
+const STREAMS: u8 = 4;
+
+struct Broker {
+    server: NatsServer,
+    journal: Arc<dyn Journal>,
+    directory: TempDir,
+}
+
+impl Broker {
+    async fn start() -> Self {
+        let server = NatsServer::start(ServerOptions::default()).await;
+        let streams = StreamCount::try_new(STREAMS).unwrap();
+        let options = ConnectOptions::new(server.url(), "intake").streams(streams);
+        let replicas = 1;
+        install(&options, InstallOptions { streams, replicas })
+            .await
+            .unwrap();
+        let journal = JetStreamJournal::connect(&options).await.unwrap();
+        Self {
+            server,
+            journal: Arc::new(journal),
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.directory.path().join("read.db")
+    }
+
+    fn projector(&self, name: &str) -> Process {
+        let mut command = Command::new(binary("projector"));
+        command
+            .env(names::NATS_URL, self.server.url())
+            .env(names::STREAMS, STREAMS.to_string())
+            .env(names::LOG, "debug,async_nats=warn,sqlx=warn")
+            .env(names::PRINCIPALS_FILE, principals(self.directory.path()))
+            .env(
+                names::DATABASE_URL,
+                format!("sqlite://{}", self.database().display()),
+            );
+        Process::spawn(
+            name,
+            command,
+            &self.directory.path().join(format!("{name}.log")),
+        )
+    }
+
+    /// A caller of a process that says it runs.
+    async fn caller(process: &Process) -> Caller {
+        let line = process.line("running").await;
+        let (_, rest) = line.split_once("address=").unwrap();
+        let address = rest.split_whitespace().next().unwrap();
+        Caller::new(address.parse().unwrap(), READER)
+    }
+
+    async fn end(&self) -> Positions {
+        let mut end = Positions::beginning();
+        for stream in self.journal.streams() {
+            let sequence = self.journal.last_sequence(stream).await.unwrap();
+            if sequence > 0 {
+                end.advance(Position { stream, sequence });
+            }
+        }
+        end
+    }
+
+    /// Count, first and last sequence of each stream in the read model.
+    async fn stored(&self) -> BTreeMap<String, (i64, i64, i64)> {
+        let url = format!("sqlite://{}", self.database().display());
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT stream, COUNT(*), MIN(sequence), MAX(sequence) FROM events GROUP BY stream",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        rows.into_iter()
+            .map(|(stream, count, first, last)| (stream, (count, first, last)))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn killed_again_and_again_it_leaves_nothing_out_and_stores_nothing_twice() {
+    let broker = Broker::start().await;
+    let story = Story::new(Arc::clone(&broker.journal));
+    story.activate(&default_bundle()).await;
+    let mut all = Vec::new();
+    for round in 0..6 {
+        let projector = broker.projector(&format!("projector-{round}"));
+        for (mode, steps) in [
+            (Mode::Autonomous, echo()),
+            (Mode::Autonomous, chained()),
+            (Mode::Autonomous, faulty()),
+            (Mode::Assist, echo()),
+        ] {
+            all.push(story.submitted(mode, &steps).await);
+        }
+        if round % 2 == 0 {
+            // In the midst of what it reads; otherwise at whatever it is at.
+            projector.line("stored").await;
+        }
+        projector.kill9().await;
+    }
+    let projector = broker.projector("projector-last");
+    let caller = Broker::caller(&projector).await;
+    let end = broker.end().await;
+    let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    assert_eq!(list["total"], all.len());
+    for (row, id) in list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(all.iter().rev())
+    {
+        assert_eq!(row["executionId"], id.to_string());
+        assert_eq!(row["status"], story.status(*id).await.as_str());
+    }
+    projector.term();
+    assert!(projector.wait(Duration::from_secs(20)).await.success());
+
+    let stored = broker.stored().await;
+    let reached: BTreeMap<String, (i64, i64, i64)> = end
+        .iter()
+        .map(|at| {
+            let last = i64::try_from(at.sequence).unwrap();
+            (at.stream.name(), (last, 1, last))
+        })
+        .collect();
+    assert_eq!(stored, reached);
+}
+
+#[tokio::test]
+async fn it_goes_on_when_the_broker_was_away() {
+    let mut broker = Broker::start().await;
+    let story = Story::new(Arc::clone(&broker.journal));
+    story.activate(&default_bundle()).await;
+    story.submitted(Mode::Autonomous, &echo()).await;
+    let projector = broker.projector("projector");
+    let caller = Broker::caller(&projector).await;
+    let end = broker.end().await;
+    assert_eq!(
+        caller.ok(&format!("/v1/executions?atLeast={end}")).await["total"],
+        1
+    );
+
+    broker.server.kill9().await;
+    broker.server.restart().await;
+    let id = story.submitted(Mode::Autonomous, &echo()).await;
+    let end = broker.end().await;
+    let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    assert_eq!(list["total"], 2);
+    let mut feed = caller.watch(&id.to_string(), None).await;
+    assert_eq!(
+        feed.all().await.len(),
+        story.history(&story.aggregate(id)).await.len()
+    );
+}
+
+#[tokio::test]
+async fn a_read_model_of_another_broker_is_refused() {
+    let (first, second) = (Broker::start().await, Broker::start().await);
+    let story = Story::new(Arc::clone(&first.journal));
+    story.activate(&default_bundle()).await;
+    let projector = first.projector("first");
+    let caller = Broker::caller(&projector).await;
+    caller
+        .ok(&format!("/v1/skill.list?atLeast={}", first.end().await))
+        .await;
+    projector.term();
+    assert!(projector.wait(Duration::from_secs(20)).await.success());
+
+    std::fs::copy(first.database(), second.database()).unwrap();
+    let projector = second.projector("second");
+    let ended = projector.wait(Duration::from_secs(20)).await;
+    assert!(!ended.success());
+    projector.line("the read model is ahead of the log").await;
+}

@@ -1,0 +1,298 @@
+//! The projector in this process, and its callers.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use contracts::{event::Service, facts::ActorType, ids::WorkspaceId, time::Timestamp};
+use host::{
+    catalogue::Follower,
+    clock,
+    config::{Config, LogFormat},
+    engine::Host,
+    health::{self, Health},
+    principals::{Credential, Document, token, token_hash},
+    serve::Work,
+};
+use journal::{Journal, layout::StreamCount, memory::MemoryJournal};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::story::{Story, workspace};
+
+pub const READER: &str = "rita";
+pub const AUDITOR: &str = "otto";
+pub const NOBODY: &str = "nora";
+pub const STRANGER: &str = "stan";
+
+/// Callers: everything but payloads, payloads too, no grant, everything in another workspace.
+const CALLERS: [(&str, &str, &[&str]); 4] = [
+    (
+        READER,
+        "acme",
+        &["execution.read", "trace.read", "policy.read", "skill.read"],
+    ),
+    (
+        AUDITOR,
+        "acme",
+        &[
+            "execution.read",
+            "trace.read",
+            "trace.payloads",
+            "policy.read",
+            "skill.read",
+        ],
+    ),
+    (NOBODY, "acme", &[]),
+    (
+        STRANGER,
+        "other",
+        &[
+            "execution.read",
+            "trace.read",
+            "trace.payloads",
+            "policy.read",
+            "skill.read",
+        ],
+    ),
+];
+
+pub struct World {
+    pub journal: MemoryJournal,
+    pub story: Story,
+    pub directory: TempDir,
+}
+
+/// A projector that runs.
+pub struct Projector {
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+    server: JoinHandle<()>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let journal =
+            MemoryJournal::new(StreamCount::try_new(4).unwrap(), Timestamp::from_millis(0));
+        Self {
+            story: Story::new(Arc::new(journal.clone())),
+            journal,
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn other_workspace(&self) -> Story {
+        let other: WorkspaceId = "other".parse().unwrap();
+        assert_ne!(other, workspace());
+        Story::of(Arc::new(self.journal.clone()), other)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.directory.path().join("data/read.db")
+    }
+
+    pub async fn projector(&self) -> Projector {
+        self.projector_at(&self.database()).await.unwrap()
+    }
+
+    pub async fn projector_at(&self, database: &Path) -> anyhow::Result<Projector> {
+        let journal: Arc<dyn Journal> = Arc::new(self.journal.clone());
+        start(journal, database, self.directory.path()).await
+    }
+}
+
+pub async fn start(
+    journal: Arc<dyn Journal>,
+    database: &Path,
+    directory: &Path,
+) -> anyhow::Result<Projector> {
+    let shutdown = CancellationToken::new();
+    let host = Arc::new(Host {
+        service: Service::Projector,
+        incarnation: clock::incarnation(),
+        catalogue: Follower::new(Arc::clone(&journal)),
+        journal: Arc::clone(&journal),
+        health: Health::default(),
+        ack_wait: Duration::from_secs(2),
+        shutdown: shutdown.clone(),
+    });
+    let config = Config {
+        nats_url: String::new(),
+        nats_user: None,
+        nats_password: None,
+        streams: journal.stream_count(),
+        ack_wait: Duration::from_secs(2),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        address_file: None,
+        log: String::new(),
+        log_format: LogFormat::Text,
+        principals_file: Some(principals(directory)),
+        database_url: Some(format!("sqlite://{}", database.display())),
+    };
+    let Work { routes, task } = projector::start(Arc::clone(&host), config).await?;
+    let routes = routes.merge(health::routes(host.health.clone(), journal));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    Ok(Projector {
+        address,
+        shutdown,
+        task,
+        server,
+    })
+}
+
+/// The token of a caller: what is random elsewhere is its name here.
+fn token_of(name: &str) -> String {
+    token(*contracts::canonical::Digest::of(name.as_bytes()).bytes())
+}
+
+pub fn principals(directory: &Path) -> PathBuf {
+    let credentials = CALLERS.iter().map(|(id, workspace, grants)| Credential {
+        id: id.parse().unwrap(),
+        kind: ActorType::User,
+        workspace: workspace.parse().unwrap(),
+        grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+        token_hash: token_hash(&token_of(id)),
+        not_after: None,
+    });
+    let document = Document {
+        principals: credentials.collect(),
+    };
+    let path = directory.join("principals.json");
+    std::fs::write(&path, serde_json::to_vec(&document).unwrap()).unwrap();
+    path
+}
+
+impl Projector {
+    /// A clean stop, as a signal asks for it.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+        self.server.abort();
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> anyhow::Result<()> {
+        (&mut self.task).await.unwrap()
+    }
+
+    pub fn caller(&self, name: &'static str) -> Caller {
+        Caller::new(self.address, name)
+    }
+}
+
+/// Someone with a credential.
+pub struct Caller {
+    client: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Caller {
+    pub fn new(address: SocketAddr, name: &str) -> Self {
+        static TLS: Once = Once::new();
+        TLS.call_once(|| {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        Self {
+            client: reqwest::Client::new(),
+            base: format!("http://{address}"),
+            token: token_of(name),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let request = self
+            .client
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
+        answer(request.send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, operation: &str, input: &Value) -> (u16, Value) {
+        let url = format!("{}/v1/{operation}", self.base);
+        let request = self.client.post(url).bearer_auth(&self.token).json(input);
+        answer(request.send().await.unwrap()).await
+    }
+
+    pub async fn ok(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body:#}");
+        body
+    }
+
+    #[track_caller]
+    pub fn refused((status, body): &(u16, Value), expected: u16, code: &str) {
+        assert_eq!(
+            (*status, body["code"].as_str()),
+            (expected, Some(code)),
+            "{body:#}"
+        );
+    }
+
+    /// Opens a feed.
+    pub async fn watch(&self, id: &str, after: Option<&str>) -> Feed {
+        let url = format!("{}/v1/executions/{id}/events", self.base);
+        let mut request = self.client.get(url).bearer_auth(&self.token);
+        if let Some(after) = after {
+            request = request.header("Last-Event-ID", after);
+        }
+        Feed {
+            response: request.send().await.unwrap(),
+            read: String::new(),
+        }
+    }
+}
+
+async fn answer(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
+}
+
+/// Server-sent events as they come.
+pub struct Feed {
+    pub response: reqwest::Response,
+    read: String,
+}
+
+impl Feed {
+    /// The id and the event; nothing once the feed is over.
+    pub async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((block, rest)) = self.read.split_once("\n\n") {
+                let block = block.to_owned();
+                self.read = rest.to_owned();
+                let fields: BTreeMap<&str, &str> = block
+                    .lines()
+                    .filter_map(|line| line.split_once(": "))
+                    .collect();
+                if let (Some(id), Some(data)) = (fields.get("id"), fields.get("data")) {
+                    return Some(((*id).to_owned(), serde_json::from_str(data).unwrap()));
+                }
+                continue;
+            }
+            let chunk = self.response.chunk().await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    pub async fn all(&mut self) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
