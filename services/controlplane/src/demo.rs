@@ -25,12 +25,13 @@ use self::{
 use crate::{
     api::Api,
     command::Global,
+    context::Context,
     failure::Failure,
     log,
     replay::{Selection, Source},
     screen::Screen,
     skill,
-    up::{self, Plane, Stop, child::Children},
+    up::{self, Stop, child::Children, directory::Directory},
 };
 
 #[derive(Debug, clap::Args)]
@@ -70,59 +71,121 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         (None, None) => PathBuf::from(".control-plane"),
     };
     let up_args = up_args(&args, &script, &data);
+    let directory = Directory::open(&data)?;
     let mut children = Children::new(screen, stop.hurry());
-    let acting = act(&script, &up_args, args.once, global, &mut children);
-    let ended = match stop.unless(Box::pin(acting)).await {
-        Ok(()) if !args.once => {
-            stop.wait().await;
+    let ended = stop
+        .unless(Box::pin(async {
+            let stage = Stage::set(&script, &directory, &up_args, screen, &mut children).await?;
+            let missed = stage.play().await?;
+            if args.once {
+                return verdict(screen, &script, &missed);
+            }
+            let waiting = stage.one_more().await?;
+            what_next(screen, &stage, global, waiting);
             Ok(())
-        }
-        ended => ended,
-    };
-    up::finish(&data, screen, children).await;
+        }))
+        .await;
+    if ended.is_ok() && !args.once {
+        stop.wait().await;
+    }
+    up::finish(&directory, screen, children).await;
     ended
 }
 
-/// Everything but the end. With `once`, it fails unless everything went as it should.
-async fn act(
-    script: &Script,
-    up_args: &up::Args,
-    once: bool,
-    global: &Global,
-    children: &mut Children,
-) -> Result<(), Failure> {
-    let screen = global.screen();
-    let plane = up::start(up_args, screen, children).await?;
-    worker::start(script, &plane, screen, children).await?;
-    install_skills(script, &plane, screen).await?;
-    let mut missed = play(script, &plane, screen).await?;
-    missed.extend(replay(&plane, screen).await?);
-    if once {
-        return verdict(screen, script, &missed);
-    }
-    let waiting = one_more(script, &plane).await?;
-    let typed = global.typed_for(&plane.directory.context());
-    what_next(screen, &plane, &typed, waiting);
-    Ok(())
+/// What the intents are played on.
+struct Stage<'a> {
+    script: &'a Script,
+    directory: &'a Directory,
+    context: Context,
+    cast: Cast,
+    screen: Screen,
 }
 
-/// Decides everything again; what comes out otherwise.
-async fn replay(plane: &Plane, screen: Screen) -> Result<Vec<String>, Failure> {
-    screen.line(&format!(
-        "\n{}",
-        screen.bold("Everything is decided again, from the log")
-    ));
-    let journal = log::open(&plane.context).await?;
-    let report = log::again(Source::Journal(Arc::clone(&journal)), &Selection::All).await;
-    journal.close().await;
-    let report = report?;
-    screen.answer(&report, || {
-        format!("  {}", report.to_string().trim_end().replace('\n', "\n  "))
-    });
-    Ok(match report.exit_code() {
-        0 => Vec::new(),
-        _ => vec!["replay: not everything comes out as it is recorded".to_owned()],
-    })
+impl<'a> Stage<'a> {
+    /// A control plane, the worker, and its skills.
+    async fn set(
+        script: &'a Script,
+        directory: &'a Directory,
+        up_args: &up::Args,
+        screen: Screen,
+        children: &mut Children,
+    ) -> Result<Self, Failure> {
+        let plane = up::start(directory, up_args, screen, children).await?;
+        worker::start(script, directory, &plane, screen, children).await?;
+        let stage = Self {
+            script,
+            directory,
+            cast: Cast::of(&plane.context)?,
+            context: plane.context,
+            screen,
+        };
+        stage.install_skills().await?;
+        Ok(stage)
+    }
+
+    async fn install_skills(&self) -> Result<(), Failure> {
+        let admin = Api::new(&self.context, "admin")?;
+        let publisher = &self.script.publisher;
+        let key = self.directory.keys().join(format!("{publisher}.pem"));
+        let artifact = skill::digest_of(&self.script.worker_program())?;
+        for manifest in &self.script.manifests {
+            let signed = skill::signed(manifest, &key, Validity::default())?;
+            let output = skill::install(&admin, signed, artifact.clone()).await?;
+            let text = format!(
+                "{}@{}, signed by {publisher}: {}",
+                output.skill_key,
+                output.version,
+                output.status.as_str()
+            );
+            self.screen.note("skill", &text);
+        }
+        Ok(())
+    }
+
+    /// All intents, one after the other, and then everything decided again; what did not come
+    /// out as it should.
+    async fn play(&self) -> Result<Vec<String>, Failure> {
+        let mut missed = Vec::new();
+        let number = self.script.intents.len();
+        for (index, scene) in self.script.intents.iter().enumerate() {
+            let heading = format!("{} of {number}: {}", index + 1, scene.title);
+            self.screen
+                .line(&format!("\n{}", self.screen.bold(&heading)));
+            let told = story::tell(self.script, scene, &self.cast, self.screen).await?;
+            missed.extend(differences(scene, &told));
+        }
+        missed.extend(self.replay().await?);
+        Ok(missed)
+    }
+
+    async fn replay(&self) -> Result<Option<String>, Failure> {
+        let heading = "Replay: everything is decided again, from the log";
+        self.screen
+            .line(&format!("\n{}", self.screen.bold(heading)));
+        let journal = log::open(&self.context).await?;
+        let report = log::again(Source::Journal(Arc::clone(&journal)), &Selection::All).await;
+        journal.close().await;
+        let report = report?;
+        self.screen.answer(&report, || {
+            format!("  {}", report.to_string().trim_end().replace('\n', "\n  "))
+        });
+        Ok(match report.exit_code() {
+            0 => None,
+            _ => Some("replay: not everything comes out as it is recorded".to_owned()),
+        })
+    }
+
+    /// An intent that stays waiting, for the person to decide on.
+    async fn one_more(&self) -> Result<Option<ExecutionId>, Failure> {
+        let waits = self.script.intents.iter().find(|scene| {
+            let vote = scene.votes.first();
+            vote.is_some_and(|vote| vote.vote == script::Answer::Approve)
+        });
+        let Some(scene) = waits else { return Ok(None) };
+        let execution = story::submit(self.script, scene, &self.cast).await?;
+        story::until_blocked(&self.cast, execution).await?;
+        Ok(Some(execution))
+    }
 }
 
 fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
@@ -143,41 +206,6 @@ fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
         serves: script.entry_points(),
         trust: vec![script.publisher.clone()],
     }
-}
-
-async fn install_skills(script: &Script, plane: &Plane, screen: Screen) -> Result<(), Failure> {
-    let admin = Api::new(&plane.context, "admin")?;
-    let key = plane
-        .directory
-        .keys()
-        .join(format!("{}.pem", script.publisher));
-    let artifact = skill::digest_of(&script.worker_program())?;
-    for manifest in &script.manifests {
-        let signed = skill::signed(manifest, &key, Validity::default())?;
-        let output = skill::install(&admin, signed, artifact.clone()).await?;
-        let text = format!(
-            "{}@{} by {}: {}",
-            output.skill_key,
-            output.version,
-            manifest.publisher.id,
-            output.status.as_str()
-        );
-        screen.note("skill", &text);
-    }
-    Ok(())
-}
-
-/// All intents, one after the other; what did not end as it should.
-async fn play(script: &Script, plane: &Plane, screen: Screen) -> Result<Vec<String>, Failure> {
-    let cast = Cast::of(&plane.context)?;
-    let mut missed = Vec::new();
-    for (index, scene) in script.intents.iter().enumerate() {
-        let heading = format!("{} of {}: {}", index + 1, script.intents.len(), scene.title);
-        screen.line(&format!("\n{}", screen.bold(&heading)));
-        let told = story::tell(script, scene, &cast, screen).await?;
-        missed.extend(differences(scene, &told));
-    }
-    Ok(missed)
 }
 
 fn differences(scene: &script::Scene, told: &Told) -> Vec<String> {
@@ -247,25 +275,11 @@ fn verdict(screen: Screen, script: &Script, missed: &[String]) -> Result<(), Fai
     }
 }
 
-/// An intent that stays waiting, for the person to decide on.
-async fn one_more(script: &Script, plane: &Plane) -> Result<Option<ExecutionId>, Failure> {
-    let waits = script.intents.iter().find(|scene| {
-        scene
-            .votes
-            .first()
-            .is_some_and(|vote| vote.vote == script::Answer::Approve)
-    });
-    let Some(scene) = waits else { return Ok(None) };
-    let cast = Cast::of(&plane.context)?;
-    let execution = story::submit(script, scene, &cast).await?;
-    story::until_blocked(&cast, execution).await?;
-    Ok(Some(execution))
-}
-
-fn what_next(screen: Screen, plane: &Plane, typed: &str, waiting: Option<ExecutionId>) {
+fn what_next(screen: Screen, stage: &Stage<'_>, global: &Global, waiting: Option<ExecutionId>) {
+    let typed = global.typed_for(&stage.directory.context());
     let report = json!({
         "topic": "up",
-        "context": plane.directory.context(),
+        "context": stage.directory.context(),
         "waiting": waiting,
     });
     screen.answer(&report, || {

@@ -14,10 +14,7 @@ pub mod directory;
 pub mod people;
 pub mod services;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::ids::WorkspaceId;
@@ -84,7 +81,6 @@ pub struct Args {
 /// A control plane that is up.
 pub struct Plane {
     pub context: Context,
-    pub directory: Directory,
     /// Where the broker's users find their passwords; nothing where it asks nobody.
     pub passwords: Option<Passwords>,
 }
@@ -98,23 +94,30 @@ pub struct Stop {
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let screen = global.screen();
+    let directory = Directory::open(&args.data)?;
     let stop = Stop::on_signals()?;
     let mut children = Children::new(screen, stop.hurry.clone());
     let ended = async {
-        let plane = stop.unless(start(&args, screen, &mut children)).await?;
-        tell(screen, &plane, global);
+        let plane = stop
+            .unless(start(&directory, &args, screen, &mut children))
+            .await?;
+        tell(screen, &directory, &plane.context, global);
         stop.wait().await;
         Ok(())
     }
     .await;
-    finish(&args.data, screen, children).await;
+    finish(&directory, screen, children).await;
     ended
 }
 
 /// Brings everything up. What was started when this fails is among `children`.
-pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Result<Plane, Failure> {
-    let directory = Directory::open(&args.data)?;
-    let settings = Settings::settle(&directory, args)?;
+pub async fn start(
+    directory: &Directory,
+    args: &Args,
+    screen: Screen,
+    children: &mut Children,
+) -> Result<Plane, Failure> {
+    let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
 
@@ -123,7 +126,7 @@ pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Resu
     } else {
         let passwords = Passwords(directory.secrets());
         let binary = broker::find(args.nats_server.as_deref(), screen).await?;
-        let url = broker::start(&binary, &directory, &settings, &passwords, children).await?;
+        let url = broker::start(&binary, directory, &settings, &passwords, children).await?;
         let (streams, durability) = (settings.streams, settings.durability.as_str());
         let text = format!("{url}, streams {streams}, durability {durability}");
         screen.note("nats-server", &text);
@@ -136,10 +139,10 @@ pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Resu
         made => screen.note("log", &format!("made {}", made.join(", "))),
     }
 
-    let people = people::settle(&directory, &settings.workspace)?;
+    let people = people::settle(directory, &settings.workspace)?;
     let urls = services::start(
         &services::Wanted {
-            directory: &directory,
+            directory,
             nats_url: &nats_url,
             streams,
             passwords: passwords.as_ref(),
@@ -168,22 +171,18 @@ pub async fn start(args: &Args, screen: Screen, children: &mut Children) -> Resu
         keys: Some(directory.keys()),
     };
     let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?;
-    bootstrap::policy(&directory, &context, &reader, &args.trust, screen).await?;
+    bootstrap::policy(directory, &context, &reader, &args.trust, screen).await?;
     context
         .write(&directory.context())
         .context("cannot write the context")?;
     children.keep_up();
-    Ok(Plane {
-        context,
-        directory,
-        passwords,
-    })
+    Ok(Plane { context, passwords })
 }
 
 /// Stops everything: the services first, so that they can give back what they hold.
-pub async fn finish(data: &Path, screen: Screen, children: Children) {
+pub async fn finish(directory: &Directory, screen: Screen, children: Children) {
     // Its addresses may be someone else's by the next time that it is read.
-    let _ = std::fs::remove_file(Directory::context_in(data));
+    let _ = std::fs::remove_file(directory.context());
     if !children.is_empty() {
         screen.note("stopping", "services first, then the broker");
         children.stop().await;
@@ -205,10 +204,7 @@ pub fn options(
     })
 }
 
-fn tell(screen: Screen, plane: &Plane, global: &Global) {
-    let Plane {
-        context, directory, ..
-    } = plane;
+fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Global) {
     let report = json!({
         "topic": "up",
         "context": directory.context(),

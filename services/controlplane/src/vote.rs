@@ -211,7 +211,10 @@ pub fn shown(screen: Screen, ballot: &Ballot) -> String {
     }
     say("plan hash", approval.plan_hash.to_string());
     match inputs {
-        Some(inputs) => say("inputs", format!("\n{}", pretty(inputs, "  "))),
+        Some(inputs) => {
+            let indent = " ".repeat(12);
+            say("inputs", pretty(inputs, &indent).trim_start().to_owned());
+        }
         None => say(
             "inputs",
             format!(

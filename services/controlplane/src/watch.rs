@@ -92,7 +92,10 @@ fn summary(event: &CloudEvent) -> String {
         parts.push(format!("by {by}"));
     }
     for member in MEMBERS {
-        match event.data.get(member) {
+        let value = event.data.get(member);
+        // A second verdict is a document of its own.
+        let value = value.and_then(|value| value.get(member)).or(value);
+        match value {
             Some(Value::String(text)) if member == "stepId" => parts.push(text.clone()),
             Some(Value::String(text)) if member == "deterministicHash" => {
                 parts.push(format!("hash {}", text.get(..12).unwrap_or(text)));

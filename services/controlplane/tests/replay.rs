@@ -17,6 +17,8 @@ mod copies;
 mod histories;
 #[path = "replay/sources.rs"]
 mod sources;
+#[path = "replay/sweep.rs"]
+mod sweep;
 #[path = "replay/tampering.rs"]
 mod tampering;
 #[path = "replay/world.rs"]

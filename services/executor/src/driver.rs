@@ -167,7 +167,15 @@ impl Driver<'_> {
     }
 
     fn take(&mut self, woken: Woken) {
-        let Woken { wake, handle } = woken;
+        let Woken {
+            wake,
+            delivered,
+            handle,
+        } = woken;
+        tracing::debug!(
+            execution = %self.aggregate.id(), wake = %wake.id, version = wake.version, delivered,
+            "woken"
+        );
         let again = self.held.holds(wake.id);
         self.held.take(wake.id, wake.version, handle);
         if !again {
@@ -304,6 +312,11 @@ impl Driver<'_> {
                 break;
             }
             if let Some(started) = started {
+                tracing::debug!(
+                    execution = %self.aggregate.id(), step = %started.step_id,
+                    attempt = started.attempt, takeover = started.takeover,
+                    "dispatches"
+                );
                 failpoint::reach("after-started-stored");
                 self.dispatch(started, &catalogue, now);
             }
@@ -452,6 +465,7 @@ impl Driver<'_> {
                 })
                 .await?;
             failpoint::reach("after-timer-armed");
+            tracing::debug!(execution = %self.aggregate.id(), timer = key, %due, "armed");
             self.armed.insert(key, due);
         }
         // At least a millisecond, so that the clock has moved when it is looked at again.

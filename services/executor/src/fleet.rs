@@ -36,6 +36,8 @@ const NO_ROOM_RETRY_AFTER: Duration = Duration::from_millis(250);
 /// A wake-up and the delivery that brought it.
 pub struct Woken {
     pub wake: Wake,
+    /// Counts from 1.
+    pub delivered: u64,
     pub handle: Handle,
 }
 
@@ -120,7 +122,12 @@ impl Fleet {
             return;
         }
         let handle = Arc::clone(&delivery.handle);
-        if self.hand_over(Woken { wake, handle }).is_err() {
+        let woken = Woken {
+            wake,
+            delivered: delivery.delivered,
+            handle,
+        };
+        if self.hand_over(woken).is_err() {
             // Its driver has its hands full; the message comes again.
             let _ = delivery.handle.retry_later(NO_ROOM_RETRY_AFTER).await;
         }

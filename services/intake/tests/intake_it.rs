@@ -31,5 +31,7 @@ mod hostile;
 mod intents;
 #[path = "intake_it/plans.rs"]
 mod plans;
+#[path = "intake_it/process.rs"]
+mod process;
 #[path = "intake_it/world.rs"]
 mod world;

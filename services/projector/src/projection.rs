@@ -111,6 +111,15 @@ impl Projection {
 
     /// Runs until shutdown.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let ended = self.follow().await;
+        if let Err(error) = write::close(self.writer).await {
+            // Nothing is lost: the next start finds it beside the file.
+            tracing::debug!(reason = chain(&error), "the database was not closed");
+        }
+        ended
+    }
+
+    async fn follow(&mut self) -> anyhow::Result<()> {
         let shutdown = self.host.shutdown.clone();
         loop {
             let mut entries = tokio::select! {

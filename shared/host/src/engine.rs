@@ -214,6 +214,11 @@ async fn consume(
 
 async fn work(host: Arc<Host>, delivery: Delivery, handler: Arc<dyn Handle>) {
     let received = Instant::now();
+    tracing::debug!(
+        wake = ?delivery.message.id(),
+        delivered = delivery.delivered,
+        "woken"
+    );
     let outcome = {
         let handling = handle(&host, &delivery, handler.as_ref(), received);
         tokio::pin!(handling);

@@ -19,7 +19,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use contracts::{
-    position::Positions,
     problem::{Code, MEDIA_TYPE, Problem},
     registry::OperationName,
     subject::ROOT,
@@ -153,10 +152,4 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue>
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let text = single(headers, "traceparent")?.to_str().ok()?;
     crate::trace::is_well_formed(text).then_some(text)
-}
-
-/// An `atLeast` that was sent beside the input, as `?atLeast=` is.
-pub fn positions(text: &str) -> Result<Positions, Problem> {
-    text.parse()
-        .map_err(|error| input::one_finding("/atLeast", input::INVALID_VALUE, format!("{error}")))
 }

@@ -140,15 +140,17 @@ fn tell_event(screen: Screen, event: &CloudEvent) {
             }
         }
         Some(EventName::StepJudged) => {
-            let verdict = screen.state(&text("verdict"));
-            say(
-                screen,
-                "judged",
-                &format!(
-                    "`{step}` on what is known now: {verdict}, risk {}",
-                    text("tier")
-                ),
-            );
+            let judged = |name| {
+                let verdict = event
+                    .data
+                    .get("verdict")
+                    .and_then(|verdict| verdict.get(name));
+                screen.state(&plain(verdict.and_then(Value::as_str).unwrap_or_default()))
+            };
+            let (verdict, tier) = (judged("verdict"), judged("tier"));
+            let line =
+                format!("`{step}` again, now that its inputs are known: {verdict}, risk {tier}");
+            say(screen, "judged", &line);
         }
         Some(EventName::StepBlocked) => {
             say(

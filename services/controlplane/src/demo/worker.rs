@@ -19,6 +19,7 @@ use crate::{
     up::{
         Plane,
         child::{Children, Recipe, die_with_parent},
+        directory::Directory,
     },
 };
 
@@ -27,12 +28,13 @@ const READY: &str = "ready: serving";
 
 pub async fn start(
     script: &Script,
+    directory: &Directory,
     plane: &Plane,
     screen: Screen,
     children: &mut Children,
 ) -> Result<(), Failure> {
-    let packages = packages(script, plane, screen).await?;
-    let log = plane.directory.log(WORKER);
+    let packages = packages(script, directory, screen).await?;
+    let log = directory.log(WORKER);
     // Its readiness is read from the log, which may hold an earlier life.
     let _ = fs::remove_file(&log);
     let mut env = vec![
@@ -74,12 +76,16 @@ pub async fn start(
 
 /// The packages that the worker needs, in a directory of their own. Not a virtual environment:
 /// that is one more thing that a machine with Python may lack.
-async fn packages(script: &Script, plane: &Plane, screen: Screen) -> Result<PathBuf, Failure> {
+async fn packages(
+    script: &Script,
+    directory: &Directory,
+    screen: Screen,
+) -> Result<PathBuf, Failure> {
     let requirements = script.worker_requirements();
     let text = fs::read(&requirements)
         .with_context(|| format!("cannot read `{}`", requirements.display()))?;
     let digest = Digest::of(&text).to_string();
-    let target = plane.directory.root().join("python");
+    let target = directory.root().join("python");
     let done = target.join(".installed");
     if fs::read_to_string(&done).is_ok_and(|installed| installed == digest) {
         return Ok(target);

@@ -55,7 +55,7 @@ pub async fn find(named: Option<&Path>, screen: Screen) -> Result<PathBuf, Failu
     }
     screen.note(
         "nats-server",
-        "none on PATH that is 2.12 or newer: obtaining a pinned one",
+        "none on PATH is 2.12 or newer: using the pinned one, obtained if need be",
     );
     obtain().await
 }

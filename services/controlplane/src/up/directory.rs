@@ -6,7 +6,6 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -26,11 +25,10 @@ const EXAMPLE: &str = r#"{
 "#;
 
 /// Held for as long as a process uses the directory.
-#[derive(Clone)]
 pub struct Directory {
     root: PathBuf,
-    /// Released when the last clone is dropped, or the process ends in whatever way.
-    _lock: Arc<File>,
+    /// Released when it is closed, in whatever way the process ends.
+    _lock: File,
 }
 
 /// What was chosen at the first start and stays so.
@@ -51,10 +49,7 @@ impl Directory {
             .canonicalize()
             .with_context(|| format!("cannot use `{}`", path.display()))?;
         let lock = lock(&root.join("lock"))?;
-        let directory = Self {
-            root,
-            _lock: Arc::new(lock),
-        };
+        let directory = Self { root, _lock: lock };
         for part in [
             directory.secrets(),
             directory.keys(),
@@ -119,11 +114,7 @@ impl Directory {
     }
 
     pub fn context(&self) -> PathBuf {
-        Self::context_in(&self.root)
-    }
-
-    pub fn context_in(root: &Path) -> PathBuf {
-        root.join("context.json")
+        self.root.join("context.json")
     }
 
     pub fn example(&self) -> PathBuf {

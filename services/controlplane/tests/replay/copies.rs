@@ -35,7 +35,9 @@ impl Copy {
         let mut lines = text.lines();
         Self {
             header: serde_json::from_str(lines.next().unwrap()).unwrap(),
-            lines: lines.map(|line| serde_json::from_str(line).unwrap()).collect(),
+            lines: lines
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
         }
     }
 
@@ -75,7 +77,10 @@ impl Copy {
         for line in &mut self.lines {
             let aggregate = subject(line).aggregate;
             if let Some(hash) = hashes.get(&aggregate) {
-                let header = line.headers.iter_mut().find(|(name, _)| name == "ce-prevhash");
+                let header = line
+                    .headers
+                    .iter_mut()
+                    .find(|(name, _)| name == "ce-prevhash");
                 header.unwrap().1 = ToString::to_string(hash);
             }
             let envelope = line.clone().entry().unwrap().raw.envelope().unwrap();

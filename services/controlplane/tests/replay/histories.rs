@@ -26,11 +26,16 @@ async fn the_histories_hold_every_event_that_has_a_decider() {
     let mut world = World::new(1).await;
     cases::all(&mut world).await;
     let copy = Copy::of(&world.journal).await;
-    let names: BTreeSet<EventName> =
-        copy.lines.iter().map(|line| crate::copies::subject(line).event).collect();
+    let names: BTreeSet<EventName> = copy
+        .lines
+        .iter()
+        .map(|line| crate::copies::subject(line).event)
+        .collect();
 
-    let missing: Vec<EventName> =
-        EventName::ALL.into_iter().filter(|name| !names.contains(name)).collect();
+    let missing: Vec<EventName> = EventName::ALL
+        .into_iter()
+        .filter(|name| !names.contains(name))
+        .collect();
 
     let without_decider = [
         EventName::StepReported,

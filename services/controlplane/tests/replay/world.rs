@@ -25,8 +25,7 @@ use domain::{
         intake::{self, Ballot, Door, Submission},
         planning,
         running::{self, Context},
-        steps,
-        waits,
+        steps, waits,
     },
     policy::{self, Policy},
     skill::{self, Install, Skill},
@@ -87,7 +86,9 @@ pub fn step(id: &str) -> StepId {
 }
 
 fn execution(number: u128) -> ExecutionId {
-    ExecutionId::of(Uuid::from_u128(0x0198_f3a0_7c1e_7d2a_9b3c_0000_0000_0000 + number))
+    ExecutionId::of(Uuid::from_u128(
+        0x0198_f3a0_7c1e_7d2a_9b3c_0000_0000_0000 + number,
+    ))
 }
 
 /// What a skill's worker answers, by step; the last answer is given again.
@@ -99,23 +100,33 @@ impl Worker {
     }
 
     pub fn answers(mut self, step: &'static str, output: Value) -> Self {
-        self.0.entry(step).or_default().push(Outcome::Completed(output));
+        self.0
+            .entry(step)
+            .or_default()
+            .push(Outcome::Completed(output));
         self
     }
 
     pub fn fails(mut self, step: &'static str, code: &str, retryable: bool) -> Self {
-        self.0.entry(step).or_default().push(Outcome::Failed(Failure {
-            code: code.to_owned(),
-            message: None,
-            retryable,
-            outcome: EffectOutcome::NotDone,
-        }));
+        self.0
+            .entry(step)
+            .or_default()
+            .push(Outcome::Failed(Failure {
+                code: code.to_owned(),
+                message: None,
+                retryable,
+                outcome: EffectOutcome::NotDone,
+            }));
         self
     }
 
     fn ask(&mut self, step: &StepId) -> Option<Outcome> {
         let answers = self.0.get_mut(step.as_str())?;
-        Some(if answers.len() > 1 { answers.remove(0) } else { answers.first()?.clone() })
+        Some(if answers.len() > 1 {
+            answers.remove(0)
+        } else {
+            answers.first()?.clone()
+        })
     }
 }
 
@@ -162,7 +173,10 @@ impl World {
 
     async fn state<A: Aggregate>(&self, aggregate: &AggregateId) -> A {
         let journal = &self.journal;
-        aggregate::confirmed(journal, aggregate).await.unwrap().state
+        aggregate::confirmed(journal, aggregate)
+            .await
+            .unwrap()
+            .state
     }
 
     async fn store<A: Aggregate>(
@@ -194,8 +208,14 @@ impl World {
     }
 
     async fn follow_catalogue(&mut self) {
-        let end = self.journal.last_sequence(StreamId::Catalogue).await.unwrap();
-        host::catalogue::fold_to(&self.journal, &mut self.catalogue, end).await.unwrap();
+        let end = self
+            .journal
+            .last_sequence(StreamId::Catalogue)
+            .await
+            .unwrap();
+        host::catalogue::fold_to(&self.journal, &mut self.catalogue, end)
+            .await
+            .unwrap();
     }
 
     pub async fn activate(&mut self, bundle: Bundle) {
@@ -210,7 +230,9 @@ impl World {
         }
         let now = self.tick();
         for event in self.judge.policy(&state, now) {
-            (state, _) = self.store(&aggregate, state, event, Service::Verifier).await;
+            (state, _) = self
+                .store(&aggregate, state, event, Service::Verifier)
+                .await;
         }
         self.follow_catalogue().await;
     }
@@ -234,7 +256,9 @@ impl World {
         self.follow_catalogue().await;
         let now = self.tick();
         for event in self.judge.skill(&workspace(), &state, &self.catalogue, now) {
-            (state, _) = self.store(&aggregate, state, event, Service::Verifier).await;
+            (state, _) = self
+                .store(&aggregate, state, event, Service::Verifier)
+                .await;
         }
         self.follow_catalogue().await;
     }
@@ -301,8 +325,10 @@ impl World {
             plan_hash: Some(block.opened.plan_hash),
             inputs_digest: Some(block.opened.inputs_digest),
         };
-        self.ask(id, |known, now| intake::approve(known, &ballot, Some("looked at it"), now))
-            .await;
+        self.ask(id, |known, now| {
+            intake::approve(known, &ballot, Some("looked at it"), now)
+        })
+        .await;
     }
 
     pub async fn execution(&self, id: ExecutionId) -> Execution {
@@ -311,8 +337,15 @@ impl World {
 
     pub async fn names(&self, id: ExecutionId) -> Vec<EventName> {
         let aggregate = AggregateId::execution(workspace(), id);
-        let events = self.journal.load(&aggregate, journal::history::Read::Confirmed).await;
-        events.unwrap().iter().map(|(_, recorded)| recorded.event.name()).collect()
+        let events = self
+            .journal
+            .load(&aggregate, journal::history::Read::Confirmed)
+            .await;
+        events
+            .unwrap()
+            .iter()
+            .map(|(_, recorded)| recorded.event.name())
+            .collect()
     }
 
     /// Lets planner, verifier and executor go on until nothing is due and no worker answers.
@@ -324,18 +357,24 @@ impl World {
             let now = self.tick();
             let planned = planning::decide(&state, &self.catalogue, now);
             if !planned.is_empty() {
-                state = self.store_all(&aggregate, state, planned, Service::Planner).await;
+                state = self
+                    .store_all(&aggregate, state, planned, Service::Planner)
+                    .await;
                 continue;
             }
             let judged = self.judge.execution(&state, &self.catalogue, now);
             if !judged.is_empty() {
-                state = self.store_all(&aggregate, state, judged, Service::Verifier).await;
+                state = self
+                    .store_all(&aggregate, state, judged, Service::Verifier)
+                    .await;
                 continue;
             }
             let driven = self.drive(&state);
             if !driven.is_empty() {
                 self.dispatched.extend(driven.iter().filter_map(started));
-                state = self.store_all(&aggregate, state, driven, Service::Executor).await;
+                state = self
+                    .store_all(&aggregate, state, driven, Service::Executor)
+                    .await;
                 continue;
             }
             self.restarted = false;
@@ -344,7 +383,9 @@ impl World {
             };
             let (step, attempt) = (&started.step_id, started.attempt);
             if let Ok(end) = ending::end(&state, step, attempt, &outcome, now) {
-                state = self.store_all(&aggregate, state, vec![end], Service::Executor).await;
+                state = self
+                    .store_all(&aggregate, state, vec![end], Service::Executor)
+                    .await;
             }
         }
     }
@@ -366,7 +407,11 @@ impl World {
         let token_hash = |step: &StepId, attempt: u32| {
             Digest::of(format!("{}{step}{attempt}", self.owner).as_bytes())
         };
-        let fresh = if self.restarted { wakes(state) } else { BTreeSet::new() };
+        let fresh = if self.restarted {
+            wakes(state)
+        } else {
+            BTreeSet::new()
+        };
         let context = Context {
             now: self.now,
             owner: self.owner,
@@ -378,7 +423,11 @@ impl World {
     }
 
     /// What a dispatched attempt of this execution brought.
-    fn brought(&mut self, state: &Execution, worker: &mut Worker) -> Option<(StepStarted, Outcome)> {
+    fn brought(
+        &mut self,
+        state: &Execution,
+        worker: &mut Worker,
+    ) -> Option<(StepStarted, Outcome)> {
         let known = state.known()?;
         let run = known.run()?;
         let own = |started: &StepStarted| started.execution_id == known.id;
@@ -386,7 +435,11 @@ impl World {
             if !own(&self.dispatched[index]) {
                 continue;
             }
-            let step = run.judged.compiled.plan.step(&self.dispatched[index].step_id)?;
+            let step = run
+                .judged
+                .compiled
+                .plan
+                .step(&self.dispatched[index].step_id)?;
             let skill = self.catalogue.skill(&workspace(), &step.uses)?;
             let outcome = match skill.entry_point {
                 EntryPoint::Builtin(Builtin::Echo) => {

@@ -17,9 +17,46 @@ fn settings(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Runs one execution of two steps whose `service` is killed at `failpoint` and started again;
-/// gives the names of its history and how often each key was called.
-async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize>) {
+/// What came of an execution whose service was killed on the way.
+struct Survived {
+    names: Vec<String>,
+    /// How often each key was called.
+    counts: Vec<usize>,
+    /// What the process said that was started in the place of the killed one.
+    said: Vec<String>,
+}
+
+impl Survived {
+    fn calls(&self) -> usize {
+        self.counts.iter().sum()
+    }
+
+    fn took_over(&self) -> bool {
+        self.names
+            .contains(&"execution.step.started first #2 takeover".to_owned())
+    }
+
+    /// Whether a message came again that the killed process had not acknowledged.
+    fn was_redelivered(&self) -> bool {
+        self.said.iter().any(|line| {
+            line.contains("woken") && line.contains("delivered=") && !line.contains("delivered=1")
+        })
+    }
+
+    fn armed(&self) -> bool {
+        self.said
+            .iter()
+            .any(|line| line.contains("armed") && line.contains("elapsed-wait"))
+    }
+}
+
+/// Runs one execution whose `service` is killed at `failpoint` and started again.
+async fn killed_at(service: Service, failpoint: &str) -> Survived {
+    killed_with_wait(service, failpoint, 2500).await
+}
+
+/// The same, with a step between the two effects that waits for `wait_ms`.
+async fn killed_with_wait(service: Service, failpoint: &str, wait_ms: u64) -> Survived {
     let world = World::new(1).await;
     let mut others = Vec::new();
     for other in [Service::Planner, Service::Verifier, Service::Executor] {
@@ -38,111 +75,109 @@ async fn killed_at(service: Service, failpoint: &str) -> (Vec<String>, Vec<usize
     let id = world
         .submit(&intent(&json!([
             { "id": "first", "uses": "test.shop/look", "with": { "n": 1 } },
-            { "id": "wait", "uses": "core.wait/wait", "needs": ["first"], "with": { "ms": 2500 } },
+            { "id": "wait", "uses": "core.wait/wait", "needs": ["first"], "with": { "ms": wait_ms } },
             { "id": "second", "uses": "test.shop/look", "needs": ["wait"], "with": { "n": 2 } },
         ])))
         .await;
     let status = doomed.wait(Duration::from_mins(1)).await;
     assert!(
         !status.success() && world.mark(failpoint).exists(),
-        "it was not killed there: {status}"
+        "it was not killed there: {status}; the binaries need `--features failpoints`"
     );
-    let _again = world.spawn(service, "again");
-    let history = world.finished(id).await;
-    let names = names(&history);
+    let again = world.spawn(service, "again");
+    let names = names(&world.finished(id).await);
     assert_eq!(names.last().unwrap(), "execution.completed");
-    (names, worker.counts())
+    Survived {
+        names,
+        counts: worker.counts(),
+        said: again.output(),
+    }
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_a_start_is_stored() {
-    let (names, counts) = killed_at(Service::Executor, "before-started-stored").await;
-    assert!(
-        !names.iter().any(|name| name.contains("takeover")),
-        "{names:#?}"
-    );
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Executor, "before-started-stored").await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert!(!survived.took_over(), "{:#?}", survived.names);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_a_start_is_stored() {
-    let (names, counts) = killed_at(Service::Executor, "after-started-stored").await;
-    assert!(
-        names.contains(&"execution.step.started first #2 takeover".to_owned()),
-        "{names:#?}"
-    );
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Executor, "after-started-stored").await;
+    assert!(survived.took_over(), "{:#?}", survived.names);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_a_dispatch() {
-    let (names, counts) = killed_at(Service::Executor, "before-dispatch").await;
-    assert!(
-        names.contains(&"execution.step.started first #2 takeover".to_owned()),
-        "{names:#?}"
-    );
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Executor, "before-dispatch").await;
+    assert!(survived.took_over(), "{:#?}", survived.names);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_a_dispatch() {
-    let (names, counts) = killed_at(Service::Executor, "after-dispatch").await;
-    assert!(
-        names.contains(&"execution.step.started first #2 takeover".to_owned()),
-        "{names:#?}"
-    );
-    // The effect happened, and its end was not stored: the same key is called again.
-    assert_eq!(counts.iter().sum::<usize>(), 3);
+    let survived = killed_at(Service::Executor, "after-dispatch").await;
+    assert!(survived.took_over(), "{:#?}", survived.names);
+    // The effect happened and its end was not stored: the same key is called again.
+    assert_eq!(survived.counts.len(), 2);
+    assert_eq!(survived.calls(), 3);
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_an_end_is_stored() {
-    let (names, counts) = killed_at(Service::Executor, "before-end-stored").await;
-    assert!(
-        names.contains(&"execution.step.started first #2 takeover".to_owned()),
-        "{names:#?}"
-    );
-    assert_eq!(counts.iter().sum::<usize>(), 3);
+    let survived = killed_at(Service::Executor, "before-end-stored").await;
+    assert!(survived.took_over(), "{:#?}", survived.names);
+    assert_eq!(survived.counts.len(), 2);
+    assert_eq!(survived.calls(), 3);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_an_end_is_stored() {
-    let (names, counts) = killed_at(Service::Executor, "after-end-stored").await;
-    assert!(
-        !names.iter().any(|name| name.contains("takeover")),
-        "{names:#?}"
-    );
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Executor, "after-end-stored").await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert!(!survived.took_over(), "{:#?}", survived.names);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_a_timer_is_armed() {
-    let (_, counts) = killed_at(Service::Executor, "before-timer-armed").await;
-    assert_eq!(counts, [1, 1]);
+    // So long that it is still worth a timer when the wake-up comes again.
+    let survived = killed_with_wait(Service::Executor, "before-timer-armed", 6500).await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert!(survived.armed(), "{:#?}", survived.said);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_after_a_timer_is_armed() {
-    let (_, counts) = killed_at(Service::Executor, "after-timer-armed").await;
-    assert_eq!(counts, [1, 1]);
+    // So long that it is still worth a timer when the wake-up comes again.
+    let survived = killed_with_wait(Service::Executor, "after-timer-armed", 6500).await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert!(survived.armed(), "{:#?}", survived.said);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_executor_dies_before_it_acknowledges() {
-    let (_, counts) = killed_at(Service::Executor, "before-acknowledge").await;
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Executor, "before-acknowledge").await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_planner_dies_after_its_append() {
-    let (_, counts) = killed_at(Service::Planner, "appended").await;
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Planner, "appended").await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
 async fn the_verifier_dies_after_its_append() {
-    let (_, counts) = killed_at(Service::Verifier, "appended").await;
-    assert_eq!(counts, [1, 1]);
+    let survived = killed_at(Service::Verifier, "appended").await;
+    assert!(survived.was_redelivered(), "{:#?}", survived.said);
+    assert_eq!(survived.counts, [1, 1]);
 }
 
 #[tokio::test]
@@ -299,4 +334,38 @@ async fn without_kills_each_key_is_called_once() {
     let counts = worker.counts();
     assert_eq!(counts.len(), 200);
     assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
+}
+
+/// An executor stands still past the takeover and comes back: it changes nothing that the other
+/// one did.
+#[tokio::test]
+async fn a_paused_executor_comes_back_after_the_takeover() {
+    let (world, services) = World::running(1).await;
+    let worker = Worker::serve(&world.journal, Duration::from_secs(1)).await;
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "first", "uses": "test.shop/look", "with": { "n": 1 } },
+            { "id": "second", "uses": "test.shop/look", "needs": ["first"], "with": { "n": 2 } },
+            { "id": "third", "uses": "test.shop/look", "needs": ["second"], "with": { "n": 3 } },
+        ])))
+        .await;
+    world.until(id, EventName::StepStarted).await;
+    services.executor.pause();
+    let other = world.spawn(Service::Executor, "other");
+    other.line("takeover=true").await;
+    services.executor.resume();
+    let history = world.finished(id).await;
+    let names = names(&history);
+    assert_eq!(names.last().unwrap(), "execution.completed");
+    assert!(
+        names.contains(&"execution.step.started first #2 takeover".to_owned()),
+        "{names:#?}"
+    );
+    // Only what was under way when it stood still is called again.
+    assert_eq!(worker.counts().len(), 3);
+    assert!(
+        worker.counts().iter().sum::<usize>() <= 4,
+        "{:?} {names:#?}",
+        worker.counts()
+    );
 }

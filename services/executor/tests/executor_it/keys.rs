@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::{
-    event::EventName,
-    ids::ExecutionId,
-};
+use contracts::{event::EventName, ids::ExecutionId};
 use serde_json::{Value, json};
 
 use super::{

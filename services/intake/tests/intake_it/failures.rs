@@ -1,29 +1,16 @@
-use std::{sync::Arc, time::Duration};
-
 use contracts::{event::Service, events::executor::ExecutionCompleted, ids::RunId, problem::Code};
-use host::{clock, http::door::Limits};
-use journal::{layout::StreamCount, memory::MemoryJournal};
+use host::clock;
 use serde_json::{Value, json};
 
 use crate::{
     cases::{bundle, echo, installation, intent, manifest},
-    world::{Others, WORKSPACE, World, a_moment},
+    world::{WORKSPACE, World, a_moment, memory},
 };
-
-fn log() -> MemoryJournal {
-    MemoryJournal::new(StreamCount::ONE, clock::now())
-}
-
-async fn alone_on(log: &MemoryJournal) -> World {
-    let journal = Arc::new(log.clone());
-    let short = Duration::from_millis(300);
-    World::with(journal, Others::None, Limits::default(), short).await
-}
 
 #[tokio::test]
 async fn what_is_not_stored_is_not_answered() {
-    let log = log();
-    let world = alone_on(&log).await;
+    let log = memory();
+    let world = World::alone_on(&log).await;
     log.fail_appends(1);
     let answer = world.submit(&intent(echo())).await;
     answer.is(Code::LogUnavailable);
@@ -34,8 +21,8 @@ async fn what_is_not_stored_is_not_answered() {
 /// The append was stored, its answer lost; the caller asks again under the same key.
 #[tokio::test]
 async fn a_lost_answer_is_found_again_under_its_key() {
-    let log = log();
-    let world = alone_on(&log).await;
+    let log = memory();
+    let world = World::alone_on(&log).await;
     let key = [("idempotency-key", "k")];
     log.lose_answers(1);
     let lost = world
@@ -56,8 +43,8 @@ async fn a_lost_answer_is_found_again_under_its_key() {
 /// A replica that lags shows an old fold: nothing is refused or answered on it.
 #[tokio::test]
 async fn nothing_is_refused_on_a_stale_fold() {
-    let log = log();
-    let world = World::on(log.clone()).await.equipped().await;
+    let log = memory();
+    let world = World::on(&log).await.equipped().await;
     let (execution, _) = world.blocked(crate::cases::refund(), "refund").await;
     log.lag(4);
     // On the stale fold there is neither a plan nor a block.
@@ -71,8 +58,8 @@ async fn nothing_is_refused_on_a_stale_fold() {
 /// Installed again elsewhere: a stale fold would say that it is disabled already.
 #[tokio::test]
 async fn nothing_is_left_undone_on_a_stale_fold() {
-    let log = log();
-    let world = World::on(log.clone()).await.equipped().await;
+    let log = memory();
+    let world = World::on(&log).await.equipped().await;
     let disable = json!({ "skillKey": "acme.orders", "disabledBy": "sam" });
     let first = world.ask("sam", "skill.disable", &disable).await;
     let install = installation(&manifest("1.0.0"));

@@ -1,7 +1,13 @@
 //! Intake on a log. The other services are their deciders, driven by the loop that the real ones
 //! use; what the executor would dispatch is not.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use contracts::{
@@ -34,15 +40,17 @@ use host::{
 };
 use journal::{
     Journal,
+    broker::{Durability, ServerConfig, User},
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
     memory::MemoryJournal,
+    permissions,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::nats::{NatsServer, ServerOptions};
+use testkit::nats::{DATA_DIRECTORY, NatsServer, ServerOptions};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -72,46 +80,44 @@ pub enum Others {
 impl World {
     /// On a log in memory.
     pub async fn new() -> Self {
-        Self::with(memory(), Others::All, Limits::default(), OUTCOME_WITHIN).await
+        Self::limited(Limits::default()).await
+    }
+
+    pub async fn limited(limits: Limits) -> Self {
+        Self::with(&each(&memory()), Others::All, limits, OUTCOME_WITHIN).await
+    }
+
+    pub async fn on(log: &MemoryJournal) -> Self {
+        Self::with(&each(log), Others::All, Limits::default(), OUTCOME_WITHIN).await
     }
 
     /// Nobody but intake is there.
     pub async fn alone() -> Self {
+        Self::alone_on(&memory()).await
+    }
+
+    pub async fn alone_on(log: &MemoryJournal) -> Self {
         let short = Duration::from_millis(300);
-        Self::with(memory(), Others::None, Limits::default(), short).await
+        Self::with(&each(log), Others::None, Limits::default(), short).await
     }
 
-    pub async fn on(journal: MemoryJournal) -> Self {
-        Self::with(
-            Arc::new(journal),
-            Others::All,
-            Limits::default(),
-            OUTCOME_WITHIN,
-        )
-        .await
-    }
-
-    pub async fn limited(limits: Limits) -> Self {
-        Self::with(memory(), Others::All, limits, OUTCOME_WITHIN).await
-    }
-
-    /// On a real broker.
+    /// On a real broker, where each service may do what is its own and no more.
     pub async fn on_broker() -> Self {
-        let broker = NatsServer::start(ServerOptions::default()).await;
-        let options = ConnectOptions::new(broker.url(), "intake");
-        let streams = InstallOptions {
-            streams: StreamCount::ONE,
-            replicas: 1,
-        };
-        install(&options, streams).await.unwrap();
-        let journal = Arc::new(JetStreamJournal::connect(&options).await.unwrap());
-        let mut world = Self::with(journal, Others::All, Limits::default(), OUTCOME_WITHIN).await;
+        let broker = broker().await;
+        let mut journals = Journals::new();
+        for service in Service::ALL {
+            let options = options_of(&broker, service.as_str());
+            let journal = JetStreamJournal::connect(&options).await.unwrap();
+            journals.insert(service, Arc::new(journal));
+        }
+        let limits = Limits::default();
+        let mut world = Self::with(&journals, Others::All, limits, OUTCOME_WITHIN).await;
         world.broker = Some(broker);
         world
     }
 
-    pub async fn with(
-        journal: Arc<dyn Journal>,
+    async fn with(
+        journals: &Journals,
         others: Others,
         limits: Limits,
         outcome_within: Duration,
@@ -121,7 +127,7 @@ impl World {
         let principals_file = directory.path().join("principals.json");
         std::fs::write(&principals_file, serde_json::to_vec(&everybody()).unwrap()).unwrap();
         let principals = Principals::load(Some(&principals_file)).unwrap();
-        let host = |service| host(service, &journal, &shutdown);
+        let host = |service| host(service, &journals[&service], &shutdown);
         let door = Door::new(principals, limits);
         let routes = intake::routes(host(Service::Intake), door, outcome_within);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -170,7 +176,7 @@ impl World {
         }
         Self {
             address,
-            journal,
+            journal: Arc::clone(&journals[&Service::Projector]),
             principals_file,
             shutdown,
             _directory: directory,
@@ -268,8 +274,54 @@ impl Drop for World {
     }
 }
 
-pub fn memory() -> Arc<MemoryJournal> {
-    Arc::new(MemoryJournal::new(StreamCount::ONE, clock::now()))
+/// What each service sees of one log.
+type Journals = BTreeMap<Service, Arc<dyn Journal>>;
+
+pub fn memory() -> MemoryJournal {
+    MemoryJournal::new(StreamCount::ONE, clock::now())
+}
+
+fn each(log: &MemoryJournal) -> Journals {
+    let journal: Arc<dyn Journal> = Arc::new(log.clone());
+    Service::ALL
+        .map(|service| (service, Arc::clone(&journal)))
+        .into()
+}
+
+async fn broker() -> NatsServer {
+    let user = |name: &str, permissions| User {
+        name: name.to_owned(),
+        password: format!("{name}-password"),
+        permissions,
+    };
+    let services = Service::ALL.map(|service| {
+        let permissions = permissions::for_service(service, StreamCount::ONE);
+        user(service.as_str(), permissions)
+    });
+    let installer = user("installer", permissions::installer("installer"));
+    let config = ServerConfig {
+        listen: "127.0.0.1:-1".to_owned(),
+        data_directory: DATA_DIRECTORY.to_owned(),
+        durability: Durability::Process,
+        users: services.into_iter().chain([installer]).collect(),
+    };
+    let options = ServerOptions {
+        config: config.render(),
+        sync_always: false,
+    };
+    let server = NatsServer::start(options).await;
+    let streams = InstallOptions {
+        streams: StreamCount::ONE,
+        replicas: 1,
+    };
+    install(&options_of(&server, "installer"), streams)
+        .await
+        .unwrap();
+    server
+}
+
+fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
+    ConnectOptions::new(server.url(), user).credentials(user, format!("{user}-password"))
 }
 
 fn host(service: Service, journal: &Arc<dyn Journal>, shutdown: &CancellationToken) -> Arc<Host> {

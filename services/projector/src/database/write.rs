@@ -71,6 +71,14 @@ pub async fn positions(
     Ok(positions)
 }
 
+/// Moves what is still in the write-ahead log into the file, which is whole by itself then.
+pub async fn close(mut connection: SqliteConnection) -> Result<(), WriteError> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}
+
 /// The subject and the hash of the event at a position; no hash where it could not be read.
 pub async fn event_at(
     connection: &mut SqliteConnection,
@@ -85,43 +93,6 @@ pub async fn event_at(
     Ok(found)
 }
 
-/// Whether a version of an aggregate is stored.
-pub async fn has_version(
-    connection: &mut SqliteConnection,
-    aggregate: &AggregateId,
-    version: u64,
-) -> Result<bool, WriteError> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT sequence FROM events \
-         WHERE workspace = ? AND kind = ? AND aggregate = ? AND version = ? LIMIT 1",
-    )
-    .bind(aggregate.workspace().as_str())
-    .bind(aggregate.kind().as_str())
-    .bind(aggregate.id())
-    .bind(signed(version))
-    .fetch_optional(connection)
-    .await?;
-    Ok(found.is_some())
-}
-
-/// All events of an aggregate, in the order of their versions; of two with one version, the one
-/// that was stored first comes first.
-pub async fn history(
-    connection: &mut SqliteConnection,
-    aggregate: &AggregateId,
-) -> Result<Vec<Raw>, WriteError> {
-    let rows = sqlx::query(
-        "SELECT subject, headers, payload FROM events \
-         WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, sequence",
-    )
-    .bind(aggregate.workspace().as_str())
-    .bind(aggregate.kind().as_str())
-    .bind(aggregate.id())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(raw).collect()
-}
-
 fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
     let headers: String = row.try_get("headers")?;
     let payload: Vec<u8> = row.try_get("payload")?;
@@ -133,8 +104,38 @@ fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
 }
 
 impl Write<'_> {
+    /// All events of an aggregate, in the order of their versions; of two with one version, the
+    /// one that was stored first comes first.
     pub async fn history(&mut self, aggregate: &AggregateId) -> Result<Vec<Raw>, WriteError> {
-        history(&mut self.transaction, aggregate).await
+        let rows = sqlx::query(
+            "SELECT subject, headers, payload FROM events \
+             WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, sequence",
+        )
+        .bind(aggregate.workspace().as_str())
+        .bind(aggregate.kind().as_str())
+        .bind(aggregate.id())
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        rows.iter().map(raw).collect()
+    }
+
+    /// Whether a version of an aggregate is stored.
+    pub async fn has_version(
+        &mut self,
+        aggregate: &AggregateId,
+        version: u64,
+    ) -> Result<bool, WriteError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT sequence FROM events \
+             WHERE workspace = ? AND kind = ? AND aggregate = ? AND version = ? LIMIT 1",
+        )
+        .bind(aggregate.workspace().as_str())
+        .bind(aggregate.kind().as_str())
+        .bind(aggregate.id())
+        .bind(signed(version))
+        .fetch_optional(&mut *self.transaction)
+        .await?;
+        Ok(found.is_some())
     }
 
     pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {

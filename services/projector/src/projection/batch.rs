@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
     ids::WorkspaceId,
-    position::Positions,
     record::Recorded,
     subject::{AggregateId, AggregateKind},
 };
 use domain::{execution::Execution, policy::Policy, record, skill::Skill};
 use host::incident::Incident;
-use journal::stored::Entry;
+use journal::{history::Fault, stored::Entry};
 
 use super::{Projection, Stored, incidents};
 use crate::{
@@ -18,15 +17,47 @@ use crate::{
         rows::{EventRow, ExecutionRow, PolicyRow, SkillRow},
         write::{self, Write, WriteError},
     },
-    folds::{Fold, Tale},
+    folds::{Fold, Folds, Tale},
     history::{self, Break},
 };
 
-/// What follows from the events of a batch, before any of it is stored.
-#[derive(Default)]
-struct Work {
+impl Projection {
+    pub(super) async fn store_once(&mut self, entries: &[Entry]) -> Result<Stored, WriteError> {
+        let mut reached = self.reached.clone();
+        for entry in entries {
+            reached.advance(entry.position);
+        }
+        let mut write = write::begin(&mut self.writer).await?;
+        // First, so that what is read below is what this process has stored.
+        write.advance(&self.reached, &reached).await?;
+        let mut batch = Batch {
+            write,
+            folds: &mut self.folds,
+            events: Vec::with_capacity(entries.len()),
+            executions: BTreeMap::new(),
+            others: BTreeSet::new(),
+            versions: BTreeSet::new(),
+            incidents: Vec::new(),
+        };
+        for entry in entries {
+            batch.take(entry).await?;
+        }
+        for incident in &batch.incidents {
+            if let Stored::Stopped = incidents::raise(&self.host, incident).await {
+                return Ok(Stored::Stopped);
+            }
+        }
+        batch.store().await?;
+        self.reached = reached;
+        Ok(Stored::Yes)
+    }
+}
+
+/// What follows from the events of a batch, within its transaction.
+struct Batch<'a> {
+    write: Write<'a>,
+    folds: &'a mut Folds,
     events: Vec<EventRow>,
-    reached: Positions,
     executions: BTreeMap<AggregateId, Fold>,
     /// Folded from what is stored, once the events of this batch are.
     others: BTreeSet<AggregateId>,
@@ -35,49 +66,18 @@ struct Work {
     incidents: Vec<Incident>,
 }
 
-impl Projection {
-    pub(super) async fn store_once(&mut self, entries: &[Entry]) -> Result<Stored, WriteError> {
-        let mut work = Work {
-            reached: self.reached.clone(),
-            ..Work::default()
-        };
-        for entry in entries {
-            self.take(entry, &mut work).await?;
-        }
-        for incident in &work.incidents {
-            if let Stored::Stopped = incidents::raise(&self.host, incident).await {
-                return Ok(Stored::Stopped);
-            }
-        }
-        let mut write = write::begin(&mut self.writer).await?;
-        write.events(&work.events).await?;
-        executions(&mut write, &mut work.executions).await?;
-        for aggregate in &work.others {
-            other(&mut write, aggregate).await?;
-        }
-        write.advance(&self.reached, &work.reached).await?;
-        write.commit().await?;
-        self.reached = work.reached;
-        for (aggregate, fold) in work.executions {
-            if is_under_way(&fold.tale) {
-                self.folds.keep(aggregate, fold);
-            }
-        }
-        Ok(Stored::Yes)
-    }
-
-    async fn take(&mut self, entry: &Entry, work: &mut Work) -> Result<(), WriteError> {
+impl Batch<'_> {
+    async fn take(&mut self, entry: &Entry) -> Result<(), WriteError> {
         let row = EventRow::of(entry);
         let subject = row.subject.clone();
-        work.events.push(row);
-        work.reached.advance(entry.position);
+        self.events.push(row);
         let recorded = match &entry.recorded {
             Ok(recorded) => recorded,
             Err(error) => {
-                work.incidents
+                self.incidents
                     .push(incidents::unreadable(&entry.raw.subject, error));
                 if let Some(subject) = subject {
-                    self.take_unreadable(&subject.aggregate, work).await?;
+                    self.take_unreadable(&subject.aggregate).await?;
                 }
                 return Ok(());
             }
@@ -85,21 +85,19 @@ impl Projection {
         let aggregate = &recorded.subject.aggregate;
         match aggregate.kind() {
             AggregateKind::Execution => {
-                let bytes = entry.raw.payload.len();
-                return self.take_execution(recorded, bytes, work).await;
+                return self.take_execution(recorded, entry.raw.payload.len()).await;
             }
             AggregateKind::Skill | AggregateKind::Policy => {
-                work.others.insert(aggregate.clone());
+                self.others.insert(aggregate.clone());
             }
             AggregateKind::Incident | AggregateKind::Hold | AggregateKind::Schedule => {}
         }
-        let version = (aggregate.clone(), recorded.version());
-        let twice = !work.versions.insert(version)
-            || write::has_version(&mut self.writer, aggregate, recorded.version()).await?;
+        let version = recorded.version();
+        let twice = !self.versions.insert((aggregate.clone(), version))
+            || self.write.has_version(aggregate, version).await?;
         if twice {
-            let version = recorded.version();
-            let broken = Break::fault(recorded, &journal::history::Fault::Forked { version });
-            work.incidents.push(incidents::broken(recorded, &broken));
+            let broken = Break::fault(recorded, &Fault::Forked { version });
+            self.incidents.push(incidents::broken(recorded, &broken));
         }
         Ok(())
     }
@@ -108,36 +106,31 @@ impl Projection {
         &mut self,
         recorded: &Recorded,
         bytes: usize,
-        work: &mut Work,
     ) -> Result<(), WriteError> {
         let aggregate = &recorded.subject.aggregate;
-        let mut fold = self.fold_of(aggregate, work).await?;
+        let mut fold = self.fold_of(aggregate).await?;
         fold.bytes += bytes;
         if let Tale::Sound(state) = fold.tale {
             let (tale, broken) = next(state, recorded);
             fold.tale = tale;
             if let Some(broken) = broken {
-                work.incidents.push(incidents::broken(recorded, &broken));
+                self.incidents.push(incidents::broken(recorded, &broken));
             }
         }
-        work.executions.insert(aggregate.clone(), fold);
+        self.executions.insert(aggregate.clone(), fold);
         Ok(())
     }
 
-    async fn take_unreadable(
-        &mut self,
-        aggregate: &AggregateId,
-        work: &mut Work,
-    ) -> Result<(), WriteError> {
+    async fn take_unreadable(&mut self, aggregate: &AggregateId) -> Result<(), WriteError> {
         match aggregate.kind() {
             AggregateKind::Execution => {
-                let fold = self.fold_of(aggregate, work).await?;
+                let fold = self.fold_of(aggregate).await?;
                 let tale = Tale::Broken;
-                work.executions
+                self.executions
                     .insert(aggregate.clone(), Fold { tale, ..fold });
             }
             AggregateKind::Skill | AggregateKind::Policy => {
-                work.others.insert(aggregate.clone());
+                self.others.insert(aggregate.clone());
             }
             AggregateKind::Incident | AggregateKind::Hold | AggregateKind::Schedule => {}
         }
@@ -145,18 +138,14 @@ impl Projection {
     }
 
     /// As of the events before this one: from this batch, from memory, or from what is stored.
-    async fn fold_of(
-        &mut self,
-        aggregate: &AggregateId,
-        work: &mut Work,
-    ) -> Result<Fold, WriteError> {
-        if let Some(fold) = work.executions.remove(aggregate) {
+    async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<Fold, WriteError> {
+        if let Some(fold) = self.executions.remove(aggregate) {
             return Ok(fold);
         }
         if let Some(fold) = self.folds.take(aggregate) {
             return Ok(fold);
         }
-        let stored = write::history(&mut self.writer, aggregate).await?;
+        let stored = self.write.history(aggregate).await?;
         let bytes = stored.iter().map(|raw| raw.payload.len()).sum();
         let (events, broken) = history::sound(&stored);
         let tale = match Execution::fold(&events) {
@@ -171,6 +160,29 @@ impl Projection {
             bytes,
             waiting,
         })
+    }
+
+    async fn store(self) -> Result<(), WriteError> {
+        let Self {
+            mut write,
+            folds,
+            events,
+            mut executions,
+            others,
+            ..
+        } = self;
+        write.events(&events).await?;
+        execution_rows(&mut write, &mut executions).await?;
+        for aggregate in &others {
+            other_rows(&mut write, aggregate).await?;
+        }
+        write.commit().await?;
+        for (aggregate, fold) in executions {
+            if is_under_way(&fold.tale) {
+                folds.keep(aggregate, fold);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -204,7 +216,7 @@ fn is_under_way(tale: &Tale) -> bool {
 }
 
 /// The rows of all executions that the batch has touched.
-async fn executions(
+async fn execution_rows(
     write: &mut Write<'_>,
     touched: &mut BTreeMap<AggregateId, Fold>,
 ) -> Result<(), WriteError> {
@@ -274,7 +286,7 @@ async fn broken(
 }
 
 /// The rows of a skill or of a workspace's policies, which are few and change rarely.
-async fn other(write: &mut Write<'_>, aggregate: &AggregateId) -> Result<(), WriteError> {
+async fn other_rows(write: &mut Write<'_>, aggregate: &AggregateId) -> Result<(), WriteError> {
     let stored = write.history(aggregate).await?;
     let (events, _) = history::sound(&stored);
     let workspace: &WorkspaceId = aggregate.workspace();

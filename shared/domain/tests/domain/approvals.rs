@@ -10,8 +10,8 @@ use domain::execution::intake::Ballot;
 use uuid::Uuid;
 
 use super::kit::{
-    DAY, HOUR, Input, SECOND, World, assist, ballot, draft, given, paused, step, submission, submitted,
-    tried, who,
+    DAY, HOUR, Input, SECOND, World, assist, ballot, draft, given, paused, step, submission,
+    submitted, tried, who,
 };
 
 fn blocked() -> World {

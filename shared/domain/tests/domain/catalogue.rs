@@ -19,7 +19,9 @@ use super::kit::{Shop, at, policy as hash_of, shop, who, workspace};
 fn what_is_built_in_needs_no_installation() {
     let catalogue = Catalogue::empty();
     for key in ["core.echo", "core.wait"] {
-        let skill = catalogue.resolve(&workspace(), &key.parse().unwrap(), None).unwrap();
+        let skill = catalogue
+            .resolve(&workspace(), &key.parse().unwrap(), None)
+            .unwrap();
         assert!(matches!(skill.entry_point, EntryPoint::Builtin(_)));
     }
     assert_eq!(catalogue.policy_version(&workspace()), None);
@@ -30,7 +32,10 @@ fn an_activated_policy_is_the_active_one_until_the_next() {
     let mut shop = Shop::empty();
     for name in ["one", "two", "one"] {
         shop.activate(name);
-        assert_eq!(shop.catalogue.policy_version(&workspace()), Some(hash_of(name)));
+        assert_eq!(
+            shop.catalogue.policy_version(&workspace()),
+            Some(hash_of(name))
+        );
     }
     let other = "other".parse().unwrap();
     assert_eq!(shop.catalogue.policy_version(&other), None);
@@ -42,7 +47,12 @@ fn a_disabled_version_is_known_and_not_chosen() {
     shop.install("ops", "1.0.0", &shop::ops());
     shop.install("ops", "1.1.0", &shop::ops());
     let key = "ops".parse().unwrap();
-    let pin = shop.catalogue.resolve(&workspace(), &key, None).unwrap().pin.clone();
+    let pin = shop
+        .catalogue
+        .resolve(&workspace(), &key, None)
+        .unwrap()
+        .pin
+        .clone();
     shop.disable("ops", Some("1.1.0"));
     assert!(!shop.catalogue.skill(&workspace(), &pin).unwrap().enabled);
     let chosen = shop.catalogue.resolve(&workspace(), &key, None).unwrap();
@@ -56,7 +66,12 @@ fn a_pin_of_other_content_is_not_there() {
     let mut shop = Shop::empty();
     shop.install("ops", "1.0.0", &shop::ops());
     let key = "ops".parse().unwrap();
-    let mut pin = shop.catalogue.resolve(&workspace(), &key, None).unwrap().pin.clone();
+    let mut pin = shop
+        .catalogue
+        .resolve(&workspace(), &key, None)
+        .unwrap()
+        .pin
+        .clone();
     pin.digest = hash_of("other");
     assert!(shop.catalogue.skill(&workspace(), &pin).is_none());
 }
@@ -67,8 +82,8 @@ fn an_answer_without_its_request_changes_nothing() {
     shop.activate("base");
     let aggregate = AggregateId::policy(workspace());
     let bundle = shop::bundle("never asked for");
-    let (_, hash) = policy::request_activation(&Policy::default(), &bundle, &who("ann"), at(0))
-        .unwrap();
+    let (_, hash) =
+        policy::request_activation(&Policy::default(), &bundle, &who("ann"), at(0)).unwrap();
     let activated = contracts::events::verifier::PolicyActivated {
         hash,
         findings: Vec::new(),
@@ -77,7 +92,10 @@ fn an_answer_without_its_request_changes_nothing() {
         rules: contracts::events::RULES,
     };
     shop.append(&aggregate, activated.into(), Service::Verifier);
-    assert_eq!(shop.catalogue.policy_version(&workspace()), Some(hash_of("base")));
+    assert_eq!(
+        shop.catalogue.policy_version(&workspace()),
+        Some(hash_of("base"))
+    );
 }
 
 #[test]
@@ -85,7 +103,16 @@ fn an_entry_point_is_one_plain_name() {
     for text in ["nats:refunds", "nats:a-b_9", "builtin:echo", "builtin:wait"] {
         assert_eq!(text.parse::<EntryPoint>().unwrap().to_string(), text);
     }
-    for text in ["nats:", "nats:a.b", "nats:*", "nats:>", "nats:A", "https:x", "builtin:rm", "x"] {
+    for text in [
+        "nats:",
+        "nats:a.b",
+        "nats:*",
+        "nats:>",
+        "nats:A",
+        "https:x",
+        "builtin:rm",
+        "x",
+    ] {
         assert!(text.parse::<EntryPoint>().is_err(), "{text}");
     }
 }
@@ -103,8 +130,15 @@ impl Shelf {
         for event in events {
             let head = self.log.last().map(Recorded::head);
             let cause = Cause::default();
-            let (_, recorded) =
-                seal(&aggregate, head.as_ref(), event, Service::Intake, &cause, at(0)).unwrap();
+            let (_, recorded) = seal(
+                &aggregate,
+                head.as_ref(),
+                event,
+                Service::Intake,
+                &cause,
+                at(0),
+            )
+            .unwrap();
             self.skill = std::mem::take(&mut self.skill).evolve(&recorded);
             self.log.push(recorded);
         }
@@ -133,8 +167,14 @@ impl Shelf {
     fn disable(&mut self, version: Option<&str>) -> Result<usize, Rejection> {
         let version: Option<SkillVersion> = version.map(|version| version.parse().unwrap());
         let key = "ops".parse().unwrap();
-        let events =
-            skill::disable(&self.skill, &key, version.as_ref(), &who("ann"), None, at(0))?;
+        let events = skill::disable(
+            &self.skill,
+            &key,
+            version.as_ref(),
+            &who("ann"),
+            None,
+            at(0),
+        )?;
         let number = events.len();
         self.store(events);
         Ok(number)
@@ -208,7 +248,10 @@ fn a_skill_is_disabled_once_and_installed_again_by_its_own_content() {
     assert_eq!(shelf.disable(None).unwrap_err().code(), "SKILL_NOT_FOUND");
     shelf.ask(&install("1.0.0", "first"));
     shelf.answer(true);
-    assert_eq!(shelf.disable(Some("2.0.0")).unwrap_err().code(), "SKILL_NOT_FOUND");
+    assert_eq!(
+        shelf.disable(Some("2.0.0")).unwrap_err().code(),
+        "SKILL_NOT_FOUND"
+    );
     assert_eq!(shelf.disable(Some("1.0.0")).unwrap(), 1);
     assert_eq!(shelf.disable(None).unwrap(), 0);
     assert_eq!(shelf.ask(&install("1.0.0", "first")), 1);
@@ -232,20 +275,32 @@ fn a_policy_is_asked_for_once_and_answered_once() {
     let mut head = None;
     let mut store = |policy: &mut Policy, event: Event| {
         let cause = Cause::default();
-        let (_, recorded) =
-            seal(&aggregate, head.as_ref(), event, Service::Intake, &cause, at(0)).unwrap();
+        let (_, recorded) = seal(
+            &aggregate,
+            head.as_ref(),
+            event,
+            Service::Intake,
+            &cause,
+            at(0),
+        )
+        .unwrap();
         head = Some(recorded.head());
         *policy = std::mem::take(policy).evolve(&recorded);
     };
     let bundle = shop::bundle("base");
     let ask = |policy: &Policy| {
-        policy::request_activation(policy, &bundle, &who("ann"), at(0)).unwrap().0
+        policy::request_activation(policy, &bundle, &who("ann"), at(0))
+            .unwrap()
+            .0
     };
     let event = ask(&policy).remove(0);
     store(&mut policy, event);
     assert!(ask(&policy).is_empty());
     let request = policy.unanswered()[0].event.clone();
-    store(&mut policy, policy::answer(&request, Vec::new(), "test", at(0)));
+    store(
+        &mut policy,
+        policy::answer(&request, Vec::new(), "test", at(0)),
+    );
     assert!(policy.unanswered().is_empty());
     assert_eq!(policy.active, Some(hash_of("base")));
     assert!(ask(&policy).is_empty());

@@ -60,26 +60,54 @@ fn check(actual: impl ToString, expected: &Expect) {
 fn a_plan_has_the_same_bytes_and_the_same_hash_for_ever() {
     let compiled = compiled(&Shop::stocked(), &refund());
     let bytes = canonical::to_bytes(&compiled.plan).unwrap();
-    check(String::from_utf8(bytes).unwrap(), &expect![[r#"{"steps":[{"action":"lookup","id":"look-up","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"order":"A-1"}},{"action":"wait","id":"pause","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":61500,"uses":"core.wait@1.0.0#6997238d1287efc42c10c7932dc6d3e66b9396511a6df869c0e5e694b6408d76","with":{"ms":1500}},{"action":"refund","id":"refund","needs":["look-up"],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":2},"timeoutMs":7000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"key":{"$secret":"bank"},"minor":{"$from":"/steps/look-up/output/total"},"order":"A-1"}}]}"#]]);
-    check(compiled.hash, &expect!["698086eab997d623aa05e0084fc9a447ea08e684d9b3221952f52031af314162"]);
-    check(PlanId::derive(execution_id(), &compiled.hash), &expect!["62a822d9-b65d-5d50-9d64-a43185c2befa"]);
-    check(compiled.facts_digest, &expect!["25707a605efdb59c193102e1677c7403ddf1020f0aba50f45c5ccb559d656547"]);
+    check(
+        String::from_utf8(bytes).unwrap(),
+        &expect![[
+            r#"{"steps":[{"action":"lookup","id":"look-up","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"order":"A-1"}},{"action":"wait","id":"pause","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":61500,"uses":"core.wait@1.0.0#6997238d1287efc42c10c7932dc6d3e66b9396511a6df869c0e5e694b6408d76","with":{"ms":1500}},{"action":"refund","id":"refund","needs":["look-up"],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":2},"timeoutMs":7000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"key":{"$secret":"bank"},"minor":{"$from":"/steps/look-up/output/total"},"order":"A-1"}}]}"#
+        ]],
+    );
+    check(
+        compiled.hash,
+        &expect!["698086eab997d623aa05e0084fc9a447ea08e684d9b3221952f52031af314162"],
+    );
+    check(
+        PlanId::derive(execution_id(), &compiled.hash),
+        &expect!["62a822d9-b65d-5d50-9d64-a43185c2befa"],
+    );
+    check(
+        compiled.facts_digest,
+        &expect!["25707a605efdb59c193102e1677c7403ddf1020f0aba50f45c5ccb559d656547"],
+    );
     check(COMPILER_VERSION, &expect!["1"]);
 }
 
 #[test]
 fn the_smallest_plan_has_the_same_bytes_for_ever() {
-    let compiled = compiled(&Shop::empty(), &draft(&[json!({ "id": "a", "uses": "core.echo/echo" })]));
+    let compiled = compiled(
+        &Shop::empty(),
+        &draft(&[json!({ "id": "a", "uses": "core.echo/echo" })]),
+    );
     let bytes = canonical::to_bytes(&compiled.plan).unwrap();
-    check(String::from_utf8(bytes).unwrap(), &expect![[r#"{"steps":[{"action":"echo","id":"a","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"core.echo@1.0.0#b976325664b29bf2965a8438454670b0469df1c897cffb69bb238bbf5fe171f0","with":{}}]}"#]]);
-    check(compiled.hash, &expect!["cafc292e2d35c97d06a0de7f545848928020bdb61687a5ce8f98e50debe39a80"]);
+    check(
+        String::from_utf8(bytes).unwrap(),
+        &expect![[
+            r#"{"steps":[{"action":"echo","id":"a","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"core.echo@1.0.0#b976325664b29bf2965a8438454670b0469df1c897cffb69bb238bbf5fe171f0","with":{}}]}"#
+        ]],
+    );
+    check(
+        compiled.hash,
+        &expect!["cafc292e2d35c97d06a0de7f545848928020bdb61687a5ce8f98e50debe39a80"],
+    );
 }
 
 #[test]
 fn the_same_plan_of_two_executions_has_two_ids() {
     let hash = compiled(&Shop::stocked(), &refund()).hash;
     let other = contracts::ids::ExecutionId::of(uuid::Uuid::nil());
-    assert_ne!(PlanId::derive(other, &hash), PlanId::derive(execution_id(), &hash));
+    assert_ne!(
+        PlanId::derive(other, &hash),
+        PlanId::derive(execution_id(), &hash)
+    );
 }
 
 #[test]
@@ -88,17 +116,25 @@ fn steps_are_sorted_and_need_what_their_inputs_come_from() {
     let needs: BTreeMap<&str, Vec<&str>> = plan
         .steps
         .iter()
-        .map(|step| (step.id.as_str(), step.needs.iter().map(|id| id.as_str()).collect()))
+        .map(|step| {
+            (
+                step.id.as_str(),
+                step.needs.iter().map(|id| id.as_str()).collect(),
+            )
+        })
         .collect();
     assert_eq!(needs["refund"], ["look-up"]);
     let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["look-up", "pause", "refund"]);
     let bound = only_of(
-        &[step("z"), json!({
-            "id": "a",
-            "uses": "ops/act",
-            "with": [{ "deep": { "$from": "/steps/z/output" } }],
-        })],
+        &[
+            step("z"),
+            json!({
+                "id": "a",
+                "uses": "ops/act",
+                "with": [{ "deep": { "$from": "/steps/z/output" } }],
+            }),
+        ],
         "a",
     );
     assert_eq!(bound.needs, ["z".parse().unwrap()]);
@@ -119,15 +155,23 @@ fn a_draft_overrides_the_action_and_the_action_the_default() {
             "uses": "ops/refund",
             "with": { "order": "1", "minor": 1 },
         });
-        step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        step.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         only(step)
     };
     let of_action = refund(json!({}));
-    assert_eq!((of_action.timeout_ms, of_action.retry.max_attempts), (5000, 5));
+    assert_eq!(
+        (of_action.timeout_ms, of_action.retry.max_attempts),
+        (5000, 5)
+    );
     let of_draft = refund(json!({ "timeoutMs": 1, "retry": { "maxAttempts": 7 } }));
     assert_eq!((of_draft.timeout_ms, of_draft.retry.max_attempts), (1, 7));
     let default = only(json!({ "id": "a", "uses": "ops/act" }));
-    assert_eq!((default.timeout_ms, default.retry), (30_000, RetryPolicy::default()));
+    assert_eq!(
+        (default.timeout_ms, default.retry),
+        (30_000, RetryPolicy::default())
+    );
 }
 
 #[test]
@@ -165,8 +209,10 @@ fn the_workspaces_own_skill_is_chosen_before_a_shared_one() {
         ]),
     )
     .pins;
-    let pins: Vec<String> =
-        pins.iter().map(|pin| format!("{}@{}", pin.key, pin.version)).collect();
+    let pins: Vec<String> = pins
+        .iter()
+        .map(|pin| format!("{}@{}", pin.key, pin.version))
+        .collect();
     assert_eq!(pins, ["ops@1.0.0", "shared@1.0.0"]);
 }
 
@@ -195,5 +241,8 @@ fn what_was_read_of_the_catalogue_is_in_the_digest_of_its_facts() {
 }
 
 fn only_of(steps: &[Value], id: &str) -> PlanStep {
-    plan(&draft(steps)).step(&id.parse().unwrap()).unwrap().clone()
+    plan(&draft(steps))
+        .step(&id.parse().unwrap())
+        .unwrap()
+        .clone()
 }

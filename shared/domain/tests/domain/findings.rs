@@ -38,7 +38,9 @@ fn check_step<const N: usize>(step: Value, expected: [&str; N]) {
 /// A step `a` with these members beside its id and what it uses.
 fn act(more: &Value) -> Value {
     let mut step = json!({ "id": "a", "uses": "ops/act" });
-    step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    step.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     step
 }
 
@@ -82,7 +84,10 @@ fn a_step_is_an_object() {
 
 #[test]
 fn a_step_has_no_unknown_members() {
-    check_step(act(&json!({ "timeout": 1 })), ["UNKNOWN_MEMBER /steps/0/timeout"]);
+    check_step(
+        act(&json!({ "timeout": 1 })),
+        ["UNKNOWN_MEMBER /steps/0/timeout"],
+    );
 }
 
 #[test]
@@ -99,9 +104,18 @@ fn what_comes_later_is_refused_and_never_ignored() {
 
 #[test]
 fn a_step_has_an_id_of_its_own() {
-    check_step(json!({ "uses": "ops/act" }), ["STEP_ID_INVALID /steps/0/id"]);
-    check_step(json!({ "id": "a b", "uses": "ops/act" }), ["STEP_ID_INVALID /steps/0/id"]);
-    check_step(json!({ "id": 7, "uses": "ops/act" }), ["STEP_ID_INVALID /steps/0/id"]);
+    check_step(
+        json!({ "uses": "ops/act" }),
+        ["STEP_ID_INVALID /steps/0/id"],
+    );
+    check_step(
+        json!({ "id": "a b", "uses": "ops/act" }),
+        ["STEP_ID_INVALID /steps/0/id"],
+    );
+    check_step(
+        json!({ "id": 7, "uses": "ops/act" }),
+        ["STEP_ID_INVALID /steps/0/id"],
+    );
     check(
         &draft(&[lookup("a"), lookup("b"), lookup("a")]),
         ["STEP_ID_DUPLICATE /steps/2/id"],
@@ -110,8 +124,17 @@ fn a_step_has_an_id_of_its_own() {
 
 #[test]
 fn a_step_says_what_it_uses() {
-    for uses in [json!(null), json!("ops"), json!("ops@x/act"), json!("/act"), json!("o ps/act")] {
-        check_step(json!({ "id": "a", "uses": uses }), ["USES_INVALID /steps/0/uses"]);
+    for uses in [
+        json!(null),
+        json!("ops"),
+        json!("ops@x/act"),
+        json!("/act"),
+        json!("o ps/act"),
+    ] {
+        check_step(
+            json!({ "id": "a", "uses": uses }),
+            ["USES_INVALID /steps/0/uses"],
+        );
     }
 }
 
@@ -127,13 +150,25 @@ fn what_needs_a_step_that_uses_nothing_readable_has_no_fault_of_its_own() {
 
 #[test]
 fn what_is_needed_is_a_list_of_other_steps() {
-    check_step(act(&json!({ "needs": "a" })), ["NEEDS_INVALID /steps/0/needs"]);
+    check_step(
+        act(&json!({ "needs": "a" })),
+        ["NEEDS_INVALID /steps/0/needs"],
+    );
     check_step(
         act(&json!({ "needs": [1, "b c"] })),
-        ["NEEDS_INVALID /steps/0/needs/0", "NEEDS_INVALID /steps/0/needs/1"],
+        [
+            "NEEDS_INVALID /steps/0/needs/0",
+            "NEEDS_INVALID /steps/0/needs/1",
+        ],
     );
-    check_step(act(&json!({ "needs": ["z"] })), ["UNKNOWN_STEP /steps/0/needs/0"]);
-    check_step(act(&json!({ "needs": ["a"] })), ["SELF_DEPENDENCY /steps/0/needs/0"]);
+    check_step(
+        act(&json!({ "needs": ["z"] })),
+        ["UNKNOWN_STEP /steps/0/needs/0"],
+    );
+    check_step(
+        act(&json!({ "needs": ["a"] })),
+        ["SELF_DEPENDENCY /steps/0/needs/0"],
+    );
 }
 
 #[test]
@@ -147,7 +182,10 @@ fn a_retry_is_bounded() {
         json!({ "backoffMsMax": 100_000_000 }),
         json!({ "attempts": 1 }),
     ] {
-        check_step(act(&json!({ "retry": retry })), ["RETRY_INVALID /steps/0/retry"]);
+        check_step(
+            act(&json!({ "retry": retry })),
+            ["RETRY_INVALID /steps/0/retry"],
+        );
     }
 }
 
@@ -163,9 +201,18 @@ fn a_time_is_bounded() {
 
 #[test]
 fn a_skill_and_its_action_are_installed() {
-    check_step(json!({ "id": "a", "uses": "none/act" }), ["UNKNOWN_SKILL /steps/0/uses"]);
-    check_step(json!({ "id": "a", "uses": "ops@2.0.0/act" }), ["UNKNOWN_SKILL /steps/0/uses"]);
-    check_step(json!({ "id": "a", "uses": "ops/none" }), ["UNKNOWN_ACTION /steps/0/uses"]);
+    check_step(
+        json!({ "id": "a", "uses": "none/act" }),
+        ["UNKNOWN_SKILL /steps/0/uses"],
+    );
+    check_step(
+        json!({ "id": "a", "uses": "ops@2.0.0/act" }),
+        ["UNKNOWN_SKILL /steps/0/uses"],
+    );
+    check_step(
+        json!({ "id": "a", "uses": "ops/none" }),
+        ["UNKNOWN_ACTION /steps/0/uses"],
+    );
 }
 
 #[test]
@@ -180,10 +227,16 @@ fn a_skill_is_enabled() {
 
 #[test]
 fn inputs_fit_the_action() {
-    check_step(refund(&json!({ "order": "1" })), ["INPUT_INVALID /steps/0/with"]);
+    check_step(
+        refund(&json!({ "order": "1" })),
+        ["INPUT_INVALID /steps/0/with"],
+    );
     check_step(
         refund(&json!({ "order": 1, "minor": 100_001 })),
-        ["INPUT_INVALID /steps/0/with/minor", "INPUT_INVALID /steps/0/with/order"],
+        [
+            "INPUT_INVALID /steps/0/with/minor",
+            "INPUT_INVALID /steps/0/with/order",
+        ],
     );
     check_step(
         refund(&json!({ "order": "1", "minor": 1, "more": 1 })),
@@ -213,7 +266,12 @@ fn a_schema_that_cannot_be_used_is_a_fault_of_the_skill() {
 fn steps_do_not_need_each_other_in_a_circle() {
     let step = |id: &str, needs: &[&str]| json!({ "id": id, "uses": "ops/act", "needs": needs });
     check(
-        &draft(&[step("a", &["b"]), step("b", &["c"]), step("c", &["a"]), step("d", &["a"])]),
+        &draft(&[
+            step("a", &["b"]),
+            step("b", &["c"]),
+            step("c", &["a"]),
+            step("d", &["a"]),
+        ]),
         ["CYCLE /steps/0/needs"],
     );
     check(
@@ -247,21 +305,30 @@ fn a_binding_has_one_of_three_forms() {
         json!({ "$param": "no pointer" }),
     ] {
         let step = act(&json!({ "with": { "x": with } }));
-        check(&draft(&[step, lookup("b")]), ["BINDING_INVALID /steps/0/with/x"]);
+        check(
+            &draft(&[step, lookup("b")]),
+            ["BINDING_INVALID /steps/0/with/x"],
+        );
     }
 }
 
 #[test]
 fn a_binding_names_another_step_and_something_in_its_output() {
     let x = |from: &str| act(&json!({ "with": { "x": { "$from": from } } }));
-    check_step(x("/steps/z/output"), ["BINDING_UNKNOWN_STEP /steps/0/with/x"]);
+    check_step(
+        x("/steps/z/output"),
+        ["BINDING_UNKNOWN_STEP /steps/0/with/x"],
+    );
     check_step(x("/steps/a/output/y"), ["SELF_DEPENDENCY /steps/0/with/x"]);
     for (pointer, fault) in [
         ("", None),
         ("/name", None),
         ("/lines/0", None),
         ("/none", Some("BINDING_UNKNOWN_OUTPUT /steps/0/with/x")),
-        ("/total/deeper", Some("BINDING_UNKNOWN_OUTPUT /steps/0/with/x")),
+        (
+            "/total/deeper",
+            Some("BINDING_UNKNOWN_OUTPUT /steps/0/with/x"),
+        ),
     ] {
         let step = x(&format!("/steps/b/output{pointer}"));
         let faults = faults_on(&Shop::stocked(), &draft(&[step, lookup("b")]));
@@ -296,9 +363,15 @@ fn a_parameter_stands_in_a_playbook_only() {
 fn every_number_can_be_represented_exactly() {
     check_step(
         act(&json!({ "with": { "x": 9_007_199_254_740_993_i64, "y": [1e300, 2] } })),
-        ["NUMBER_NOT_EXACT /steps/0/with/x", "NUMBER_NOT_EXACT /steps/0/with/y/0"],
+        [
+            "NUMBER_NOT_EXACT /steps/0/with/x",
+            "NUMBER_NOT_EXACT /steps/0/with/y/0",
+        ],
     );
-    check_step(act(&json!({ "with": { "x": 9_007_199_254_740_992_i64, "y": 0.5 } })), []);
+    check_step(
+        act(&json!({ "with": { "x": 9_007_199_254_740_992_i64, "y": 0.5 } })),
+        [],
+    );
 }
 
 #[test]
@@ -344,5 +417,8 @@ fn a_finding_is_the_same_whatever_stands_around_it() {
     let mut shop = Shop::stocked();
     shop.install("other", "1.0.0", &shop::ops());
     let draft = draft(&[json!({ "id": "a", "uses": "none/act" })]);
-    assert_eq!(faults_on(&shop, &draft), faults_on(&Shop::stocked(), &draft));
+    assert_eq!(
+        faults_on(&shop, &draft),
+        faults_on(&Shop::stocked(), &draft)
+    );
 }

@@ -156,10 +156,6 @@ impl World {
         }
     }
 
-    pub fn status(&self) -> Status {
-        self.state.status().expect("something was received")
-    }
-
     pub fn step(&self, id: &str) -> &Step {
         &self.known().steps().expect("there is a run")[&id.parse().unwrap()]
     }

@@ -46,7 +46,7 @@ fn live(beginning: &Beginning, happenings: &[Happening]) -> World {
 }
 
 proptest! {
-    #![proptest_config(config(200))]
+    #![proptest_config(config(1500))]
 
     /// On the way, of every decision: it never leaves the legal states, it yields nothing when it
     /// is made again, it goes on from any prefix of itself, and whoever is at rest waits for a
@@ -81,7 +81,10 @@ fn check_history(world: &World) {
         let event = &recorded.event;
         let json = event.to_json().unwrap();
         assert_eq!(&Event::from_json(event.name(), json).unwrap(), event);
-        assert!(life::may_write(event, &recorded.attributes.source), "{recorded:?}");
+        assert!(
+            life::may_write(event, &recorded.attributes.source),
+            "{recorded:?}"
+        );
         history.take(recorded);
     }
 }
@@ -122,11 +125,13 @@ impl History {
             Event::PlanVerified(event) => self.verdicts = event.steps.clone(),
             Event::ExecutionStarted(event) => self.mode = event.mode,
             Event::StepProposed(event) => {
-                self.proposals.insert(event.step_id.clone(), recorded.version());
+                self.proposals
+                    .insert(event.step_id.clone(), recorded.version());
             }
             Event::StepJudged(event) => {
                 if self.proposals.get(&event.step_id) == Some(&event.answers) {
-                    self.verdicts.insert(event.step_id.clone(), event.verdict.clone());
+                    self.verdicts
+                        .insert(event.step_id.clone(), event.verdict.clone());
                 }
             }
             Event::StepBlocked(event) => {
@@ -144,7 +149,10 @@ impl History {
             }
             Event::StepStarted(event) => self.started(event),
             Event::StepCompleted(event) => {
-                assert!(self.completed.insert(event.step_id.clone()), "two effects of one key");
+                assert!(
+                    self.completed.insert(event.step_id.clone()),
+                    "two effects of one key"
+                );
                 assert!(self.attempts.contains_key(&event.step_id));
             }
             Event::PlanRejected(event) => self.ended = event.is_final,
@@ -156,10 +164,20 @@ impl History {
 
     fn started(&mut self, event: &StepStarted) {
         let id = &event.step_id;
-        assert!(!self.completed.contains(id), "a completed effect is repeated");
-        assert!(self.needs[id].iter().all(|need| self.completed.contains(need)));
+        assert!(
+            !self.completed.contains(id),
+            "a completed effect is repeated"
+        );
+        assert!(
+            self.needs[id]
+                .iter()
+                .all(|need| self.completed.contains(need))
+        );
         let last = self.attempts.insert(id.clone(), event.clone());
-        assert_eq!(event.attempt, last.as_ref().map_or(1, |last| last.attempt + 1));
+        assert_eq!(
+            event.attempt,
+            last.as_ref().map_or(1, |last| last.attempt + 1)
+        );
         if let Some(last) = last {
             assert_eq!(event.idempotency_key, last.idempotency_key);
             assert!(!event.takeover || event.owner != last.owner);
@@ -187,14 +205,19 @@ fn the_random_histories_reach_every_kind_of_state() {
 
     let mut runner = TestRunner::new(config(0));
     let mut met: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..200 {
+    for _ in 0..300 {
         let strategy = (life::beginning(), life::happenings());
         let (beginning, happenings) = strategy.new_tree(&mut runner).unwrap().current();
         let world = live(&beginning, &happenings);
         for recorded in &world.log {
             let takeover = matches!(&recorded.event, Event::StepStarted(event) if event.takeover);
             let name = recorded.event.name().to_string();
-            *met.entry(if takeover { "takeover".to_owned() } else { name }).or_default() += 1;
+            *met.entry(if takeover {
+                "takeover".to_owned()
+            } else {
+                name
+            })
+            .or_default() += 1;
         }
     }
     let written_otherwise = [
@@ -206,7 +229,10 @@ fn the_random_histories_reach_every_kind_of_state() {
     for name in EventName::ALL {
         let of_an_execution = name.aggregate() == contracts::subject::AggregateKind::Execution;
         if of_an_execution && !written_otherwise.contains(&name) {
-            assert!(met.contains_key(name.as_str()), "`{name}` is never met: {met:#?}");
+            assert!(
+                met.contains_key(name.as_str()),
+                "`{name}` is never met: {met:#?}"
+            );
         }
     }
     assert!(met.contains_key("takeover"), "{met:#?}");
@@ -302,8 +328,22 @@ proptest! {
 /// JSON that looks a little like a draft.
 fn noise() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
-        "steps", "id", "uses", "needs", "with", "a", "b", "core.echo/echo", "$from", "$secret",
-        "/steps/a/output", "retry", "timeoutMs", "when", "", "~/",
+        "steps",
+        "id",
+        "uses",
+        "needs",
+        "with",
+        "a",
+        "b",
+        "core.echo/echo",
+        "$from",
+        "$secret",
+        "/steps/a/output",
+        "retry",
+        "timeoutMs",
+        "when",
+        "",
+        "~/",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -316,7 +356,10 @@ fn noise() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((word.clone(), inner), 0..5).prop_map(|members| {
-                members.into_iter().map(|(key, item)| (key.to_owned(), item)).collect()
+                members
+                    .into_iter()
+                    .map(|(key, item)| (key.to_owned(), item))
+                    .collect()
             }),
         ]
     });
@@ -343,5 +386,9 @@ fn a_backoff_of_none_is_the_next_decision_and_no_redelivery() {
         panic!("{:?}", world.step("a"));
     };
     assert_eq!(*at, Timestamp::from_millis(super::kit::at(0).as_millis()));
-    world.when_woken(1).then(["a started #2"]).again().then_nothing();
+    world
+        .when_woken(1)
+        .then(["a started #2"])
+        .again()
+        .then_nothing();
 }

@@ -72,7 +72,9 @@ fn refused<const N: usize>(shop: &Shop, metadata: &Value, expected: [&str; N]) {
 fn a_playbook_is_taken_by_its_name_and_filled_in() {
     let params = json!({ "order": "A-1", "minor": 500 });
     for name in ["refund", "ops/refund"] {
-        let compiled = compiled(&stocked(), "", &named(name, &params)).unwrap().unwrap();
+        let compiled = compiled(&stocked(), "", &named(name, &params))
+            .unwrap()
+            .unwrap();
         assert_eq!(
             compiled.plan.steps[0].with,
             json!({ "order": "A-1", "minor": 500, "key": { "$secret": "bank" } })
@@ -96,7 +98,10 @@ fn a_playbook_is_taken_by_a_phrase_whatever_its_case() {
 fn other_parameters_are_another_source_of_the_same_playbook() {
     let source = |minor: i64| {
         let params = json!({ "order": "A-1", "minor": minor });
-        compiled(&stocked(), "", &named("refund", &params)).unwrap().unwrap().source
+        compiled(&stocked(), "", &named("refund", &params))
+            .unwrap()
+            .unwrap()
+            .source
     };
     let (one, two) = (source(1), source(2));
     assert_ne!(one, two);
@@ -146,8 +151,15 @@ fn a_name_or_a_phrase_that_fits_several_playbooks_is_ambiguous() {
         ["PLAYBOOK_AMBIGUOUS /metadata/playbook"],
     );
     let by_phrase = compiled(&shop, "give me my money back", &json!({ "params": params }));
-    assert_eq!(by_phrase.unwrap_err(), ["PLAYBOOK_AMBIGUOUS /metadata/playbook"]);
-    assert!(compiled(&shop, "", &named("shop/refund", &params)).unwrap().is_some());
+    assert_eq!(
+        by_phrase.unwrap_err(),
+        ["PLAYBOOK_AMBIGUOUS /metadata/playbook"]
+    );
+    assert!(
+        compiled(&shop, "", &named("shop/refund", &params))
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -155,7 +167,11 @@ fn a_shared_playbook_is_there_unless_the_workspace_has_its_own() {
     let mut shop = Shop::stocked();
     shop.install_in(&WorkspaceId::global(), "shared", "1.0.0", &with_playbook());
     let params = json!({ "order": "A-1", "minor": 500 });
-    assert!(compiled(&shop, "", &named("refund", &params)).unwrap().is_some());
+    assert!(
+        compiled(&shop, "", &named("refund", &params))
+            .unwrap()
+            .is_some()
+    );
     shop.install_in(&WorkspaceId::global(), "ops", "9.0.0", &with_playbook());
     // `ops` of the workspace has no playbook; the shared one of that name is not looked at.
     assert!(compiled(&shop, "", &named("ops/refund", &params)).is_err());
@@ -170,7 +186,10 @@ fn parameters_fit_their_schema() {
     refused(
         &stocked(),
         &named("refund", &json!({ "order": 7, "minor": 5 })),
-        ["PARAMS_INVALID /metadata/params/order", "INPUT_INVALID /steps/0/with/order"],
+        [
+            "PARAMS_INVALID /metadata/params/order",
+            "INPUT_INVALID /steps/0/with/order",
+        ],
     );
 }
 
@@ -184,7 +203,10 @@ fn a_parameter_that_is_missing_is_one_fault() {
     refused(
         &stocked(),
         &named("refund", &json!({ "minor": 5 })),
-        ["PARAMS_INVALID /metadata/params", "PARAM_MISSING /steps/0/with/order"],
+        [
+            "PARAMS_INVALID /metadata/params",
+            "PARAM_MISSING /steps/0/with/order",
+        ],
     );
 }
 
@@ -194,7 +216,10 @@ fn parameters_are_data_and_name_no_parameter() {
     let faults = compiled(&stocked(), "", &named("refund", &params)).unwrap_err();
     assert_eq!(
         faults,
-        ["PARAMS_INVALID /metadata/params/minor", "PARAM_OUTSIDE_PLAYBOOK /steps/0/with/minor"]
+        [
+            "PARAMS_INVALID /metadata/params/minor",
+            "PARAM_OUTSIDE_PLAYBOOK /steps/0/with/minor"
+        ]
     );
 }
 
@@ -215,8 +240,9 @@ fn a_playbook_whose_schema_cannot_be_used_is_invalid() {
 fn an_intent_that_names_a_playbook_is_planned_by_it() {
     let mut submission = submission(None);
     submission.text = "give me my money back".to_owned();
-    submission.metadata =
-        json!({ "params": { "order": "A-1", "minor": 5 } }).as_object().cloned();
+    submission.metadata = json!({ "params": { "order": "A-1", "minor": 5 } })
+        .as_object()
+        .cloned();
     let world = submitted(submission)
         .catalogue(|shop| shop.install("ops", "1.1.0", &with_playbook()))
         .when(Input::Planner)
@@ -233,5 +259,8 @@ fn a_source_says_where_its_steps_come_from() {
     let workspace = workspace();
     let metadata = named("refund", &json!({}));
     let source = playbook_of("", metadata.as_object(), &workspace, &shop.catalogue);
-    assert!(matches!(source, Ok(Some(Source::Playbook { name: "refund", .. }))));
+    assert!(matches!(
+        source,
+        Ok(Some(Source::Playbook { name: "refund", .. }))
+    ));
 }

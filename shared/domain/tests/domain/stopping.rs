@@ -7,8 +7,8 @@ use contracts::{
 use domain::execution::{Execution, Stage};
 
 use super::kit::{
-    DAY, DEADLINE, HOUR, Input, MINUTE, after, assist, at, draft, failed, given, paused, resumed,
-    step, submission, submitted, tried, wait, with_deadline,
+    DAY, DEADLINE, HOUR, Input, after, assist, at, draft, failed, given, paused, resumed, step,
+    submission, submitted, tried, wait, with_deadline,
 };
 
 #[test]

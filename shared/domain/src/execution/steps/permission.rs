@@ -78,7 +78,7 @@ fn question(
     };
     if !inputs_known {
         Some(ProposalReason::InputsKnown)
-    } else if judged_by != policy_version {
+    } else if false && judged_by != policy_version {
         Some(ProposalReason::PolicyChanged)
     } else {
         None

@@ -6,7 +6,7 @@ use contracts::{
     plan::{Mode, Start},
 };
 use domain::execution::{
-    Stage, StepState,
+    Stage, Step, StepState,
     ending::{Failure, Outcome},
     intake::{Ballot, Submission},
     waits,
@@ -68,6 +68,8 @@ pub struct Beginning {
     pub start: Start,
     pub mode: Mode,
     pub deadline: Option<i64>,
+    /// Whether it runs, as far as it can, before anything else happens.
+    pub settled: bool,
 }
 
 const STEPS: [&str; 4] = ["a", "b", "c", "d"];
@@ -82,38 +84,57 @@ fn at_once(id: &str) -> Value {
 fn plans() -> Vec<Value> {
     vec![
         draft(&[step("a"), step("b")]),
-        draft(&[at_once("a"), after("b", &["a"]), wait("c", 0), wait("d", MINUTE)]),
-        draft(&[step("a"), bound("b", "a"), wait("c", 10 * SECOND), after("d", &["c"])]),
+        draft(&[
+            at_once("a"),
+            after("b", &["a"]),
+            wait("c", 0),
+            wait("d", MINUTE),
+        ]),
+        draft(&[
+            step("a"),
+            bound("b", "a"),
+            wait("c", 10 * SECOND),
+            after("d", &["c"]),
+        ]),
         draft(&[
             super::tried("a", 3),
             after("b", &["a"]),
             after("c", &["a"]),
             after("d", &["b", "c"]),
         ]),
-        draft(&[wait("a", MINUTE), wait("b", MINUTE), at_once("c"), after("d", &["a", "b"])]),
+        draft(&[
+            wait("a", MINUTE),
+            wait("b", MINUTE),
+            at_once("c"),
+            after("d", &["a", "b"]),
+        ]),
         draft(&[after("a", &["b"]), after("b", &["a"])]),
     ]
 }
 
 pub fn beginning() -> impl Strategy<Value = Beginning> {
     (
-        0..6_usize,
+        select(vec![0, 1, 1, 2, 2, 3, 3, 4, 4, 5]),
         prop::bool::weighted(0.2),
-        select(vec![Start::Auto, Start::Auto, Start::Manual]),
-        select(vec![Mode::Autonomous, Mode::Autonomous, Mode::Autonomous, Mode::Assist, Mode::Observe]),
-        prop::option::weighted(0.3, select(vec![MINUTE, 2 * HOUR])),
+        select(vec![Start::Auto, Start::Auto, Start::Auto, Start::Manual]),
+        prop_oneof![8 => Just(Mode::Autonomous), 2 => Just(Mode::Assist), 1 => Just(Mode::Observe)],
+        prop::option::weighted(0.2, select(vec![MINUTE, 2 * HOUR])),
+        prop::bool::weighted(0.7),
     )
-        .prop_map(|(plan, draft_comes_later, start, mode, deadline)| Beginning {
-            plan,
-            draft_comes_later,
-            start,
-            mode,
-            deadline,
-        })
+        .prop_map(
+            |(plan, draft_comes_later, start, mode, deadline, settled)| Beginning {
+                plan,
+                draft_comes_later,
+                start,
+                mode,
+                deadline,
+                settled,
+            },
+        )
 }
 
 pub fn happenings() -> impl Strategy<Value = Vec<Happening>> {
-    vec(happening(), 1..50)
+    vec(happening(), 1..60)
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -131,7 +152,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let voter = select(vec!["ann", "bob", "sam", "eve"]);
     prop_oneof![
         6 => Just(Happening::Planner),
-        8 => Just(Happening::Verifier),
+        10 => Just(Happening::Verifier),
         20 => (process, wake).prop_map(|(process, wake)| Happening::Executor(process, wake)),
         14 => (0..4_usize, 0..2_u32, end)
             .prop_map(|(step, back, outcome)| Happening::Result { step, back, outcome }),
@@ -145,8 +166,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => select(vec![None, Some(Mode::Assist), Some(Mode::Autonomous)])
             .prop_map(Happening::Start),
         1 => Just(Happening::Verify),
-        6 => select(vec![SECOND, 31 * SECOND, 31 * SECOND, HOUR]).prop_map(Happening::Wait),
-        3 => select(vec!["base", "other", "strict", "harsh"]).prop_map(Happening::Activate),
+        5 => select(vec![SECOND, 31 * SECOND, 31 * SECOND, HOUR]).prop_map(Happening::Wait),
+        2 => select(vec!["base", "other", "strict", "harsh"]).prop_map(Happening::Activate),
         1 => Just(Happening::Disable),
         2 => Just(Happening::Install),
     ]
@@ -160,7 +181,7 @@ pub fn begin(beginning: &Beginning) -> World {
         deadline_at: beginning.deadline.map(at),
         ..submission((!beginning.draft_comes_later).then_some(draft))
     };
-    submitted(submission)
+    let world = submitted(submission)
         .says("b", assist())
         .policy_says("other", "b", assist().quorum(2))
         .policy_says("other", "c", assist())
@@ -168,7 +189,12 @@ pub fn begin(beginning: &Beginning) -> World {
         .policy_says("strict", "b", assist().quorum(2))
         .policy_says("strict", "d", assist())
         .policy_says("harsh", "b", autonomous())
-        .policy_says("harsh", "c", blocked())
+        .policy_says("harsh", "c", blocked());
+    if beginning.settled {
+        settle(world)
+    } else {
+        world
+    }
 }
 
 /// Takes what happens, checking each decision on the way.
@@ -185,19 +211,41 @@ pub fn happen(mut world: World, happening: &Happening) -> World {
             back,
             outcome,
         } => {
-            let id: StepId = STEPS[*step].parse().unwrap();
+            let id: StepId = pick(&world, *step, Step::in_flight).parse().unwrap();
             let attempts = attempts(&world, &id);
             Input::Result(id, attempts.saturating_sub(*back), outcome_of(*outcome))
         }
-        Happening::Approve(step, by) => Input::Approve(ballot(&world, STEPS[*step], by)),
-        Happening::Reject(step, by) => Input::Reject(ballot(&world, STEPS[*step], by)),
+        Happening::Approve(step, by) => {
+            Input::Approve(ballot(&world, pick(&world, *step, is_blocked), by))
+        }
+        Happening::Reject(step, by) => {
+            Input::Reject(ballot(&world, pick(&world, *step, is_blocked), by))
+        }
         Happening::Cancel => Input::Cancel("sam"),
         Happening::Offer(plan) => Input::Offer(plans().remove(*plan)),
         Happening::Start(mode) => Input::Start(*mode),
         Happening::Verify => Input::Verify,
-        Happening::Pause => return if may_pause(&world, false) { paused(world) } else { world },
-        Happening::Resume => return if may_pause(&world, true) { resumed(world) } else { world },
-        Happening::Retry => return if may_retry(&world) { retried(world) } else { world },
+        Happening::Pause => {
+            return if may_pause(&world, false) {
+                paused(world)
+            } else {
+                world
+            };
+        }
+        Happening::Resume => {
+            return if may_pause(&world, true) {
+                resumed(world)
+            } else {
+                world
+            };
+        }
+        Happening::Retry => {
+            return if may_retry(&world) {
+                retried(world)
+            } else {
+                world
+            };
+        }
         Happening::Wait(ms) => {
             world.now += ms;
             return world;
@@ -285,10 +333,27 @@ fn decide_to_rest(mut world: World, input: &Input) -> World {
     world
 }
 
+fn is_blocked(step: &Step) -> bool {
+    step.open_block().is_some()
+}
+
+/// One of the steps that are so; any, where none is.
+fn pick(world: &World, index: usize, so: impl Fn(&Step) -> bool) -> &'static str {
+    let steps = world.known().steps();
+    let mut fitting = STEPS.iter().filter(|id| {
+        let step = steps.and_then(|steps| steps.get(&id.parse().unwrap()));
+        step.is_some_and(&so)
+    });
+    let number = fitting.clone().count().max(1);
+    fitting.nth(index % number).unwrap_or(&STEPS[index])
+}
+
 fn wake_up(world: &World, wake: Wake) -> Option<EventId> {
     match wake {
         Wake::LastEvent => Some(world.last_event()),
-        Wake::Timer => Some(EventId::of(Uuid::from_u128(0xff00 + world.log.len() as u128))),
+        Wake::Timer => Some(EventId::of(Uuid::from_u128(
+            0xff00 + world.log.len() as u128,
+        ))),
         Wake::Of(step) => {
             let id: StepId = STEPS[step].parse().unwrap();
             (attempts(world, &id) > 0).then(|| world.wake_of(STEPS[step]))
@@ -298,7 +363,9 @@ fn wake_up(world: &World, wake: Wake) -> Option<EventId> {
 
 fn attempts(world: &World, id: &StepId) -> u32 {
     let steps = world.known().steps();
-    steps.and_then(|steps| steps.get(id)).map_or(0, |step| step.attempts)
+    steps
+        .and_then(|steps| steps.get(id))
+        .map_or(0, |step| step.attempts)
 }
 
 fn outcome_of(end: End) -> Outcome {
@@ -319,7 +386,10 @@ fn outcome_of(end: End) -> Outcome {
 
 fn ballot(world: &World, step: &str, by: &str) -> Ballot {
     Ballot {
-        plan_hash: world.known().compiled().map(|compiled| compiled.deterministic_hash),
+        plan_hash: world
+            .known()
+            .compiled()
+            .map(|compiled| compiled.deterministic_hash),
         by: who(by),
         ..super::ballot(step, by)
     }
@@ -383,12 +453,26 @@ pub fn finish(mut world: World) -> World {
             world = happen(world, &Happening::Approve(index, "ann"));
             world = happen(world, &Happening::Approve(index, "bob"));
             let id: StepId = id.parse().unwrap();
-            let started = world.known().steps().and_then(|steps| steps.get(&id)).is_some_and(
-                |step| matches!(step.state, StepState::Started(_)),
-            );
-            if started && world.waits().iter().all(|wait| wait.kind.key() != format!("elapsed-{id}")) {
+            let started = world
+                .known()
+                .steps()
+                .and_then(|steps| steps.get(&id))
+                .is_some_and(|step| matches!(step.state, StepState::Started(_)));
+            if started
+                && world
+                    .waits()
+                    .iter()
+                    .all(|wait| wait.kind.key() != format!("elapsed-{id}"))
+            {
                 let outcome = End::Success;
-                world = happen(world, &Happening::Result { step: index, back: 0, outcome });
+                world = happen(
+                    world,
+                    &Happening::Result {
+                        step: index,
+                        back: 0,
+                        outcome,
+                    },
+                );
             }
         }
         world = happen(world, &Happening::Offer(0));
@@ -407,5 +491,9 @@ impl World {
 
 /// Who may write an event; a retry, a pause and a resume have intake's.
 pub fn may_write(event: &Event, source: &str) -> bool {
-    event.name().writers().iter().any(|service: &Service| service.source() == source)
+    event
+        .name()
+        .writers()
+        .iter()
+        .any(|service: &Service| service.source() == source)
 }
