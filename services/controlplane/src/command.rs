@@ -32,16 +32,20 @@ pub struct CommandLine {
     command: Command,
 }
 
+/// Where `--help` lists what every command understands.
+const COMMON: &str = "Common options";
+
 /// What every command understands.
 #[derive(Debug, Args)]
 pub struct Global {
     /// Print JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
     /// The control plane to talk to, as `up` writes it
     #[arg(
         long,
         global = true,
+        help_heading = COMMON,
         value_name = "FILE",
         env = "CONTROL_PLANE_CONTEXT",
         default_value = DEFAULT_FILE,
@@ -49,10 +53,10 @@ pub struct Global {
     )]
     context: PathBuf,
     /// Who asks: `submitter`, `approver` or `admin` [default: whoever may]
-    #[arg(long = "as", global = true, value_name = "IDENTITY")]
+    #[arg(long = "as", global = true, help_heading = COMMON, value_name = "IDENTITY")]
     identity: Option<String>,
     /// No colours; terminals only have them anyway
-    #[arg(long, global = true, env = "NO_COLOR", value_parser = FalseyValueParser::new(), hide_env = true)]
+    #[arg(long, global = true, help_heading = COMMON, env = "NO_COLOR", value_parser = FalseyValueParser::new(), hide_env = true)]
     no_color: bool,
 }
 

@@ -47,7 +47,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/demo"), hide_default_value = true)]
     demo_dir: PathBuf,
     /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
-    #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_NATS_SERVER")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CONTROL_PLANE_NATS_SERVER",
+        hide_env_values = true
+    )]
     nats_server: Option<PathBuf>,
 }
 
@@ -265,7 +270,7 @@ fn verdict(screen: Screen, script: &Script, missed: &[String]) -> Result<(), Fai
     }
     if missed.is_empty() {
         let text = format!("all {} intents ended as they should", script.intents.len());
-        screen.note("demo", &screen.good(&text));
+        screen.note("demo", &text);
         Ok(())
     } else {
         Err(Failure::Unsuccessful(format!(
@@ -305,8 +310,8 @@ fn what_next(screen: Screen, stage: &Stage<'_>, global: &Global, waiting: Option
         say("everything that was asked", "execution list".to_owned());
         say(
             "ask for something yourself",
-            "intent submit \"Please refund order 1002\" --param orderId=\\\"1002\\\" --param \
-             amountMinor=500 --param currency=EUR --param reason=late --watch"
+            "intent submit \"Please refund order 1002\" --param orderId=1002 --param \
+             amountMinor:=500 --param currency=EUR --param reason=late --watch"
                 .to_owned(),
         );
         lines.join("\n")

@@ -1,12 +1,12 @@
-//! `execution get|list|cancel`; votes and watching are in `vote` and `watch`.
+//! `execution get|list|start|cancel`; votes and watching are in `vote` and `watch`.
 
 use contracts::{
     ids::{ExecutionId, StepId},
     operations::execution::{
         CancelInput, CancelOutput, ExecutionRecord, GetInput, GetOutput, ListInput, ListOutput,
-        OpenApproval, StepSummary,
+        OpenApproval, StartInput, StartOutput, StepSummary,
     },
-    plan::Status,
+    plan::{Mode, Status},
     position::Positions,
     registry::OperationName,
 };
@@ -23,36 +23,63 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show one execution
-    Get { execution: ExecutionId },
+    Get {
+        /// Its id, as `intent submit` and `execution list` show it
+        execution: ExecutionId,
+        /// Show nothing older than this position, as an earlier answer names it
+        #[arg(long, value_name = "POSITION")]
+        at_least: Option<Positions>,
+    },
     /// List executions, the newest first
     List {
         /// Only those that stand so, such as `blocked`
         #[arg(long, value_parser = status)]
         status: Option<Status>,
+        /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// After leaving out so many
         #[arg(long, default_value_t = 0)]
         offset: u32,
+        /// Show nothing older than this position, as an earlier answer names it
+        #[arg(long, value_name = "POSITION")]
+        at_least: Option<Positions>,
     },
     /// Show what waits for a vote, and vote for it
     Approve(vote::Approve),
     /// Show what waits for a vote, and vote against it, which ends the run
     Reject(vote::Reject),
+    /// Start what was submitted with `--start manual` and is verified
+    Start {
+        /// Its id
+        execution: ExecutionId,
+        /// May tighten what the intent asked for, never loosen it
+        #[arg(long, value_parser = mode)]
+        mode: Option<Mode>,
+    },
     /// Start nothing more; what is in flight still ends
     Cancel {
+        /// Its id
         execution: ExecutionId,
+        /// Why, for the record
         #[arg(long)]
         reason: Option<String>,
     },
     /// Follow an execution until it ends
-    Watch { execution: ExecutionId },
+    Watch {
+        /// Its id
+        execution: ExecutionId,
+    },
 }
 
 pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
     match command {
-        Command::Get { execution } => {
+        Command::Get {
+            execution,
+            at_least,
+        } => {
             let session = global.session("admin")?;
-            let output = record(&session.api, execution, None).await?;
+            let output = record(&session.api, execution, at_least).await?;
             let screen = session.screen;
             screen.answer(&output, || shown(screen, &output.execution));
             Ok(())
@@ -61,9 +88,20 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             status,
             limit,
             offset,
-        } => list(global, status, limit, offset).await,
+            at_least,
+        } => {
+            let input = ListInput {
+                workspace_id: None,
+                status,
+                limit: Some(limit),
+                offset: Some(offset),
+                at_least,
+            };
+            list(global, &input).await
+        }
         Command::Approve(approve) => vote::approve(approve, global).await,
         Command::Reject(reject) => vote::reject(reject, global).await,
+        Command::Start { execution, mode } => start(global, execution, mode).await,
         Command::Cancel { execution, reason } => cancel(global, execution, reason).await,
         Command::Watch { execution } => {
             let session = global.session("admin")?;
@@ -84,24 +122,9 @@ pub async fn record(
     api.ask(OperationName::ExecutionGet, &input).await
 }
 
-async fn list(
-    global: &Global,
-    status: Option<Status>,
-    limit: u32,
-    offset: u32,
-) -> Result<(), Failure> {
+async fn list(global: &Global, input: &ListInput) -> Result<(), Failure> {
     let session = global.session("admin")?;
-    let input = ListInput {
-        workspace_id: None,
-        status,
-        limit: Some(limit),
-        offset: Some(offset),
-        at_least: None,
-    };
-    let output: ListOutput = session
-        .api
-        .ask(OperationName::ExecutionList, &input)
-        .await?;
+    let output: ListOutput = session.api.ask(OperationName::ExecutionList, input).await?;
     let screen = session.screen;
     screen.answer(&output, || {
         let rows: Vec<_> = output
@@ -124,6 +147,36 @@ async fn list(
             "{table}\n{}",
             screen.faint(&format!("{} of {}", rows.len(), output.total))
         )
+    });
+    Ok(())
+}
+
+async fn start(
+    global: &Global,
+    execution_id: ExecutionId,
+    mode: Option<Mode>,
+) -> Result<(), Failure> {
+    let session = global.session("submitter")?;
+    let execution = record(&session.api, execution_id, None).await?.execution;
+    let Some(plan_id) = execution.plan_id else {
+        return Err(Failure::Unsuccessful(format!(
+            "there is no plan to start yet: the execution is {}",
+            execution.status
+        )));
+    };
+    let input = StartInput {
+        execution_id,
+        plan_id,
+        mode,
+    };
+    let output: StartOutput = session
+        .api
+        .ask(OperationName::ExecutionStart, &input)
+        .await?;
+    let screen = session.screen;
+    screen.answer(&output, || {
+        let status = screen.state(output.status.as_str());
+        format!("started  run {}  {status}", output.run_id)
     });
     Ok(())
 }
@@ -279,4 +332,8 @@ fn status(text: &str) -> Result<Status, String> {
          stopping, completed, failed, rejected or corrupt"
             .to_owned()
     })
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    serde_json::from_value(json!(text)).map_err(|_| "use autonomous, assist or observe".to_owned())
 }

@@ -12,8 +12,10 @@ use crate::{api::Api, failure::Failure};
 /// Longer than the server is ever silent: it sends a comment at least every 15 s.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
-/// A broken feed is opened again from where it ended, this often without one event in between.
-const REOPENED_MAX: u32 = 5;
+/// A broken feed is opened again from where it ended, this often without one event in between:
+/// over about 13 s, in which whoever serves it may have been started again.
+const REOPENED_MAX: u32 = 7;
+const REOPEN_AFTER_MIN: Duration = Duration::from_millis(100);
 
 /// An event's payload is at most 256 KiB on the wire; in JSON it may be some times longer.
 const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -106,11 +108,16 @@ impl<'a> Feed<'a> {
     async fn read(&mut self) -> Result<(), Failure> {
         let mut response = match self.response.take() {
             Some(response) => response,
-            None => {
-                self.api
-                    .open_feed(&self.execution, self.last.as_deref())
-                    .await?
-            }
+            None => match self
+                .api
+                .open_feed(&self.execution, self.last.as_deref())
+                .await
+            {
+                Ok(response) => response,
+                // It was there a moment ago.
+                Err(Failure::Unreachable { .. }) if self.reopened > 0 => return self.broke().await,
+                Err(failure) => return Err(failure),
+            },
         };
         // Nothing comes after the last event.
         if response.status() == StatusCode::NO_CONTENT {
@@ -123,7 +130,11 @@ impl<'a> Feed<'a> {
             self.response = Some(response);
             return self.take_blocks();
         }
-        // The server ended it, or it broke: go on from the last event that came whole.
+        self.broke().await
+    }
+
+    /// Waits before it goes on from the last event that came whole.
+    async fn broke(&mut self) -> Result<(), Failure> {
         self.unread.clear();
         self.reopened += 1;
         if self.reopened > REOPENED_MAX {
@@ -131,6 +142,7 @@ impl<'a> Feed<'a> {
                 "the live feed ends again and again: watch again later".to_owned(),
             ));
         }
+        tokio::time::sleep(REOPEN_AFTER_MIN * 2_u32.saturating_pow(self.reopened - 1)).await;
         Ok(())
     }
 

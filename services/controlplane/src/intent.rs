@@ -25,7 +25,7 @@ pub struct Submit {
     /// A whole request as JSON, as `controlPlane.intent.submit` takes it; options override it
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A parameter of the playbook; the value is JSON, or else a text
+    /// A parameter of the playbook: `name=text`, or `name:=JSON` for a number and the like
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     params: Vec<(String, Value)>,
     /// Use this playbook, whatever the words are
@@ -148,9 +148,14 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text
         .split_once('=')
         .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| "write it as NAME=VALUE".to_owned())?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-    Ok((name.to_owned(), value))
+        .ok_or_else(|| "write it as `name=text` or `name:=JSON`".to_owned())?;
+    match name.strip_suffix(':') {
+        Some(name) => match serde_json::from_str(value) {
+            Ok(value) => Ok((name.to_owned(), value)),
+            Err(error) => Err(format!("`{value}` is not JSON: {error}")),
+        },
+        None => Ok((name.to_owned(), json!(value))),
+    }
 }
 
 fn object(text: &str, name: &str) -> Result<Map<String, Value>, Failure> {

@@ -35,7 +35,9 @@ pub enum Command {
     },
     /// Say why the verdict on a plan or a step is what it is
     Explain {
+        /// Its id
         execution: ExecutionId,
+        /// One step; the whole plan where it is left out
         step: Option<StepId>,
         /// With what the policies saw
         #[arg(long)]

@@ -14,6 +14,7 @@ use contracts::{
     operations::skill::{
         DisableInput, DisableOutput, InstallInput, InstallOutput, ListInput, ListOutput,
     },
+    position::Positions,
     registry::OperationName,
     time::Timestamp,
 };
@@ -39,6 +40,7 @@ pub enum Command {
     },
     /// Sign a manifest, as its last change
     Sign {
+        /// The manifest, signed or not
         manifest: PathBuf,
         /// The private key; the context's key for the manifest's publisher where it is left out
         #[arg(long, value_name = "FILE")]
@@ -52,6 +54,7 @@ pub enum Command {
     },
     /// Install a skill from its signed manifest
     Install {
+        /// The signed manifest
         manifest: PathBuf,
         /// What the manifest describes: its digest is compared. Where it is left out, the
         /// manifest's own word is sent
@@ -63,17 +66,24 @@ pub enum Command {
         /// The disabled ones too
         #[arg(long)]
         all: bool,
+        /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: u32,
+        /// After leaving out so many
         #[arg(long, default_value_t = 0)]
         offset: u32,
+        /// Show nothing older than this position, as an earlier answer names it
+        #[arg(long, value_name = "POSITION")]
+        at_least: Option<Positions>,
     },
     /// Start nothing more with a skill
     Disable {
+        /// Its key, as `skill list` shows it
         skill: SkillKey,
         /// One version; all of them where it is left out
-        #[arg(long, value_parser = version)]
+        #[arg(long, value_name = "VERSION", value_parser = version)]
         only: Option<SkillVersion>,
+        /// Why, for the record
         #[arg(long)]
         reason: Option<String>,
     },
@@ -107,7 +117,20 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             });
             Ok(())
         }
-        Command::List { all, limit, offset } => list(global, all, limit, offset).await,
+        Command::List {
+            all,
+            limit,
+            offset,
+            at_least,
+        } => {
+            let input = ListInput {
+                include_disabled: Some(all),
+                limit: Some(limit),
+                offset: Some(offset),
+                at_least,
+            };
+            list(global, &input).await
+        }
         Command::Disable {
             skill,
             only,
@@ -277,15 +300,9 @@ fn publisher_key(global: &Global, publisher: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-async fn list(global: &Global, all: bool, limit: u32, offset: u32) -> Result<(), Failure> {
+async fn list(global: &Global, input: &ListInput) -> Result<(), Failure> {
     let session = global.session("admin")?;
-    let input = ListInput {
-        include_disabled: Some(all),
-        limit: Some(limit),
-        offset: Some(offset),
-        at_least: None,
-    };
-    let output: ListOutput = session.api.ask(OperationName::SkillList, &input).await?;
+    let output: ListOutput = session.api.ask(OperationName::SkillList, input).await?;
     let screen = session.screen;
     screen.answer(&output, || {
         let rows: Vec<_> = output

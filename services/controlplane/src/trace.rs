@@ -21,10 +21,14 @@ use crate::{
 pub enum Command {
     /// Show everything that happened to an execution, in order
     Get {
+        /// Its id
         execution: ExecutionId,
         /// With what each event says, which holds personal data
         #[arg(long)]
         payloads: bool,
+        /// Show nothing older than this position, as an earlier answer names it
+        #[arg(long, value_name = "POSITION")]
+        at_least: Option<Positions>,
     },
 }
 
@@ -32,9 +36,10 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
     let Command::Get {
         execution,
         payloads,
+        at_least,
     } = command;
     let session = global.session("admin")?;
-    let output = entries(&session.api, execution, payloads, None).await?;
+    let output = entries(&session.api, execution, payloads, at_least).await?;
     let screen = session.screen;
     screen.answer(&output, || {
         let mut text = table(screen, &output.entries);

@@ -42,7 +42,8 @@ pub struct Args {
         long,
         value_name = "DIR",
         default_value = ".control-plane",
-        env = "CONTROL_PLANE_DATA"
+        env = "CONTROL_PLANE_DATA",
+        hide_env_values = true
     )]
     pub data: PathBuf,
     /// Use this broker instead of starting one
@@ -52,7 +53,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "nats_url")]
     pub nats_passwords: Option<PathBuf>,
     /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
-    #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_NATS_SERVER")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CONTROL_PLANE_NATS_SERVER",
+        hide_env_values = true
+    )]
     pub nats_server: Option<PathBuf>,
     /// Into how many streams executions are spread, fixed at the first start [default: 1]
     #[arg(long, value_parser = stream_count)]
@@ -99,7 +105,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let mut children = Children::new(screen, stop.hurry.clone());
     let ended = async {
         let plane = stop
-            .unless(start(&directory, &args, screen, &mut children))
+            .unless(Box::pin(start(&directory, &args, screen, &mut children)))
             .await?;
         tell(screen, &directory, &plane.context, global);
         stop.wait().await;

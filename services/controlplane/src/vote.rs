@@ -32,6 +32,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Approve {
+    /// Its id, as `execution list --status blocked` shows it
     execution: ExecutionId,
     /// The step; may be left out where only one waits
     step: Option<StepId>,
@@ -45,6 +46,7 @@ pub struct Approve {
 
 #[derive(Debug, clap::Args)]
 pub struct Reject {
+    /// Its id, as `execution list --status blocked` shows it
     execution: ExecutionId,
     /// The step; may be left out where only one waits
     step: Option<StepId>,

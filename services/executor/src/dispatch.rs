@@ -6,13 +6,13 @@ use contracts::{
     events::executor::{EffectOutcome, StepStarted},
     ids::WorkspaceId,
     plan::PlanStep,
-    time::Timestamp,
 };
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
     execution::ending::{Failure, Outcome},
     schema,
 };
+use host::{clock, failpoint};
 use journal::{
     Journal,
     request::{Request, RequestError, skill_subject},
@@ -38,12 +38,17 @@ pub struct Call {
     pub token: String,
     pub traceparent: Option<String>,
     pub catalogue: Arc<Catalogue>,
-    pub now: Timestamp,
 }
 
 impl Call {
     /// Runs the effect. Called only after its start is stored.
     pub async fn run(self) -> Outcome {
+        let outcome = self.outcome().await;
+        failpoint::reach("after-dispatch");
+        outcome
+    }
+
+    async fn outcome(&self) -> Outcome {
         let Some(skill) = self.catalogue.skill(&self.workspace, &self.step.uses) else {
             // The start was decided on a catalogue that had it.
             return failed(
@@ -95,7 +100,7 @@ impl Call {
     }
 
     async fn call(&self, name: &str) -> Result<Value, Failure> {
-        let timeout = Duration::from_millis(self.started.timeout_at.since_ms(self.now));
+        let timeout = Duration::from_millis(self.started.timeout_at.since_ms(clock::now()));
         if timeout.is_zero() {
             return Err(Failure::timed_out());
         }
@@ -153,6 +158,11 @@ impl Call {
             }),
         }
     }
+}
+
+/// The end of an attempt whose call is gone, done or not.
+pub fn lost(message: &str) -> Outcome {
+    failed("CALL_LOST", message, true, EffectOutcome::Unknown)
 }
 
 /// The end of an attempt that could not be dispatched.

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,21 +12,29 @@ use contracts::{
     ids::WorkspaceId,
     subject::{AggregateId, AggregateKind},
 };
-use host::engine::{self, Host, Wake};
+use futures::FutureExt as _;
+use host::engine::{self, Host, Trouble, Wake};
 use journal::{
     Unavailable,
-    delivery::{ConsumerSpec, Deliveries, Delivery, Handle},
+    delivery::{ConsumerSpec, Delivery, Handle, Purpose},
 };
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 
-use crate::driver;
+use crate::{
+    driver,
+    held::{Deliveries, is_lost},
+};
 
 /// How many executions one process drives at once. Each holds its fold and its steps' inputs in
 /// memory, so this bounds it.
 const DRIVERS_MAX: usize = 2048;
+
+/// Votes, cancels and timers of executions that rest are heard beyond that, up to here.
+const DRIVERS_MAX_AT_ALL: usize = 2 * DRIVERS_MAX;
 
 /// How many wake-ups wait for one driver: more come again later.
 const WAKES_MAX: usize = 64;
@@ -38,13 +47,20 @@ pub struct Woken {
     pub wake: Wake,
     /// Counts from 1.
     pub delivered: u64,
+    pub received: Instant,
     pub handle: Handle,
+}
+
+/// A driver that runs.
+struct Awake {
+    wakes: mpsc::Sender<Woken>,
+    held: Deliveries,
 }
 
 /// The drivers that run, by execution.
 pub struct Fleet {
     host: Arc<Host>,
-    drivers: Mutex<HashMap<AggregateId, mpsc::Sender<Woken>>>,
+    drivers: Mutex<HashMap<AggregateId, Awake>>,
     /// A driver has ended.
     room: Notify,
 }
@@ -55,13 +71,14 @@ pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 3]) -> Result<(), Unavai
         drivers: Mutex::new(HashMap::new()),
         room: Notify::new(),
     });
-    let mut consumers = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for spec in specs {
-        let drives = spec.purpose == journal::delivery::Purpose::Drive;
+        let purpose = spec.purpose;
         let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
-        consumers.spawn(consume(Arc::clone(&fleet), deliveries, drives));
+        tasks.spawn(consume(Arc::clone(&fleet), deliveries, purpose));
     }
-    while let Some(ended) = consumers.join_next().await {
+    tasks.spawn(keep_alive(fleet));
+    while let Some(ended) = tasks.join_next().await {
         match ended {
             Ok(result) => result?,
             Err(error) => return Err(Unavailable::new("consume", error)),
@@ -70,25 +87,45 @@ pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 3]) -> Result<(), Unavai
     Ok(())
 }
 
+/// Tells the broker every quarter of `ack_wait` what is worked on, whatever drivers wait for.
+async fn keep_alive(fleet: Arc<Fleet>) -> Result<(), Unavailable> {
+    let every = fleet.host.ack_wait / 4;
+    let mut tick = tokio::time::interval_at(Instant::now() + every, every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = fleet.host.shutdown.cancelled() => return Ok(()),
+        }
+        let all: Vec<Deliveries> = {
+            let drivers = fleet.drivers();
+            drivers.values().map(|awake| awake.held.clone()).collect()
+        };
+        for held in all {
+            held.keep_alive(fleet.host.ack_wait).await;
+        }
+    }
+}
+
 async fn consume(
     fleet: Arc<Fleet>,
-    mut deliveries: Box<dyn Deliveries>,
-    drives: bool,
+    mut deliveries: Box<dyn journal::delivery::Deliveries>,
+    purpose: Purpose,
 ) -> Result<(), Unavailable> {
     let shutdown = fleet.host.shutdown.clone();
     loop {
         // Only new work waits for room: votes, cancels and timers are always heard.
-        if drives {
-            tokio::select! {
-                () = fleet.has_room() => {}
-                () = shutdown.cancelled() => break,
+        let next = async {
+            if purpose == Purpose::Drive {
+                fleet.has_room().await;
             }
-        }
-        let delivery = tokio::select! {
-            delivery = deliveries.next() => delivery,
-            () = shutdown.cancelled() => break,
+            deliveries.next().await
         };
-        fleet.dispatch(delivery, drives).await;
+        let delivery = tokio::select! {
+            () = shutdown.cancelled() => break,
+            delivery = next => delivery,
+        };
+        fleet.dispatch(delivery, purpose);
     }
     // Drivers stop by the same signal; what they hold is given back here.
     deliveries.stop().await
@@ -105,52 +142,69 @@ impl Fleet {
         }
     }
 
-    async fn dispatch(self: &Arc<Self>, delivery: Delivery, drives: bool) {
+    fn dispatch(self: &Arc<Self>, delivery: Delivery, purpose: Purpose) {
+        if is_lost(delivery.received, self.host.ack_wait) {
+            // It waited here for so long that another process has it.
+            delivery.handle.release();
+            return;
+        }
         let Some(wake) = Wake::of(&delivery.message) else {
             let trouble = engine::unreadable(&delivery.message);
-            engine::settle_delivery(&self.host, &delivery, Err(trouble)).await;
+            self.answer(delivery, Err(trouble));
             return;
         };
         if wake.aggregate.kind() != AggregateKind::Execution {
-            engine::settle_delivery(&self.host, &delivery, Ok(())).await;
+            self.answer(delivery, Ok(()));
             return;
         }
-        if drives && self.is_over_share(&wake) {
-            if let Err(error) = engine::put_off(&self.host, &wake, &delivery).await {
-                tracing::debug!(reason = engine::chain(&error), "a message was not put off");
-            }
+        if purpose != Purpose::Control && self.is_over_share(&wake) {
+            let host = Arc::clone(&self.host);
+            tokio::spawn(async move { engine::put_off(&host, &delivery).await });
             return;
         }
-        let handle = Arc::clone(&delivery.handle);
         let woken = Woken {
             wake,
             delivered: delivery.delivered,
-            handle,
+            received: delivery.received,
+            handle: Arc::clone(&delivery.handle),
         };
         if self.hand_over(woken).is_err() {
-            // Its driver has its hands full; the message comes again.
-            let _ = delivery.handle.retry_later(NO_ROOM_RETRY_AFTER).await;
+            tokio::spawn(async move { delivery.handle.retry_later(NO_ROOM_RETRY_AFTER).await });
         }
     }
 
+    /// Apart from the consumption, which others wait for.
+    fn answer(&self, delivery: Delivery, outcome: Result<(), Trouble>) {
+        let host = Arc::clone(&self.host);
+        tokio::spawn(async move { engine::settle_delivery(&host, &delivery, outcome).await });
+    }
+
     /// To the driver of its execution, which is started where there is none.
-    fn hand_over(self: &Arc<Self>, woken: Woken) -> Result<(), Full> {
+    fn hand_over(self: &Arc<Self>, woken: Woken) -> Result<(), NoRoom> {
         let mut drivers = self.drivers();
         let aggregate = woken.wake.aggregate.clone();
-        let woken = match drivers.get(&aggregate) {
-            Some(driver) => match driver.try_send(woken) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Full(_)) => return Err(Full),
-                Err(mpsc::error::TrySendError::Closed(woken)) => woken,
-            },
-            None => woken,
-        };
-        let (sender, receiver) = mpsc::channel(WAKES_MAX);
+        if let Some(awake) = drivers.get(&aggregate) {
+            return awake.wakes.try_send(woken).map_err(|_| NoRoom);
+        }
+        if drivers.len() >= DRIVERS_MAX_AT_ALL {
+            return Err(NoRoom);
+        }
+        let (wakes, receiver) = mpsc::channel(WAKES_MAX);
         // The channel is new and empty.
-        let _ = sender.try_send(woken);
-        drivers.insert(aggregate.clone(), sender);
+        let _ = wakes.try_send(woken);
+        let held = Deliveries::default();
+        let awake = Awake {
+            wakes,
+            held: held.clone(),
+        };
+        drivers.insert(aggregate.clone(), awake);
         let fleet = Arc::clone(self);
-        tokio::spawn(driver::run(fleet, aggregate, receiver));
+        tokio::spawn(async move {
+            let driving = driver::run(Arc::clone(&fleet), aggregate, receiver, held);
+            if AssertUnwindSafe(driving).catch_unwind().await.is_err() {
+                fleet.host.fail("a driver panicked".to_owned());
+            }
+        });
         Ok(())
     }
 
@@ -171,7 +225,7 @@ impl Fleet {
         &self.host
     }
 
-    fn drivers(&self) -> std::sync::MutexGuard<'_, HashMap<AggregateId, mpsc::Sender<Woken>>> {
+    fn drivers(&self) -> MutexGuard<'_, HashMap<AggregateId, Awake>> {
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,5 +244,6 @@ impl Fleet {
     }
 }
 
-/// A driver has more wake-ups waiting than it takes.
-struct Full;
+/// A driver has more wake-ups waiting than it takes, or there are more drivers than there may be:
+/// the message comes again.
+struct NoRoom;

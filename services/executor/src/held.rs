@@ -1,7 +1,11 @@
-//! The deliveries that a driver holds: kept alive while it drives, acknowledged at rest, given up
-//! when another process has taken over.
+//! The deliveries that a driver holds: kept alive while it drives, acknowledged at rest, let go of
+//! when another process drives instead.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use contracts::ids::EventId;
 use host::engine::chain;
@@ -15,76 +19,140 @@ struct Held {
     handle: Handle,
     /// When the broker was last told that it is worked on.
     touched: Instant,
+    /// Not yet decided on: what others left under it may be taken over.
+    fresh: bool,
 }
 
-#[derive(Default)]
-pub struct Deliveries(Vec<Held>);
+/// Shared with the fleet, which keeps them alive while the driver waits for the broker.
+#[derive(Clone, Default)]
+pub struct Deliveries(Arc<Mutex<Vec<Held>>>);
+
+/// Whether the broker may have given a delivery to another process: it has not heard of it for so
+/// long. This one was paused, or cut off, or has not come to it.
+pub fn is_lost(touched: Instant, ack_wait: Duration) -> bool {
+    touched.elapsed() >= ack_wait * 3 / 4
+}
 
 impl Deliveries {
+    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A second delivery of a wake-up that is held replaces the handle, nothing else.
-    pub fn take(&mut self, wake: EventId, version: u64, handle: Handle) {
-        match self.0.iter_mut().find(|held| held.wake == wake) {
-            Some(held) => {
-                held.handle = handle;
-                held.touched = Instant::now();
-            }
-            None => self.0.push(Held {
+    pub fn take(&self, wake: EventId, version: u64, handle: Handle, received: Instant) {
+        let mut all = self.lock();
+        if let Some(held) = all.iter_mut().find(|held| held.wake == wake) {
+            held.handle.release();
+            held.handle = handle;
+            held.touched = received;
+        } else {
+            all.push(Held {
                 wake,
                 version,
                 handle,
-                touched: Instant::now(),
-            }),
+                touched: received,
+                fresh: true,
+            });
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn holds(&self, wake: EventId) -> bool {
-        self.0.iter().any(|held| held.wake == wake)
+        self.lock().is_empty()
     }
 
     /// The version that contains every held wake-up's own event.
     pub fn version(&self) -> u64 {
-        self.0.iter().map(|held| held.version).max().unwrap_or(0)
+        self.lock()
+            .iter()
+            .map(|held| held.version)
+            .max()
+            .unwrap_or(0)
     }
 
-    /// What new events name as their cause: the wake-up that came last is the likeliest reason,
-    /// and any of them is held until rest.
+    /// What new events name as their cause: any wake-up will do that is held until rest.
     pub fn cause(&self) -> Option<EventId> {
-        self.0.last().map(|held| held.wake)
+        self.lock().last().map(|held| held.wake)
     }
 
-    /// Forgets wake-ups that another process drives now: theirs to acknowledge.
-    pub fn forget(&mut self, wakes: &BTreeSet<EventId>) {
-        self.0.retain(|held| !wakes.contains(&held.wake));
+    /// Each wake-up that is held, with its version.
+    pub fn wakes(&self) -> Vec<(EventId, u64)> {
+        self.lock()
+            .iter()
+            .map(|held| (held.wake, held.version))
+            .collect()
     }
 
-    /// Forgets what the broker was not told of for so long that it gives it to another process:
-    /// this one was paused, or cut off. Acknowledging it now would take it from who drives it.
-    pub fn expire(&mut self, ack_wait: Duration) {
-        self.0
-            .retain(|held| held.touched.elapsed() < ack_wait * 3 / 4);
+    /// The wake-ups that are not yet decided on.
+    pub fn fresh(&self) -> BTreeSet<EventId> {
+        let all = self.lock();
+        all.iter()
+            .filter(|held| held.fresh)
+            .map(|held| held.wake)
+            .collect()
     }
 
-    pub async fn in_progress(&mut self) {
-        for held in &mut self.0 {
-            match held.handle.in_progress().await {
-                Ok(()) => held.touched = Instant::now(),
+    /// All of them are decided on.
+    pub fn decided(&self) {
+        for held in self.lock().iter_mut() {
+            held.fresh = false;
+        }
+    }
+
+    /// Lets go of wake-ups that another process drives now: theirs to acknowledge.
+    pub fn forget(&self, wakes: &BTreeSet<EventId>) {
+        self.let_go(|held| wakes.contains(&held.wake));
+    }
+
+    /// Lets go of what the broker has given to another process by now. Acknowledging it would
+    /// take it from who drives it.
+    pub fn expire(&self, ack_wait: Duration) {
+        self.let_go(|held| is_lost(held.touched, ack_wait));
+    }
+
+    fn let_go(&self, which: impl Fn(&Held) -> bool) {
+        self.lock().retain(|held| {
+            let goes = which(held);
+            if goes {
+                held.handle.release();
+            }
+            !goes
+        });
+    }
+
+    /// Tells the broker that they are worked on.
+    pub async fn keep_alive(&self, ack_wait: Duration) {
+        // A pause ends here: what was lost in it is not claimed again.
+        self.expire(ack_wait);
+        let handles: Vec<(EventId, Handle)> = {
+            let all = self.lock();
+            all.iter()
+                .map(|held| (held.wake, Arc::clone(&held.handle)))
+                .collect()
+        };
+        for (wake, handle) in handles {
+            let now = Instant::now();
+            match handle.in_progress().await {
+                Ok(()) => {
+                    let mut all = self.lock();
+                    if let Some(held) = all.iter_mut().find(|held| held.wake == wake) {
+                        held.touched = now;
+                    }
+                }
                 error @ Err(_) => said(error),
             }
         }
     }
 
-    pub async fn acknowledge(&mut self) {
-        for held in self.0.drain(..) {
+    pub async fn acknowledge(&self) {
+        let all: Vec<Held> = self.lock().drain(..).collect();
+        for held in all {
             said(held.handle.ack().await);
         }
     }
 
-    pub async fn give_back(&mut self, after: Duration) {
-        for held in self.0.drain(..) {
+    pub async fn give_back(&self, after: Duration) {
+        let all: Vec<Held> = self.lock().drain(..).collect();
+        for held in all {
             said(held.handle.retry_later(after).await);
         }
     }

@@ -6,13 +6,15 @@
 //!
 //! * [`fleet`]: one driver per execution that is awake, and how many there may be
 //! * [`driver`]: one execution, from a wake-up to rest
-//! * [`held`]: the deliveries a driver holds
+//! * [`tracked`], [`held`], [`calls`]: its fold, the deliveries it holds, the attempts it runs
 //! * [`dispatch`]: one attempt, from its stored start to what it brought
 
+mod calls;
 mod dispatch;
 mod driver;
 mod fleet;
 mod held;
+mod tracked;
 
 use std::sync::Arc;
 
@@ -29,21 +31,22 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
         [
             EventName::PlanVerified,
             EventName::ExecutionStartRequested,
-            EventName::StepJudged,
-            EventName::StepReported,
             EventName::RetryRequested,
         ],
     );
-    // Apart, so that a full engine still hears a vote and a cancel.
+    // Apart, so that a full engine still hears what its executions wait for, a vote or a cancel.
     let control = ConsumerSpec::events(
         Service::Executor,
         Purpose::Control,
         [
+            EventName::StepJudged,
+            EventName::StepReported,
             EventName::ExecutionApproved,
             EventName::ExecutionRejected,
             EventName::CancelRequested,
             EventName::Paused,
             EventName::Resumed,
+            EventName::IncidentResolved,
         ],
     );
     let timers = ConsumerSpec::timers(Service::Executor);

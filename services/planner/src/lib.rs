@@ -58,6 +58,7 @@ fn timers(wake: &Wake, state: &Execution) -> Vec<Timer> {
         key: wait.kind.key(),
         version: state.version(),
         due: wait.due,
+        wake: None,
     };
     let own = waits::of_planner(state)
         .into_iter()

@@ -48,8 +48,8 @@ use crate::{api::Api, log};
 /// Readers of all feeds together: each holds a connection.
 const READERS_MAX: usize = 512;
 
-/// Events of one execution that wait for its slowest reader.
-const WAITING_MAX: usize = 256;
+/// Events of one execution that wait for its slowest reader: more than one batch can bring.
+const WAITING_MAX: usize = 1024;
 
 /// Below what proxies usually wait before they close a silent connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use contracts::{
     bundle::Bundle,
-    canonical::Digest,
+    canonical::{self, Digest},
     event::Event,
     ids::{ActionName, InstallationId, Pin, SkillKey, SkillVersion, WorkspaceId},
     manifest::{ActionDefinition, SkillManifest, SkillMetadata},
@@ -355,6 +355,13 @@ fn installed(
 
 /// The longest a `core.wait` may take: 30 days.
 pub const WAIT_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How long inputs ask a `core.wait` to take. A plan says `1000.0` and `1000` in the same bytes, so
+/// they are the same time.
+pub(crate) fn wait_ms(inputs: &Value) -> Option<u64> {
+    let canonical = canonical::to_bytes(inputs.get("ms")?).ok()?;
+    std::str::from_utf8(&canonical).ok()?.parse().ok()
+}
 
 /// `core.echo` and `core.wait`: part of the build, so there is nothing to install or to trust.
 fn builtins() -> BTreeMap<SkillKey, Arc<InstalledSkill>> {

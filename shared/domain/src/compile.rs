@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     binding::{self, Binding},
-    catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill, WAIT_MS_MAX},
+    catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill, WAIT_MS_MAX, wait_ms},
     draft::{self, DraftStep, Findings, Uses},
 };
 
@@ -323,11 +323,7 @@ fn plan_step(resolved: &Resolved<'_>) -> Option<PlanStep> {
 fn timeout_ms(step: &DraftStep, skill: &InstalledSkill, action: &ActionDefinition) -> u64 {
     if skill.entry_point == EntryPoint::Builtin(Builtin::Wait) {
         // Its time is its input; a bound one is limited by the schema.
-        let ms = step
-            .with
-            .get("ms")
-            .and_then(Value::as_u64)
-            .unwrap_or(WAIT_MS_MAX);
+        let ms = wait_ms(&step.with).unwrap_or(WAIT_MS_MAX);
         return ms.saturating_add(WAIT_GRACE_MS);
     }
     step.timeout_ms

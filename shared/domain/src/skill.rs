@@ -49,7 +49,9 @@ pub struct Standing {
 /// Why a request is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    #[error("`{key}` `{version}` is installed with other content: publish it under a new version")]
+    #[error(
+        "`{key}` `{version}` has other content, installed or asked for: publish this under a new version"
+    )]
     VersionConflict {
         key: SkillKey,
         version: SkillVersion,
@@ -162,23 +164,30 @@ pub fn request_install(
     now: Timestamp,
 ) -> Result<(Vec<Event>, InstallationId), Rejection> {
     let digest = content(&install.manifest);
-    if let Some(standing) = skill.installed.get(install.version.as_str()) {
-        if standing.content != digest {
-            return Err(Rejection::VersionConflict {
-                key: install.key.clone(),
-                version: install.version.clone(),
-            });
-        }
-        if standing.disabled.is_none() {
-            return Ok((Vec::new(), standing.installation));
-        }
+    let of_version = |installation: &&Installation| {
+        installation.answer.is_none() && installation.request.version == install.version
+    };
+    let mut asked = skill.installations.values().filter(of_version);
+    let standing = skill.installed.get(install.version.as_str());
+    let other_content = standing.is_some_and(|standing| standing.content != digest)
+        || asked.any(|installation| content(&installation.request.manifest) != digest);
+    if other_content {
+        return Err(Rejection::VersionConflict {
+            key: install.key.clone(),
+            version: install.version.clone(),
+        });
     }
-    let pending = skill.installations.values().find(|installation| {
-        installation.answer.is_none()
-            && installation.request.version == install.version
-            && installation.request.manifest == install.manifest
-            && installation.request.artifact_digest == install.artifact_digest
-    });
+    if let Some(standing) = standing.filter(|standing| standing.disabled.is_none()) {
+        return Ok((Vec::new(), standing.installation));
+    }
+    let pending = skill
+        .installations
+        .values()
+        .filter(of_version)
+        .find(|installation| {
+            installation.request.manifest == install.manifest
+                && installation.request.artifact_digest == install.artifact_digest
+        });
     if let Some(pending) = pending {
         return Ok((Vec::new(), pending.request.installation_id));
     }

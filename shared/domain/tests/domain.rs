@@ -7,6 +7,11 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test names the one event it looks for, and a table of all of them is long"
+)]
 
 mod domain {
     mod approvals;

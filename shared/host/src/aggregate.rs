@@ -8,7 +8,7 @@ use contracts::{
 };
 use domain::{execution::Execution, policy::Policy, skill::Skill};
 use journal::{
-    Journal,
+    Journal, Unavailable,
     history::{LoadError, Read},
 };
 
@@ -109,7 +109,13 @@ pub async fn load<A: Aggregate>(
     if version > 0 && reached(&near) >= version {
         return Ok(near);
     }
-    confirmed(journal, aggregate).await
+    let loaded = confirmed(journal, aggregate).await?;
+    if reached(&loaded) < version {
+        // What was delivered is stored; a leader that does not have it has not caught up.
+        let doing = format!("load `{aggregate}` up to version {version}");
+        return Err(Unavailable::new(doing, "the leader is behind what was delivered").into());
+    }
+    Ok(loaded)
 }
 
 /// The fold up to the head that the leader has.

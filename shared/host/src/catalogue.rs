@@ -8,7 +8,7 @@ use domain::catalogue::Catalogue;
 use journal::{Journal, Unavailable};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::aggregate;
+use crate::{aggregate, engine::chain};
 
 /// How many events are read at once.
 const BATCH: usize = 256;
@@ -23,7 +23,16 @@ struct State {
     catalogue: Arc<Catalogue>,
     /// When the last confirmation began.
     confirmed: Option<Instant>,
+    /// When the last try that failed began, and why it did.
+    failed: Option<(Instant, String)>,
     epoch: u64,
+}
+
+/// The catalogue up to its leader's last sequence, as of a confirmation that began then.
+#[derive(Debug, Clone)]
+pub struct Confirmed {
+    pub catalogue: Arc<Catalogue>,
+    pub begun: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,37 +56,60 @@ impl Follower {
             state: Mutex::new(State {
                 catalogue: Arc::new(Catalogue::empty()),
                 confirmed: None,
+                failed: None,
                 epoch,
             }),
         }
     }
 
-    /// The catalogue up to its leader's last sequence, as of a confirmation that began at
-    /// `earliest` or later. Whoever waits meanwhile shares the answer.
-    pub async fn confirmed_since(&self, earliest: Instant) -> Result<Arc<Catalogue>, FollowError> {
+    /// As of a confirmation that began at `earliest` or later. Whoever waits meanwhile shares the
+    /// answer, also that there is none: each waiting for a try of its own would wait for all of
+    /// them.
+    pub async fn confirm_since(&self, earliest: Instant) -> Result<Confirmed, FollowError> {
         let mut state = self.state.lock().await;
         let epoch = self.journal.epoch();
-        let fresh = state.epoch == epoch && state.confirmed.is_some_and(|begun| begun >= earliest);
-        if fresh {
-            return Ok(Arc::clone(&state.catalogue));
+        if let Some(begun) = state.confirmed
+            && begun >= earliest
+            && state.epoch == epoch
+        {
+            let catalogue = Arc::clone(&state.catalogue);
+            return Ok(Confirmed { catalogue, begun });
+        }
+        if let Some((begun, reason)) = &state.failed
+            && *begun >= earliest
+        {
+            return Err(Unavailable::new("confirm the catalogue", reason.clone()).into());
         }
         let begun = Instant::now();
+        match self.confirm(&mut state.catalogue).await {
+            Ok(()) => {
+                state.confirmed = Some(begun);
+                state.epoch = epoch;
+                let catalogue = Arc::clone(&state.catalogue);
+                Ok(Confirmed { catalogue, begun })
+            }
+            Err(error) => {
+                state.failed = Some((begun, chain(&error)));
+                Err(error)
+            }
+        }
+    }
+
+    /// The catalogue of [`Self::confirm_since`].
+    pub async fn confirmed_since(&self, earliest: Instant) -> Result<Arc<Catalogue>, FollowError> {
+        Ok(self.confirm_since(earliest).await?.catalogue)
+    }
+
+    async fn confirm(&self, catalogue: &mut Arc<Catalogue>) -> Result<(), FollowError> {
         let end = self.journal.last_sequence(StreamId::Catalogue).await?;
-        let seen = state.catalogue.sequence();
+        let seen = catalogue.sequence();
         if end < seen {
             return Err(FollowError::CutBack { end, seen });
         }
         if end > seen {
-            self.read_to(Arc::make_mut(&mut state.catalogue), end)
-                .await?;
+            fold_to(self.journal.as_ref(), Arc::make_mut(catalogue), end).await?;
         }
-        state.confirmed = Some(begun);
-        state.epoch = epoch;
-        Ok(Arc::clone(&state.catalogue))
-    }
-
-    async fn read_to(&self, catalogue: &mut Catalogue, end: u64) -> Result<(), FollowError> {
-        fold_to(self.journal.as_ref(), catalogue, end).await
+        Ok(())
     }
 }
 

@@ -3,7 +3,10 @@
 //!
 //! Transient, newer and poison messages are told apart here and nowhere else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use contracts::{
@@ -11,12 +14,13 @@ use contracts::{
     event::{Event, Service},
     ids::{EventId, Incarnation, WorkspaceId},
     record::{Cause, Recorded},
-    subject::AggregateId,
+    subject::{AggregateId, AggregateKind},
     time::Timestamp,
 };
 use domain::catalogue::Catalogue;
 use journal::{
     Journal,
+    append::AppendError,
     delivery::{ConsumerSpec, Deliveries, Delivery, Message},
     history::LoadError,
     timer::Timer,
@@ -53,6 +57,17 @@ pub struct Host {
     pub health: Health,
     pub ack_wait: Duration,
     pub shutdown: CancellationToken,
+    /// Why the process ends, where it was not told to.
+    pub failure: OnceLock<String>,
+}
+
+impl Host {
+    /// Ends the process: whoever started it starts it again, whole.
+    pub fn fail(&self, reason: String) {
+        tracing::error!(reason, "cannot go on");
+        let _ = self.failure.set(reason);
+        self.shutdown.cancel();
+    }
 }
 
 /// Why a message is not done with.
@@ -64,9 +79,15 @@ pub enum Trouble {
     /// Only a newer binary can go on.
     #[error("newer event: upgrade ({0})")]
     Newer(String),
+    /// An operator has to act; the message is put off until then.
+    #[error("{0}")]
+    Stuck(String),
     /// It will never pass: an incident is raised, and then the message is done with.
     #[error("{cause}")]
     Poison { code: &'static str, cause: String },
+    /// This process cannot go on: it ends, and another one begins anew.
+    #[error("{0}")]
+    Fatal(String),
 }
 
 impl From<LoadError> for Trouble {
@@ -90,16 +111,23 @@ impl From<FollowError> for Trouble {
     fn from(error: FollowError) -> Self {
         match error {
             FollowError::Newer(subject) => Self::Newer(subject),
-            FollowError::Unavailable(_)
-            | FollowError::Unreadable { .. }
-            | FollowError::CutBack { .. } => Self::Transient(chain(&error)),
+            FollowError::Unavailable(_) => Self::Transient(chain(&error)),
+            FollowError::Unreadable { .. } => Self::Stuck(chain(&error)),
+            FollowError::CutBack { .. } => Self::Fatal(chain(&error)),
         }
     }
 }
 
 impl From<WriteError> for Trouble {
     fn from(error: WriteError) -> Self {
-        Self::Transient(chain(&error))
+        match &error {
+            WriteError::Append(AppendError::Refused { .. }) => Self::Stuck(chain(&error)),
+            WriteError::Encode(_) => Self::Poison {
+                code: "EVENT_NOT_ENCODABLE",
+                cause: chain(&error),
+            },
+            WriteError::Conflict { .. } | WriteError::Append(_) => Self::Transient(chain(&error)),
+        }
     }
 }
 
@@ -144,13 +172,7 @@ impl Wake {
     /// Nothing for a message that cannot be read.
     pub fn of(message: &Message) -> Option<Self> {
         match message {
-            Message::Event { recorded, .. } => Some(Self {
-                aggregate: recorded.subject.aggregate.clone(),
-                id: recorded.id(),
-                version: recorded.version(),
-                due: None,
-                event: Some(recorded.clone()),
-            }),
+            Message::Event { recorded, .. } => Some(Self::of_event(recorded)),
             Message::Timer(timer) => Some(Self {
                 aggregate: timer.aggregate.clone(),
                 id: timer.id(),
@@ -159,6 +181,37 @@ impl Wake {
                 event: None,
             }),
             Message::Unreadable { .. } => None,
+        }
+    }
+}
+
+impl Wake {
+    fn of_event(recorded: &Recorded) -> Self {
+        let aggregate = &recorded.subject.aggregate;
+        let about = match aggregate.kind() {
+            AggregateKind::Incident => aggregate.execution_id(),
+            AggregateKind::Execution
+            | AggregateKind::Skill
+            | AggregateKind::Policy
+            | AggregateKind::Hold
+            | AggregateKind::Schedule => None,
+        };
+        match about {
+            // What is resolved wakes the execution it was about, whatever its version.
+            Some(id) => Self {
+                aggregate: AggregateId::execution(aggregate.workspace().clone(), id),
+                id: recorded.id(),
+                version: 0,
+                due: None,
+                event: None,
+            },
+            None => Self {
+                aggregate: aggregate.clone(),
+                id: recorded.id(),
+                version: recorded.version(),
+                due: None,
+                event: Some(recorded.clone()),
+            },
         }
     }
 }
@@ -195,17 +248,18 @@ async fn consume(
     mut deliveries: Box<dyn Deliveries>,
     handler: Arc<dyn Handle>,
 ) -> Result<(), journal::Unavailable> {
-    let mut working = JoinSet::new();
+    let mut working: JoinSet<()> = JoinSet::new();
     loop {
-        while working.len() >= CONCURRENT_MAX {
-            working.join_next().await;
-        }
+        let full = working.len() >= CONCURRENT_MAX;
         let delivery = tokio::select! {
-            delivery = deliveries.next() => delivery,
             () = host.shutdown.cancelled() => break,
+            Some(ended) = working.join_next() => match ended {
+                Ok(()) => continue,
+                // A panic ends the service, so that it is started again whole.
+                Err(error) => return Err(journal::Unavailable::new("go on", error)),
+            },
+            delivery = deliveries.next(), if !full => delivery,
         };
-        // Those that have ended make room without being waited for.
-        while working.try_join_next().is_some() {}
         working.spawn(work(Arc::clone(&host), delivery, Arc::clone(&handler)));
     }
     working.shutdown().await;
@@ -237,21 +291,24 @@ async fn work(host: Arc<Host>, delivery: Delivery, handler: Arc<dyn Handle>) {
 /// Acknowledges what is done, and gives back what is not.
 pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(), Trouble>) {
     let answered = match outcome {
-        Ok(()) => {
-            host.health.ready("upgrade");
-            delivery.handle.ack().await
-        }
+        Ok(()) => delivery.handle.ack().await,
         Err(Trouble::Transient(reason)) => {
             tracing::warn!(reason, delivered = delivery.delivered, "will try again");
             delivery.handle.retry_later(RETRY_AFTER).await
         }
         Err(Trouble::Newer(subject)) => {
-            host.health
-                .unready("upgrade", format!("newer event: upgrade ({subject})"));
-            match Wake::of(&delivery.message) {
-                Some(wake) => put_off(host, &wake, delivery).await,
-                None => delivery.handle.retry_later(RETRY_AFTER * 10).await,
-            }
+            let reason = format!("newer event: upgrade ({subject})");
+            host.health.unready_for_now("upgrade", reason);
+            put_off(host, delivery).await
+        }
+        Err(Trouble::Stuck(reason)) => {
+            tracing::error!(reason, "an operator has to act");
+            host.health.unready_for_now("stuck", reason);
+            put_off(host, delivery).await
+        }
+        Err(Trouble::Fatal(reason)) => {
+            host.fail(reason);
+            delivery.handle.retry_later(Duration::ZERO).await
         }
         Err(Trouble::Poison { code, cause }) => {
             let incident = about(&delivery.message, code, cause);
@@ -274,11 +331,10 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
 
 /// Puts a timer in the place of a message that cannot be worked on now, and acknowledges it: one
 /// that is only delayed would still count as pending, and a few thousand stop the consumer.
-pub async fn put_off(
-    host: &Host,
-    wake: &Wake,
-    delivery: &Delivery,
-) -> Result<(), journal::Unavailable> {
+pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Unavailable> {
+    let Some(wake) = Wake::of(&delivery.message) else {
+        return delivery.handle.retry_later(RETRY_AFTER * 10).await;
+    };
     let timer = later(host.service, &wake.aggregate, wake.id, wake.version);
     match host.journal.arm(&timer).await {
         Ok(()) => delivery.handle.ack().await,
@@ -286,16 +342,18 @@ pub async fn put_off(
     }
 }
 
-/// The timer that stands for a wake-up that is put off.
+/// The timer that stands for a wake-up that is put off: it comes with the same id, so that what
+/// was left under it may still be taken over.
 pub fn later(service: Service, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
     let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
     let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
     Timer {
         service,
         aggregate: aggregate.clone(),
-        key: "put-off".to_owned(),
+        key: format!("put-off-{wake}"),
         version,
         due: clock::now().plus_ms(PUT_OFF_MS_MIN + spread),
+        wake: Some(wake),
     }
 }
 
@@ -369,8 +427,9 @@ where
     D: Fn(&A, &Catalogue, Timestamp) -> Vec<Event> + Send + Sync,
     W: Fn(&A) -> Vec<Timer> + Send + Sync,
 {
-    let mut state = first_state::<A>(host, wake).await?;
+    let mut loaded = Fold::<A>::of_wake(host, wake).await?;
     'decide: loop {
+        let state = &loaded.state;
         if let Some(cause) = state.corruption() {
             return Err(Trouble::Poison {
                 code: "AGGREGATE_CORRUPT",
@@ -379,8 +438,8 @@ where
         }
         // Facts are confirmed after the message was received, whatever else shares the answer.
         let catalogue = host.catalogue.confirmed_since(received).await?;
-        let now = instant(clock::now(), &state, wake);
-        let events = decide(&state, &catalogue, now);
+        let now = instant(clock::now(), state, wake);
+        let events = decide(state, &catalogue, now);
         if events.is_empty() {
             break;
         }
@@ -396,36 +455,77 @@ where
             now,
         };
         for event in events {
-            match writer.append(&state, event).await {
+            if loaded.is_stale(host) {
+                loaded = Fold::confirmed(host, &wake.aggregate).await?;
+                continue 'decide;
+            }
+            match writer.append(&loaded.state, event).await {
                 Ok((_, recorded)) => {
                     failpoint::reach("appended");
-                    state = state.evolve(&recorded);
+                    loaded.state = loaded.state.evolve(&recorded);
                 }
                 Err(WriteError::Conflict { .. }) => {
-                    let loaded =
-                        aggregate::confirmed(host.journal.as_ref(), &wake.aggregate).await?;
-                    state = loaded.state;
+                    loaded = Fold::confirmed(host, &wake.aggregate).await?;
                     continue 'decide;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    for timer in waits(&state) {
+    for timer in waits(&loaded.state) {
         host.journal.arm(&timer).await?;
     }
     failpoint::reach("before-acknowledge");
     Ok(())
 }
 
-/// The first event of an aggregate is its whole history; anything else is loaded.
-async fn first_state<A: Aggregate>(host: &Host, wake: &Wake) -> Result<A, Trouble> {
-    if let Some(event) = wake.event.as_ref().filter(|event| event.version() == 1) {
-        aggregate::known(event)?;
-        return Ok(A::empty().evolve(event));
+/// Nothing is appended on a fold that is older: its versions could have been archived and purged
+/// after five minutes, and a purged version's guard passes again.
+pub const FOLD_AGE_MAX: Duration = Duration::from_mins(4);
+
+/// A fold, and since when it is known to be the leader's.
+struct Fold<A> {
+    state: A,
+    begun: Instant,
+    epoch: u64,
+}
+
+impl<A: Aggregate> Fold<A> {
+    /// The first event of an aggregate is its whole history; anything else is loaded.
+    async fn of_wake(host: &Host, wake: &Wake) -> Result<Self, Trouble> {
+        let (begun, epoch) = (Instant::now(), host.journal.epoch());
+        let state = if let Some(event) = wake.event.as_ref().filter(|event| event.version() == 1) {
+            aggregate::known(event)?;
+            A::empty().evolve(event)
+        } else {
+            let journal = host.journal.as_ref();
+            aggregate::load(journal, &wake.aggregate, wake.version)
+                .await?
+                .state
+        };
+        Ok(Self {
+            state,
+            begun,
+            epoch,
+        })
     }
-    let loaded = aggregate::load(host.journal.as_ref(), &wake.aggregate, wake.version).await?;
-    Ok(loaded.state)
+
+    async fn confirmed(host: &Host, aggregate: &AggregateId) -> Result<Self, Trouble> {
+        let (begun, epoch) = (Instant::now(), host.journal.epoch());
+        let loaded = aggregate::confirmed(host.journal.as_ref(), aggregate).await?;
+        let state = loaded.state;
+        Ok(Self {
+            state,
+            begun,
+            epoch,
+        })
+    }
+
+    /// Whether it must be confirmed before anything is appended on it: after a reconnection the
+    /// tail that it ends with may be gone.
+    fn is_stale(&self, host: &Host) -> bool {
+        self.epoch != host.journal.epoch() || self.begun.elapsed() > FOLD_AGE_MAX
+    }
 }
 
 /// The instant of a decision: not before the last event, nor before the timer that led to it.

@@ -41,20 +41,23 @@ pub struct Incident {
 /// The incidents about one aggregate.
 struct Incidents {
     head: Option<Head>,
-    raised: Vec<IncidentRaised>,
+    /// Raised and not resolved.
+    open: Vec<IncidentRaised>,
 }
 
 impl Aggregate for Incidents {
     fn empty() -> Self {
         Self {
             head: None,
-            raised: Vec::new(),
+            open: Vec::new(),
         }
     }
 
     fn evolve(mut self, recorded: &Recorded) -> Self {
         if let Event::IncidentRaised(raised) = &recorded.event {
-            self.raised.push(raised.clone());
+            self.open.push(raised.clone());
+        } else if let Event::IncidentResolved(resolved) = &recorded.event {
+            self.open.retain(|raised| raised.code != resolved.code);
         }
         self.head = Some(recorded.head());
         self
@@ -69,7 +72,7 @@ impl Aggregate for Incidents {
     }
 }
 
-/// Stores the incident, unless the same one about the same event is stored already.
+/// Stores the incident, unless the same one is open already.
 pub async fn raise(
     journal: &dyn Journal,
     service: Service,
@@ -84,11 +87,11 @@ pub async fn raise(
             .fold(Incidents::empty(), |state, (_, recorded)| {
                 state.evolve(recorded)
             });
-        let known = state.raised.iter().any(|raised| {
-            raised.code == incident.code
-                && raised.event_id == incident.event
-                && raised.cause == incident.cause
-        });
+        // Each wake-up finds the same fault again; it is told once, until it is resolved.
+        let known = state
+            .open
+            .iter()
+            .any(|raised| raised.code == incident.code && raised.cause == incident.cause);
         if known {
             return Ok(());
         }

@@ -1,6 +1,11 @@
 //! A service as a process: configuration, connection, health, work, shutdown.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -66,6 +71,7 @@ where
         health: Health::default(),
         ack_wait: config.ack_wait,
         shutdown: shutdown.clone(),
+        failure: OnceLock::new(),
     });
     let listen = config.listen;
     let address_file = config.address_file.clone();
@@ -94,7 +100,10 @@ where
     // Feeds and slow callers are not waited for: everything they were told is stored.
     server.abort();
     journal.close().await;
-    ended
+    match host.failure.get() {
+        Some(reason) => anyhow::bail!("{reason}"),
+        None => ended,
+    }
 }
 
 async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJournal> {

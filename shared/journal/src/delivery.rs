@@ -9,6 +9,7 @@ use contracts::{
     position::Position,
     record::Recorded,
 };
+use tokio::time::Instant;
 
 use crate::{
     Unavailable,
@@ -110,6 +111,9 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// Counts from 1: above that, this or another process was given the message before.
     pub delivered: u64,
+    /// When the broker gave it to this process: its `ack_wait` counts from here, however long it
+    /// waits to be looked at.
+    pub received: Instant,
     pub handle: Handle,
 }
 
@@ -151,8 +155,13 @@ pub trait Acknowledge: Send + Sync {
     /// The message is done with. Sent, not confirmed: a lost acknowledgement is a redelivery.
     async fn ack(&self) -> Result<(), Unavailable>;
 
-    /// The message is being worked on: its `ack_wait` begins anew.
+    /// The message is being worked on: its `ack_wait` begins anew. An error where the broker
+    /// cannot have heard it.
     async fn in_progress(&self) -> Result<(), Unavailable>;
+
+    /// The message is another process's by now: nothing is said to the broker, neither here nor
+    /// when consumption stops.
+    fn release(&self);
 
     /// The message is to be delivered again, to anyone, after `delay`.
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable>;

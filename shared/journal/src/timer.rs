@@ -21,6 +21,9 @@ pub struct Timer {
     /// The version of the event it was armed for: a fold must have reached it.
     pub version: u64,
     pub due: Timestamp,
+    /// The wake-up it stands for, where a message is put off: its id stays, and with it the right
+    /// to take over what was left under it.
+    pub wake: Option<EventId>,
 }
 
 /// A stored wake-up that cannot be read.
@@ -41,13 +44,19 @@ struct Document {
     key: String,
     version: u64,
     due: Timestamp,
+    #[serde(default)]
+    wake: Option<EventId>,
 }
 
 impl Timer {
-    /// `UUIDv5` of aggregate, key, version and instant: the cause of what it leads to.
+    /// Of the wake-up it stands for, else `UUIDv5` of aggregate, key, version and instant: the
+    /// cause of what it leads to.
     pub fn id(&self) -> EventId {
         /// Ours, drawn once.
         const NAMESPACE: Uuid = Uuid::from_u128(0x0f5e_9f0a_52c1_4d2b_a8a7_3b0f_6a55_9c1e);
+        if let Some(wake) = self.wake {
+            return wake;
+        }
         let name = format!(
             "{}\n{}\n{}\n{}",
             self.aggregate.prefix(),
@@ -62,8 +71,11 @@ impl Timer {
         format!("cp.timer.arm.{}", self.slot())
     }
 
+    /// One for each firing: a subject holds one message, and one that is held under it would be
+    /// replaced by the next.
     pub(crate) fn due_subject(&self) -> String {
-        format!("cp.timer.due.{}", self.slot())
+        let due = self.due.as_millis();
+        format!("cp.timer.due.{}.{}-{due}", self.slot(), self.version)
     }
 
     /// What one timer replaces: one subject each.
@@ -80,6 +92,7 @@ impl Timer {
             "key": self.key,
             "version": self.version,
             "due": self.due,
+            "wake": self.wake,
         })
         .to_string()
         .into_bytes()
@@ -97,6 +110,7 @@ impl Timer {
             key: document.key,
             version: document.version,
             due: document.due,
+            wake: document.wake,
         })
     }
 }

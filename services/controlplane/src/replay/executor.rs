@@ -1,13 +1,14 @@
 //! The executor's events. What a worker brought is an input; whatever else the executor stored
 //! must be what `drive` asks for first.
 //!
-//! Two things `drive` depends on are not in every event: which process decided, and which
-//! deliveries had just come to it. Both are free only where they may matter: the delivery of the
-//! wake-up of the very attempt that the event takes over or gives up.
+//! Some things that `drive` depends on are not in every event: which process decided, which
+//! deliveries had just come to it, and what it was at work on. They are free only where they may
+//! matter: for the very attempt that the event takes over or gives up.
 
 use std::collections::BTreeSet;
 
 use contracts::{
+    canonical::Digest,
     event::Event,
     events::executor::{StepCompleted, StepFailed},
     ids::{EventId, Incarnation, StepId},
@@ -17,7 +18,7 @@ use contracts::{
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill},
     execution::{
-        Execution, Known, Run, StepState,
+        Attempt, Execution, Known, Run, Step, StepState,
         ending::{self, Failure, Outcome},
         running::{self, Context},
         steps,
@@ -59,40 +60,67 @@ fn named_catalogue(event: &Event) -> Option<u64> {
 
 /// What `drive` may ask for first.
 fn possible(state: &Execution, recorded: &Recorded, catalogue: &Catalogue) -> Vec<Event> {
-    let event = &recorded.event;
-    let nobody = Incarnation::of(Uuid::nil());
-    let (owners, deliveries) = match event {
-        Event::StepStarted(event) if event.takeover => {
-            (vec![event.owner], vec![left_under(state, &event.step_id)])
-        }
-        Event::StepStarted(event) => (vec![event.owner], vec![BTreeSet::new()]),
-        Event::StepFailed(event) => {
-            let mut owners = vec![nobody];
-            owners.extend(owners_of(state));
-            let left = left_under(state, &event.step_id);
-            (owners, vec![BTreeSet::new(), left])
-        }
-        _ => (vec![nobody], vec![BTreeSet::new()]),
-    };
-    // The token is drawn; only its hash is recorded.
-    let token_hash = |_: &StepId, _: u32| match event {
-        Event::StepStarted(event) => event.token_hash,
-        _ => contracts::canonical::Digest::of(&[]),
-    };
     let mut possible = Vec::new();
-    for fresh in &deliveries {
-        for owner in &owners {
-            let context = Context {
-                now: recorded.time(),
-                owner: *owner,
-                fresh,
-                catalogue,
-                token_hash: &token_hash,
-            };
-            possible.extend(first(running::drive(state, &context)));
-        }
+    for outside in outsides(state, &recorded.event) {
+        let context = Context {
+            now: recorded.time(),
+            owner: outside.owner,
+            fresh: &outside.fresh,
+            under_way: &|step, _| outside.lost != Some(step),
+            catalogue,
+            token_hash: &|_, _| outside.token_hash,
+        };
+        possible.extend(first(running::drive(state, &context)));
     }
     possible
+}
+
+/// What a decision of the executor depended on beside state, time and catalogue.
+struct Outside<'a> {
+    owner: Incarnation,
+    fresh: BTreeSet<EventId>,
+    /// The step whose attempt the process is not at work on, though it started it.
+    lost: Option<&'a StepId>,
+    /// The token is drawn; only its hash is recorded.
+    token_hash: Digest,
+}
+
+/// The possible ones, the likeliest first.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only starts and failures depend on who decides"
+)]
+fn outsides<'a>(state: &Execution, event: &'a Event) -> Vec<Outside<'a>> {
+    let nobody = Outside {
+        owner: Incarnation::of(Uuid::nil()),
+        fresh: BTreeSet::new(),
+        lost: None,
+        token_hash: Digest::of(&[]),
+    };
+    match event {
+        Event::StepStarted(event) => vec![Outside {
+            owner: event.owner,
+            token_hash: event.token_hash,
+            fresh: if event.takeover {
+                left_under(state, &event.step_id)
+            } else {
+                BTreeSet::new()
+            },
+            lost: event.takeover.then_some(&event.step_id),
+        }],
+        Event::StepFailed(event) => {
+            let owners = owners_of(state).into_iter();
+            let left = owners.chain([nobody.owner]).map(|owner| Outside {
+                owner,
+                fresh: left_under(state, &event.step_id),
+                lost: Some(&event.step_id),
+                token_hash: nobody.token_hash,
+            });
+            let left: Vec<_> = left.collect();
+            std::iter::once(nobody).chain(left).collect()
+        }
+        _ => vec![nobody],
+    }
 }
 
 fn run(state: &Execution) -> Option<(&Known, &Run)> {
@@ -102,11 +130,11 @@ fn run(state: &Execution) -> Option<(&Known, &Run)> {
 
 /// The wake-up under which the attempt of a step was left.
 fn left_under(state: &Execution, step: &StepId) -> BTreeSet<EventId> {
-    let attempt = run(state).and_then(|(_, run)| match &run.steps.get(step)?.state {
-        StepState::Started(attempt) => attempt.wake,
-        _ => None,
-    });
-    attempt.into_iter().collect()
+    let step = run(state).and_then(|(_, run)| run.steps.get(step));
+    step.and_then(attempt)
+        .and_then(|attempt| attempt.wake)
+        .into_iter()
+        .collect()
 }
 
 fn owners_of(state: &Execution) -> BTreeSet<Incarnation> {
@@ -114,11 +142,23 @@ fn owners_of(state: &Execution) -> BTreeSet<Incarnation> {
         .into_iter()
         .flat_map(|(_, run)| run.steps.values());
     steps
-        .filter_map(|step| match &step.state {
-            StepState::Started(attempt) => Some(attempt.owner),
-            _ => None,
-        })
+        .filter_map(attempt)
+        .map(|attempt| attempt.owner)
         .collect()
+}
+
+/// The attempt that is under way.
+fn attempt(step: &Step) -> Option<&Attempt> {
+    match &step.state {
+        StepState::Started(attempt) => Some(attempt),
+        StepState::Pending
+        | StepState::Proposed { .. }
+        | StepState::Accepted { .. }
+        | StepState::RetryWait { .. }
+        | StepState::Completed { .. }
+        | StepState::Failed { .. }
+        | StepState::Skipped => None,
+    }
 }
 
 /// A step of the plan that runs, and the skill that it uses.

@@ -341,7 +341,9 @@ impl Fold {
             Self::Execution(state) => match state.evolve(recorded) {
                 Execution::Corrupt(corruption) => Err(corruption.reason),
                 Execution::Known(known) if nothing_follows(&known) => Ok(Self::Ended),
-                state => Ok(Self::Execution(state)),
+                state @ (Execution::NeverReceived | Execution::Known(_)) => {
+                    Ok(Self::Execution(state))
+                }
             },
             Self::Skill(state) => Ok(Self::Skill(state.evolve(recorded))),
             Self::Policy(state) => Ok(Self::Policy(state.evolve(recorded))),

@@ -70,6 +70,8 @@ impl Directory {
             Ok(()) | Err(_) => make_private(&run)?,
         }
         fs::write(directory.example(), EXAMPLE).context("cannot write the example")?;
+        // It may lie in a checkout, and holds secrets.
+        fs::write(directory.root.join(".gitignore"), "*\n").context("cannot write `.gitignore`")?;
         Ok(directory)
     }
 

@@ -277,6 +277,19 @@ async fn by_failures(world: &mut World) {
         rests_as(world, id, worker, status).await;
     }
 
+    // The executor loses sight of what it started itself, twice: once in time, once too late.
+    let id = world.submit(24, "look up", Some(lookups_draft(2))).await;
+    rests_as(world, id, Worker::idle(), Status::Running).await;
+    world.lose_sight();
+    rests_as(world, id, Worker::idle(), Status::Running).await;
+    world.lose_sight();
+    world.pass(60_000);
+    rests_as(world, id, Worker::idle(), Status::Running).await;
+    world
+        .ask(id, |known, now| intake::cancel(known, &ada(), None, now))
+        .await;
+    rests_as(world, id, Worker::idle(), Status::Failed).await;
+
     // The policy changes while a vote is awaited, and then the skill goes.
     let id = world.submit(22, "refund this", Some(refund_draft(1))).await;
     rests_as(world, id, Worker::idle(), Status::Blocked).await;

@@ -13,8 +13,12 @@ use crate::{
     world::{World, workspace},
 };
 
-/// Values that some enumerations have.
-const WORDS: [&str; 20] = [
+/// Values that ids, times and enumerations have.
+const WORDS: [&str; 23] = [
+    "0198f3a0-7c1e-7d2a-9b3c-4d5e6f708192",
+    "0198f3a0-7c1e-7d2a-9b3c-4d5e6f708192:1",
+    "2030-06-01T13:00:00.000Z",
+    "1.0.9",
     "autonomous",
     "assist",
     "blocked",
@@ -34,7 +38,6 @@ const WORDS: [&str; 20] = [
     "policy_changed",
     "control_bypass",
     "intent",
-    "1.0.9",
 ];
 
 /// What only who did it could say: the deciders take any. `-` is without the value.
@@ -162,7 +165,7 @@ fn without(event: &Event, mut json: Value, path: &str) -> Option<Event> {
     match json.pointer_mut(parent)? {
         Value::Object(members) => members.remove(name)?,
         Value::Array(items) => items.remove(name.parse().ok()?),
-        _ => return None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return None,
     };
     let changed = Event::from_json(event.name(), json).ok()?;
     (changed != *event).then_some(changed)
@@ -172,19 +175,13 @@ fn others(value: &Value) -> Vec<Value> {
     match value {
         Value::Bool(value) => vec![json!(!value)],
         Value::Number(number) => vec![json!(number.as_i64().unwrap() + 1)],
-        Value::String(text) => {
-            let mut others = vec![
-                text.replacen("#", "#0", 1).replacen("#00", "#1", 1),
-                "0".repeat(64),
-                "0198f3a0-7c1e-7d2a-9b3c-4d5e6f708192".to_owned(),
-                "0198f3a0-7c1e-7d2a-9b3c-4d5e6f708192:1".to_owned(),
-                "2030-06-01T13:00:00.000Z".to_owned(),
-            ];
-            // Times and digests are texts as well; where any text will do, the last one counts.
-            others.insert(0, format!("{text}x"));
-            others.extend(WORDS.map(str::to_owned));
-            others.into_iter().map(Value::from).collect()
-        }
+        // Where any text will do, the first one is taken; else what its type can be read from.
+        Value::String(text) => [format!("{text}x"), text.replacen('@', "@2", 1)]
+            .into_iter()
+            .chain(["0".repeat(64)])
+            .chain(WORDS.map(str::to_owned))
+            .map(Value::from)
+            .collect(),
         Value::Null | Value::Array(_) | Value::Object(_) => Vec::new(),
     }
 }

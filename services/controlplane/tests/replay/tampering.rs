@@ -39,14 +39,14 @@ impl Case {
         }
     }
 
-    /// `what` and `names` are how deriving it again must name the change.
+    /// `what` and `by` are how deriving it again must name the change.
     async fn check(
         &self,
         aggregate: &AggregateId,
         event: EventName,
         change: impl Fn(&mut Value),
         what: What,
-        names: &str,
+        by: &str,
     ) {
         let mut copy = self.copy.clone();
         let version = copy.change(aggregate, event, change);
@@ -69,8 +69,8 @@ impl Case {
             found.place.id == aggregate.id()
                 && found.place.version == version
                 && found.what == what
-                && (found.message.contains(names)
-                    || found.changes.iter().any(|change| change.path == names))
+                && (found.message.contains(by)
+                    || found.changes.iter().any(|change| change.path == by))
         });
         assert_eq!(named.len(), 1, "{resealed}");
     }
@@ -281,7 +281,7 @@ async fn a_bundle_under_another_hash_is_not_the_one_that_verdicts_were_given_by(
         });
     case.copy
         .change(&policy, EventName::PolicyActivated, |event| {
-            event["hash"] = hash.clone()
+            event["hash"] = hash.clone();
         });
     case.copy.reseal();
 
@@ -347,8 +347,8 @@ async fn a_vote_that_was_made_up() {
 
 #[tokio::test]
 async fn decisions_of_other_rules_are_listed_and_not_derived() {
-    let case = Case::new().await;
     type Change = fn(&mut Value);
+    let case = Case::new().await;
     let changes: [(EventName, Change, &str); 3] = [
         (
             EventName::StepStarted,

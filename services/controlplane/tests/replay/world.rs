@@ -46,6 +46,9 @@ use uuid::Uuid;
 const SIGNER: [u8; 32] = [7; 32];
 const START: &str = "2030-06-01T12:00:00Z";
 
+/// Of the caller.
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 pub struct World {
     pub journal: MemoryJournal,
     judge: Judge,
@@ -55,6 +58,8 @@ pub struct World {
     owner: Incarnation,
     /// Whether every wake-up comes again, to a new executor.
     restarted: bool,
+    /// Whether the executor has lost sight of what it dispatched.
+    lost: bool,
     /// The wake-up that is being driven.
     wake: Option<EventId>,
     /// What the executor has dispatched.
@@ -135,19 +140,24 @@ impl World {
     pub async fn new(streams: u8) -> Self {
         let now: Timestamp = START.parse().unwrap();
         let journal = MemoryJournal::new(StreamCount::try_new(streams).unwrap(), now);
-        let mut world = Self {
+        let mut world = Self::on(journal, now);
+        world.activate(bundle()).await;
+        world.install("1.0.0").await;
+        world
+    }
+
+    pub fn on(journal: MemoryJournal, now: Timestamp) -> Self {
+        Self {
             journal,
             judge: Judge::default(),
             catalogue: Catalogue::empty(),
             now,
             owner: Incarnation::of(Uuid::from_u128(1)),
             restarted: false,
+            lost: false,
             wake: None,
             dispatched: Vec::new(),
-        };
-        world.activate(bundle()).await;
-        world.install("1.0.0").await;
-        world
+        }
     }
 
     pub fn pass(&mut self, ms: u64) {
@@ -163,6 +173,12 @@ impl World {
         let number = self.owner.uuid().as_u128();
         self.owner = Incarnation::of(Uuid::from_u128(number + 1));
         self.restarted = true;
+        self.dispatched.clear();
+    }
+
+    /// A fault came between: the executor goes on, and what it dispatched is nobody's.
+    pub fn lose_sight(&mut self) {
+        self.lost = true;
         self.dispatched.clear();
     }
 
@@ -187,11 +203,11 @@ impl World {
         service: Service,
     ) -> (A, Recorded) {
         let cause = Cause {
-            id: match service {
-                Service::Intake => None,
-                _ => self.wake,
-            },
-            traceparent: state.traceparent().map(str::to_owned).or_else(trace),
+            id: self.wake.filter(|_| service != Service::Intake),
+            traceparent: state
+                .traceparent()
+                .map(str::to_owned)
+                .or_else(|| Some(TRACE.to_owned())),
         };
         let writer = Writer {
             journal: &self.journal,
@@ -378,6 +394,7 @@ impl World {
                 continue;
             }
             self.restarted = false;
+            self.lost = false;
             let Some((started, outcome)) = self.brought(&state, &mut worker) else {
                 return;
             };
@@ -416,6 +433,7 @@ impl World {
             now: self.now,
             owner: self.owner,
             fresh: &fresh,
+            under_way: &|_, _| !self.lost,
             catalogue: &self.catalogue,
             token_hash: &token_hash,
         };
@@ -482,10 +500,6 @@ fn wakes(state: &Execution) -> BTreeSet<EventId> {
             _ => None,
         })
         .collect()
-}
-
-fn trace() -> Option<String> {
-    Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())
 }
 
 pub fn submission(text: &str) -> Submission {
@@ -572,7 +586,7 @@ fn manifest(version: &str) -> SkillManifest {
     }))
     .unwrap();
     let validity = Validity {
-        issued_at: Some("2030-05-01T00:00:00Z".parse().unwrap()),
+        issued_at: Some("2026-05-01T00:00:00Z".parse().unwrap()),
         expires_at: Some("2031-05-01T00:00:00Z".parse().unwrap()),
     };
     sign(&manifest, &keygen(SIGNER), validity).unwrap()

@@ -333,6 +333,7 @@ fn host(service: Service, journal: &Arc<dyn Journal>, shutdown: &CancellationTok
         health: Health::default(),
         ack_wait: Duration::from_secs(15),
         shutdown: shutdown.clone(),
+        failure: std::sync::OnceLock::new(),
     })
 }
 
@@ -423,6 +424,7 @@ impl Handle for Other {
                             now,
                             owner: host.incarnation,
                             fresh: &BTreeSet::new(),
+                            under_way: &|_, _| true,
                             catalogue,
                             token_hash: &|step, _| Digest::of(step.as_str().as_bytes()),
                         },

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
-use contracts::{
-    plan::Mode,
-    position::{Position, Positions},
-};
+use contracts::plan::Mode;
 use host::config::names;
 use journal::{
     Journal,
@@ -80,17 +77,6 @@ impl Broker {
         Caller::new(address.parse().unwrap(), READER)
     }
 
-    async fn end(&self) -> Positions {
-        let mut end = Positions::beginning();
-        for stream in self.journal.streams() {
-            let sequence = self.journal.last_sequence(stream).await.unwrap();
-            if sequence > 0 {
-                end.advance(Position { stream, sequence });
-            }
-        }
-        end
-    }
-
     /// Count, first and last sequence of each stream in the read model.
     async fn stored(&self) -> BTreeMap<String, (i64, i64, i64)> {
         let url = format!("sqlite://{}", self.database().display());
@@ -131,7 +117,7 @@ async fn killed_again_and_again_it_leaves_nothing_out_and_stores_nothing_twice()
     }
     let projector = broker.projector("projector-last");
     let caller = Broker::caller(&projector).await;
-    let end = broker.end().await;
+    let end = story.end().await;
     let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
     assert_eq!(list["total"], all.len());
     for (row, id) in list["items"]
@@ -150,8 +136,8 @@ async fn killed_again_and_again_it_leaves_nothing_out_and_stores_nothing_twice()
     let reached: BTreeMap<String, (i64, i64, i64)> = end
         .iter()
         .map(|at| {
-            let last = i64::try_from(at.sequence).unwrap();
-            (at.stream.name(), (last, 1, last))
+            let sequence = i64::try_from(at.sequence).unwrap();
+            (at.stream.name(), (sequence, 1, sequence))
         })
         .collect();
     assert_eq!(stored, reached);
@@ -165,7 +151,7 @@ async fn it_goes_on_when_the_broker_was_away() {
     story.submitted(Mode::Autonomous, &echo()).await;
     let projector = broker.projector("projector");
     let caller = Broker::caller(&projector).await;
-    let end = broker.end().await;
+    let end = story.end().await;
     assert_eq!(
         caller.ok(&format!("/v1/executions?atLeast={end}")).await["total"],
         1
@@ -174,7 +160,7 @@ async fn it_goes_on_when_the_broker_was_away() {
     broker.server.kill9().await;
     broker.server.restart().await;
     let id = story.submitted(Mode::Autonomous, &echo()).await;
-    let end = broker.end().await;
+    let end = story.end().await;
     let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
     assert_eq!(list["total"], 2);
     let mut feed = caller.watch(&id.to_string(), None).await;
@@ -192,7 +178,7 @@ async fn a_read_model_of_another_broker_is_refused() {
     let projector = first.projector("first");
     let caller = Broker::caller(&projector).await;
     caller
-        .ok(&format!("/v1/skill.list?atLeast={}", first.end().await))
+        .ok(&format!("/v1/skill.list?atLeast={}", story.end().await))
         .await;
     projector.term();
     assert!(projector.wait(Duration::from_secs(20)).await.success());

@@ -56,18 +56,6 @@ async fn several(world: &World) -> Vec<(String, Status)> {
         .collect()
 }
 
-async fn end(world: &World) -> Positions {
-    let mut end = Positions::beginning();
-    let journal = &world.story.journal;
-    for stream in journal.streams() {
-        let sequence = journal.last_sequence(stream).await.unwrap();
-        if sequence > 0 {
-            end.advance(contracts::position::Position { stream, sequence });
-        }
-    }
-    end
-}
-
 fn row_of(record: &ExecutionRecord) -> Value {
     let record = serde_json::to_value(record).unwrap();
     let mut row = serde_json::Map::new();
@@ -98,10 +86,13 @@ async fn every_row_is_the_fold_of_its_events() {
     let projector = world.projector().await;
     let caller = projector.caller(READER);
     let list = caller
-        .ok(&format!("/v1/executions?atLeast={}", end(&world).await))
+        .ok(&format!(
+            "/v1/executions?atLeast={}",
+            world.story.end().await
+        ))
         .await;
     assert_eq!(list["total"], all.len());
-    assert_eq!(list["position"], end(&world).await.to_string());
+    assert_eq!(list["position"], world.story.end().await.to_string());
     for (row, (id, status)) in list["items"]
         .as_array()
         .unwrap()
@@ -151,7 +142,7 @@ async fn a_list_is_filtered_cut_and_newest_first() {
     let all = several(&world).await;
     let projector = world.projector().await;
     let caller = projector.caller(READER);
-    let at_least = end(&world).await.to_string();
+    let at_least = world.story.end().await.to_string();
     let ids = |list: &Value| -> Vec<String> {
         let items = list["items"].as_array().unwrap();
         items
@@ -217,7 +208,7 @@ async fn a_list_waits_for_what_its_caller_has_seen() {
     }
     let answer = caller.get("/v1/executions?atLeast=v1.00-ffff").await;
     Caller::refused(&answer, 503, "POSITION_NOT_REACHED");
-    assert_eq!(answer.1["position"], end(&world).await.to_string());
+    assert_eq!(answer.1["position"], world.story.end().await.to_string());
     projector.stop().await;
 }
 
@@ -232,7 +223,10 @@ async fn a_second_read_model_of_the_same_log_is_the_same() {
         let caller = projector.caller(READER);
         lists.push(
             caller
-                .ok(&format!("/v1/executions?atLeast={}", end(&world).await))
+                .ok(&format!(
+                    "/v1/executions?atLeast={}",
+                    world.story.end().await
+                ))
                 .await,
         );
         projector.stop().await;

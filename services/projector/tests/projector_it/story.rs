@@ -81,6 +81,18 @@ impl Story {
             .unwrap()
     }
 
+    /// The last position of each stream.
+    pub async fn end(&self) -> Positions {
+        let mut end = Positions::beginning();
+        for stream in self.journal.streams() {
+            let sequence = self.journal.last_sequence(stream).await.unwrap();
+            if sequence > 0 {
+                end.advance(Position { stream, sequence });
+            }
+        }
+        end
+    }
+
     pub fn aggregate(&self, id: ExecutionId) -> AggregateId {
         AggregateId::execution(self.workspace.clone(), id)
     }
@@ -268,6 +280,7 @@ fn next(judge: &Judge, state: &Execution, catalogue: &Catalogue, now: Timestamp)
             .parse::<Incarnation>()
             .unwrap(),
         fresh: &BTreeSet::new(),
+        under_way: &|_, _| true,
         catalogue,
         token_hash: &|step, attempt| Digest::of(format!("{step}{attempt}").as_bytes()),
     };

@@ -122,6 +122,7 @@ pub async fn start(
         health: Health::default(),
         ack_wait: Duration::from_secs(2),
         shutdown: shutdown.clone(),
+        failure: std::sync::OnceLock::new(),
     });
     let config = Config {
         nats_url: String::new(),
@@ -272,8 +273,8 @@ impl Feed {
     pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some((block, rest)) = self.read.split_once("\n\n") {
-                let block = block.to_owned();
-                self.read = rest.to_owned();
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.read = rest;
                 let fields: BTreeMap<&str, &str> = block
                     .lines()
                     .filter_map(|line| line.split_once(": "))

@@ -359,7 +359,11 @@ operations! {
         pii: &[],
         output_pii: &["execution/text"],
         idempotent: true,
-        errors: &[Code::ExecutionNotFound, Code::PositionNotReached],
+        errors: &[
+            Code::ExecutionNotFound,
+            Code::ExecutionCorrupt,
+            Code::PositionNotReached,
+        ],
         emits: &[],
     }
     ExecutionList = "controlPlane.execution.list", execution::ListInput => execution::ListOutput {
@@ -386,7 +390,11 @@ operations! {
         pii: &[],
         output_pii: &["entries/*/payload"],
         idempotent: true,
-        errors: &[Code::ExecutionNotFound, Code::PositionNotReached],
+        errors: &[
+            Code::ExecutionNotFound,
+            Code::ExecutionCorrupt,
+            Code::PositionNotReached,
+        ],
         emits: &[],
     }
     PolicyExplain = "controlPlane.policy.explain", policy::ExplainInput => policy::ExplainOutput {
@@ -402,6 +410,7 @@ operations! {
             Code::ExecutionNotFound,
             Code::StepNotFound,
             Code::NotVerified,
+            Code::ExecutionCorrupt,
             Code::PositionNotReached,
         ],
         emits: &[],

@@ -38,6 +38,9 @@ pub struct Context<'a> {
     /// Wake-ups whose delivery has just been received: what another process left under one of
     /// them is taken over.
     pub fresh: &'a BTreeSet<EventId>,
+    /// Whether this process is at work on an attempt of a step: one of its own that it is not at
+    /// work on, because a fault came between, is left behind too.
+    pub under_way: &'a dyn Fn(&StepId, u32) -> bool,
     pub catalogue: &'a Catalogue,
     /// The hash of the completion token for an attempt of a step.
     pub token_hash: &'a dyn Fn(&StepId, u32) -> Digest,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     binding,
-    catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill},
+    catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill, wait_ms},
     compile,
 };
 
@@ -155,7 +155,8 @@ fn to_start(
         });
     };
     if let Some(reason) = misfit(step, skill, &inputs) {
-        return Next::Stop(reason);
+        let read = Some(read);
+        return Next::Stop(Reason { read, ..reason });
     }
     let inputs_digest = facts_digest(&inputs);
     let run_id = run.id(known.id);
@@ -192,11 +193,10 @@ fn to_start(
         .into(),
         Permission::Refused(reason) => {
             let message = format!("policy blocks step `{}`: {reason}", step.id);
-            return Next::Stop(Reason::of_step(
-                FailureCode::PolicyBlocked,
-                &step.id,
-                message,
-            ));
+            return Next::Stop(Reason {
+                read: Some(read),
+                ..Reason::of_step(FailureCode::PolicyBlocked, &step.id, message)
+            });
         }
     };
     Next::GoesOn(event)
@@ -270,9 +270,7 @@ pub(super) fn entry_point<'a>(
 /// When a `core.wait` that was started is over.
 pub fn wait_over(run: &Run, step: &PlanStep, attempt: &Attempt) -> contracts::time::Timestamp {
     let inputs = inputs(run, step).ok();
-    let ms = inputs
-        .and_then(|inputs| inputs.get("ms")?.as_u64())
-        .unwrap_or(0);
+    let ms = inputs.and_then(|inputs| wait_ms(&inputs)).unwrap_or(0);
     attempt.started_at.plus_ms(ms)
 }
 
@@ -308,7 +306,7 @@ fn under_way(
             .into(),
         );
     }
-    if !left_behind(attempt, context) {
+    if !left_behind(&step.id, attempt, context) {
         // Its owner brings the end.
         return Next::Idle;
     }
@@ -321,12 +319,15 @@ fn under_way(
     Next::GoesOn(taken_over(known, run, step, attempt, context))
 }
 
-/// Whether another process left the attempt under a wake-up that has now come here.
-fn left_behind(attempt: &Attempt, context: &Context<'_>) -> bool {
-    attempt.owner != context.owner
-        && attempt
-            .wake
-            .is_some_and(|wake| context.fresh.contains(&wake))
+/// Whether the attempt is nobody's: another process left it under a wake-up that has now come
+/// here, or this one lost sight of it.
+fn left_behind(step: &StepId, attempt: &Attempt, context: &Context<'_>) -> bool {
+    if attempt.owner == context.owner {
+        return !(context.under_way)(step, attempt.number);
+    }
+    attempt
+        .wake
+        .is_some_and(|wake| context.fresh.contains(&wake))
 }
 
 /// The same effect under the same key, by this process; not a retry. What was allowed when the
@@ -382,7 +383,7 @@ pub(super) fn stopped(
             EffectOutcome::NotDone,
             context.now,
         )),
-        StepState::Started(attempt) if left_behind(attempt, context) => Some(abandoned(
+        StepState::Started(attempt) if left_behind(&step.id, attempt, context) => Some(abandoned(
             known,
             run,
             &step.id,

@@ -260,10 +260,20 @@ fn a_skill_is_disabled_once_and_installed_again_by_its_own_content() {
 }
 
 #[test]
-fn two_requests_for_one_version_are_both_answered() {
+fn while_a_version_is_asked_for_it_is_not_asked_for_with_other_content() {
     let mut shelf = Shelf::default();
     assert_eq!(shelf.ask(&install("1.0.0", "first")), 1);
+    let refused = skill::request_install(&shelf.skill, &install("1.0.0", "second"), at(0));
+    assert_eq!(refused.unwrap_err().code(), "SKILL_VERSION_CONFLICT");
+    assert_eq!(shelf.answer(false), 1);
     assert_eq!(shelf.ask(&install("1.0.0", "second")), 1);
+}
+
+#[test]
+fn requests_for_several_versions_are_all_answered() {
+    let mut shelf = Shelf::default();
+    shelf.ask(&install("1.0.0", "first"));
+    shelf.ask(&install("1.1.0", "second"));
     assert_eq!(shelf.answer(true), 2);
     assert_eq!(shelf.answer(true), 0);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use contracts::{
     canonical,
     events::planner::PlanSource,
-    ids::{PlanId, WorkspaceId},
+    ids::{PlanId, StepId, WorkspaceId},
     plan::{Plan, PlanStep, RetryPolicy},
 };
 use domain::compile::{COMPILER_VERSION, Compiled, Source, compile};
@@ -52,7 +52,7 @@ fn refund() -> Value {
 }
 
 #[track_caller]
-fn check(actual: impl ToString, expected: &Expect) {
+fn check(actual: &impl ToString, expected: &Expect) {
     expected.assert_eq(&actual.to_string());
 }
 
@@ -61,24 +61,24 @@ fn a_plan_has_the_same_bytes_and_the_same_hash_for_ever() {
     let compiled = compiled(&Shop::stocked(), &refund());
     let bytes = canonical::to_bytes(&compiled.plan).unwrap();
     check(
-        String::from_utf8(bytes).unwrap(),
+        &String::from_utf8(bytes).unwrap(),
         &expect![[
             r#"{"steps":[{"action":"lookup","id":"look-up","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"order":"A-1"}},{"action":"wait","id":"pause","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":61500,"uses":"core.wait@1.0.0#6997238d1287efc42c10c7932dc6d3e66b9396511a6df869c0e5e694b6408d76","with":{"ms":1500}},{"action":"refund","id":"refund","needs":["look-up"],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":2},"timeoutMs":7000,"uses":"ops@1.0.0#fbfee07edb072623fb2389d7692db1ab3d640d2eddbb5f9ce14a1a3ceb0c411b","with":{"key":{"$secret":"bank"},"minor":{"$from":"/steps/look-up/output/total"},"order":"A-1"}}]}"#
         ]],
     );
     check(
-        compiled.hash,
+        &compiled.hash,
         &expect!["698086eab997d623aa05e0084fc9a447ea08e684d9b3221952f52031af314162"],
     );
     check(
-        PlanId::derive(execution_id(), &compiled.hash),
+        &PlanId::derive(execution_id(), &compiled.hash),
         &expect!["62a822d9-b65d-5d50-9d64-a43185c2befa"],
     );
     check(
-        compiled.facts_digest,
+        &compiled.facts_digest,
         &expect!["25707a605efdb59c193102e1677c7403ddf1020f0aba50f45c5ccb559d656547"],
     );
-    check(COMPILER_VERSION, &expect!["1"]);
+    check(&COMPILER_VERSION, &expect!["1"]);
 }
 
 #[test]
@@ -89,13 +89,13 @@ fn the_smallest_plan_has_the_same_bytes_for_ever() {
     );
     let bytes = canonical::to_bytes(&compiled.plan).unwrap();
     check(
-        String::from_utf8(bytes).unwrap(),
+        &String::from_utf8(bytes).unwrap(),
         &expect![[
             r#"{"steps":[{"action":"echo","id":"a","needs":[],"retry":{"backoffMs":500,"backoffMsMax":30000,"maxAttempts":3},"timeoutMs":30000,"uses":"core.echo@1.0.0#b976325664b29bf2965a8438454670b0469df1c897cffb69bb238bbf5fe171f0","with":{}}]}"#
         ]],
     );
     check(
-        compiled.hash,
+        &compiled.hash,
         &expect!["cafc292e2d35c97d06a0de7f545848928020bdb61687a5ce8f98e50debe39a80"],
     );
 }
@@ -119,7 +119,7 @@ fn steps_are_sorted_and_need_what_their_inputs_come_from() {
         .map(|step| {
             (
                 step.id.as_str(),
-                step.needs.iter().map(|id| id.as_str()).collect(),
+                step.needs.iter().map(StepId::as_str).collect(),
             )
         })
         .collect();
@@ -177,6 +177,10 @@ fn a_draft_overrides_the_action_and_the_action_the_default() {
 #[test]
 fn a_wait_has_the_time_that_it_waits() {
     assert_eq!(only(wait("a", 1500)).timeout_ms, 61_500);
+    let mut spelled_otherwise = wait("a", 0);
+    spelled_otherwise["with"] = json!({ "ms": 1500.0 });
+    let hash = |step: Value| compiled(&Shop::empty(), &draft(&[step])).hash;
+    assert_eq!(hash(spelled_otherwise), hash(wait("a", 1500)));
 }
 
 #[test]

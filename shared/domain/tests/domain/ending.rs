@@ -1,6 +1,13 @@
 //! The ends of attempts: which result counts, when a step is tried again, and how soon.
 
-use contracts::{event::Event, events::executor::EffectOutcome, plan::Status};
+use contracts::{
+    event::{Event, Service},
+    events::{
+        RULES,
+        executor::{EffectOutcome, StepAccepted},
+    },
+    plan::Status,
+};
 use domain::execution::{
     StepState,
     ending::{Failure, Outcome},
@@ -209,6 +216,38 @@ fn a_success_counts_while_the_next_attempt_is_judged() {
 }
 
 #[test]
+fn an_accepted_step_is_completed_later_or_not_in_time() {
+    let accepted = || accepted(given(&[tried("a", 2)]).driven());
+    assert_eq!(accepted().waits()[0].kind.key(), "accepted-a");
+    accepted()
+        .at(HOUR - 1)
+        .when_timer(2)
+        .then_nothing()
+        .when(succeeded("a", 1))
+        .then(["a completed #1"])
+        .when_woken(2)
+        .then(["completed"]);
+    accepted()
+        .at(HOUR)
+        .when_timer(2)
+        .then(["a failed #1: TIMEOUT, again"])
+        .again()
+        .then_nothing();
+    // Nobody owns it: it is completed from outside.
+    accepted().when_delivered(2, "a").then_nothing();
+}
+
+#[test]
+fn an_accepted_step_ends_at_once_when_the_run_is_cancelled() {
+    accepted(given(&[step("a")]).driven())
+        .when(Input::Cancel("sam"))
+        .when_woken(2)
+        .then(["a failed #1: CANCELLED", "failed: CANCELLED"])
+        .again()
+        .then_nothing();
+}
+
+#[test]
 fn an_unknown_outcome_stays_unknown() {
     let world = given(&[step("a")])
         .driven()
@@ -258,6 +297,22 @@ fn results_of_every_sibling_are_taken_in_any_order() {
         .when_succeeded("b")
         .when_woken(1)
         .then(["completed"]);
+}
+
+/// The first attempt of `a` was accepted, to be completed within the hour.
+fn accepted(mut world: World) -> World {
+    let accepted = StepAccepted {
+        execution_id: world.known().id,
+        run_id: world.known().run_id().unwrap(),
+        step_id: "a".parse().unwrap(),
+        attempt: 1,
+        accepted_at: at(0),
+        expires_at: at(HOUR),
+        rules: RULES,
+    };
+    let wake = world.wake_of("a");
+    world.store(accepted.into(), Service::Executor, Some(wake));
+    world
 }
 
 /// An attempt of `a` that a second process has taken over.

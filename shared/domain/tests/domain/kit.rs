@@ -235,7 +235,9 @@ impl World {
 
     /// A timer is delivered to an executor.
     pub fn when_timer(self, number: u128) -> Self {
-        let wake = EventId::of(Uuid::from_u128(0xff00 + self.now.unsigned_abs() as u128));
+        let wake = EventId::of(Uuid::from_u128(
+            0xff00 + u128::from(self.now.unsigned_abs()),
+        ));
         self.when(Input::Executor(process(number), wake))
     }
 
@@ -420,6 +422,7 @@ impl World {
                 now: at(self.now).max(head),
                 owner,
                 fresh: &BTreeSet::from([wake]),
+                under_way: &|_, _| true,
                 catalogue: &self.shop.catalogue,
                 token_hash: &|step, attempt| Digest::of(format!("{step} {attempt}").as_bytes()),
             },

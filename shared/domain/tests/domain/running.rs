@@ -213,6 +213,34 @@ fn a_wait_of_no_time_is_over_at_once() {
 }
 
 #[test]
+fn a_wait_takes_its_time_however_its_number_is_written() {
+    let mut step = wait("a", 0);
+    step["with"] = json!({ "ms": 1500.0 });
+    given(&[step])
+        .driven()
+        .then(["run 1 started", "a started #1"])
+        .at(1500)
+        .when_timer(1)
+        .then(["a completed #1", "completed"]);
+}
+
+#[test]
+fn a_step_without_a_verdict_ends_the_run() {
+    let mut world = World::empty();
+    let honest = given(&[step("a"), step("b")]).judged();
+    for recorded in &honest.log {
+        let mut event = recorded.event.clone();
+        if let Event::PlanVerified(verified) = &mut event {
+            verified.steps.remove(&"b".parse().unwrap());
+        }
+        world.store(event, contracts::event::Service::Planner, None);
+    }
+    world
+        .when_woken(1)
+        .then(["run 1 started", "failed: POLICY_BLOCKED"]);
+}
+
+#[test]
 fn a_wait_is_cancelled_with_its_run() {
     given(&[wait("a", MINUTE)])
         .driven()

@@ -4,8 +4,8 @@ use contracts::plan::Start;
 use domain::execution::waits;
 
 use super::kit::{
-    DAY, HOUR, Input, MINUTE, SECOND, World, assist, at, draft, given, step, submission, submitted,
-    tried, wait,
+    DAY, HOUR, Input, MINUTE, SECOND, World, assist, at, draft, given, paused, step, submission,
+    submitted, tried, wait,
 };
 
 /// What is waited for, in milliseconds since the beginning.
@@ -99,6 +99,8 @@ fn a_retry_is_waited_for_but_in_a_pause() {
     let [due] = world.waits().try_into().unwrap();
     assert_eq!(due.kind.key(), "retry-a");
     assert!(due.due > at(0) && due.due <= at(SECOND));
+    // Its end is an event, which is a wake-up of its own.
+    waits_for(&paused(world), []);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -40,6 +40,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// How long a consumer may take to be made while a leader is elected.
 const CREATE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the tasks of a stopped consumption may take: others wait for what they hold.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a message is given back with while its payload cannot be had.
 const PAYLOAD_RETRY: Duration = Duration::from_secs(1);
@@ -183,7 +186,11 @@ impl Puller {
                 () = pause.wait() => {}
                 _ = self.stopped.wait_for(|stopped| *stopped) => return,
             }
-            if let Err(error) = self.source.create(&self.journal.link).await {
+            let created = tokio::select! {
+                created = self.source.create(&self.journal.link) => created,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return,
+            };
+            if let Err(error) = created {
                 let Source {
                     stream, consumer, ..
                 } = &self.source;
@@ -261,6 +268,7 @@ impl Puller {
             return;
         };
         let handle = self.handle(&reply);
+        let received = Instant::now();
         let raw = Raw {
             subject: message.subject.to_string(),
             headers: header_pairs(message.headers.as_ref()),
@@ -271,6 +279,7 @@ impl Puller {
                 let delivery = Delivery {
                     message: Arc::new(message),
                     delivered: reply.delivered,
+                    received,
                     handle,
                 };
                 // Nobody is there to receive only when the whole consumption was dropped.
@@ -376,8 +385,12 @@ impl OpenMessage {
         sent.map_err(|error| Unavailable::new("answer a delivery", error))
     }
 
+    /// A later delivery of the same message is not closed with this one.
     fn close(&self) {
-        self.open.lock().remove(&self.key);
+        let mut open = self.open.lock();
+        if open.get(&self.key) == Some(&self.reply) {
+            open.remove(&self.key);
+        }
     }
 }
 
@@ -389,7 +402,17 @@ impl Acknowledge for OpenMessage {
     }
 
     async fn in_progress(&self) -> Result<(), Unavailable> {
+        if !self.link.is_connected() {
+            return Err(Unavailable::new(
+                "keep a delivery",
+                "the connection is lost",
+            ));
+        }
         self.answer("+WPI".to_owned()).await
+    }
+
+    fn release(&self) {
+        self.close();
     }
 
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
@@ -423,15 +446,24 @@ impl Deliveries for Consumption {
 
     async fn stop(mut self: Box<Self>) -> Result<(), Unavailable> {
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
-        let open: Vec<_> = self.open.lock().drain().collect();
-        for (_, reply) in open {
-            let given_back = self.link.send(reply, None, "-NAK".into()).await;
-            given_back.map_err(|error| Unavailable::new("give a message back", error))?;
-        }
+        // What is held here at once; then what the broker had sent meanwhile.
+        return_all(&self.link, &self.open).await?;
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(STOP_PATIENCE, ended).await;
+        return_all(&self.link, &self.open).await?;
         let flushed = self.link.flush().await;
         flushed.map_err(|error| Unavailable::new("give messages back", error))
     }
+}
+
+/// Gives back everything that is not answered.
+async fn return_all(link: &Link, open: &Open) -> Result<(), Unavailable> {
+    let replies: Vec<_> = open.lock().drain().collect();
+    for (_, reply) in replies {
+        let given_back = link.send(reply, None, "-NAK".into()).await;
+        given_back.map_err(|error| Unavailable::new("give a message back", error))?;
+    }
+    Ok(())
 }
 
 fn nanoseconds(duration: Duration) -> Value {

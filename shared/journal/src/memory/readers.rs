@@ -7,6 +7,7 @@ use contracts::{
     position::{Position, Positions, StreamId},
     subject::AggregateId,
 };
+use tokio::time::Instant;
 
 use super::{
     MemoryJournal, Shared, belongs_to,
@@ -84,6 +85,7 @@ impl Deliveries for Member {
         Delivery {
             message: Arc::new(message),
             delivered,
+            received: Instant::now(),
             handle: Arc::new(Handle {
                 shared: Arc::clone(&self.shared),
                 consumer: self.consumer.clone(),
@@ -116,6 +118,9 @@ impl Acknowledge for Handle {
         self.shared.lock().postpone(&self.consumer, self.key, None);
         Ok(())
     }
+
+    /// What is held here comes to another member after `ack_wait` anyway.
+    fn release(&self) {}
 
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
         self.shared

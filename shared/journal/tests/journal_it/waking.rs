@@ -20,6 +20,7 @@ pub fn timer(aggregate: &AggregateId, key: &str, version: u64, due: Timestamp) -
         key: key.to_owned(),
         version,
         due,
+        wake: None,
     }
 }
 

@@ -28,12 +28,12 @@ pub(super) fn of(
     inputs_digest: Digest,
     policy_version: Option<Digest>,
 ) -> Permission {
-    if let Some(reason) = question(run, step, state, inputs_digest, policy_version) {
-        return Permission::Asked(reason);
-    }
     let Some(verdict) = run.verdict(&step.id) else {
         return Permission::Refused("there is no verdict on it".to_owned());
     };
+    if let Some(reason) = question(run, step, state, inputs_digest, policy_version) {
+        return Permission::Asked(reason);
+    }
     // High risk never runs without a human, whatever a policy says.
     let by_people = run.mode == Mode::Assist || verdict.tier >= RiskTier::High;
     match verdict.verdict {
@@ -78,7 +78,7 @@ fn question(
     };
     if !inputs_known {
         Some(ProposalReason::InputsKnown)
-    } else if false && judged_by != policy_version {
+    } else if judged_by != policy_version {
         Some(ProposalReason::PolicyChanged)
     } else {
         None

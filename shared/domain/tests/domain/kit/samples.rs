@@ -37,7 +37,7 @@ pub fn sample(name: EventName, world: &World) -> Event {
         .and_then(|steps| steps.get(&step_id));
     let attempts = step.map_or(0, |step| step.attempts);
     let block = step.and_then(|step| step.block.as_ref());
-    let stop = known.and_then(|known| known.stop.as_ref());
+    let ends_by = known.and_then(|known| known.stop.as_ref());
     let time = at(world.now);
     let facts_digest = Digest::of(b"facts");
     let inputs_digest = digest(&json!({}));
@@ -451,7 +451,7 @@ pub fn sample(name: EventName, world: &World) -> Event {
             execution_id,
             run_id: known.and_then(|known| known.run()).map(|_| run_id),
             failed_at: time,
-            error_code: stop.map_or(executor::FailureCode::DeadlineExceeded, |stop| stop.code),
+            error_code: ends_by.map_or(executor::FailureCode::DeadlineExceeded, |stop| stop.code),
             error_message: None,
             problem: None,
             rules,

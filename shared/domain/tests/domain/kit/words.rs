@@ -5,10 +5,6 @@ use contracts::{
     events::{executor::CompletionOutcome, planner::RejectionCause},
 };
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "what tells nothing beside its name is written by its name"
-)]
 pub fn words(event: &Event) -> String {
     match event {
         Event::DraftRequested(event) => format!("draft requested #{}", event.attempt),

@@ -1,0 +1,23 @@
+//! The command as an operator meets it: real processes, a real broker, and what is printed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "controlplane_it/asking.rs"]
+mod asking;
+#[path = "controlplane_it/demonstrating.rs"]
+mod demonstrating;
+#[path = "controlplane_it/helping.rs"]
+mod helping;
+#[path = "controlplane_it/installing.rs"]
+mod installing;
+#[path = "controlplane_it/ruling.rs"]
+mod ruling;
+#[path = "controlplane_it/staying_up.rs"]
+mod staying_up;
+#[path = "controlplane_it/world.rs"]
+mod world;

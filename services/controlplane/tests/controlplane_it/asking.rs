@@ -1,0 +1,212 @@
+//! Submitting, watching, voting, cancelling: who may, and with which exit code.
+
+use serde_json::json;
+
+use crate::world::{World, type_in};
+
+const HELLO: &str =
+    r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{"message":"hello"}}]}"#;
+
+#[tokio::test]
+async fn an_operator_asks_looks_and_replays() {
+    let world = World::up().await;
+
+    let watched = world.type_in(&[
+        "intent",
+        "submit",
+        "Say hello",
+        "--draft",
+        HELLO,
+        "--key",
+        "k",
+        "--watch",
+    ]);
+    assert_eq!(watched.code, 0, "{}{}", watched.out, watched.err);
+    assert!(
+        watched.out.contains("execution.completed"),
+        "{}",
+        watched.out
+    );
+    assert!(!watched.out.contains('\u{1b}'), "colours are for terminals");
+
+    let again = world.ask(&[
+        "intent",
+        "submit",
+        "Say hello",
+        "--draft",
+        HELLO,
+        "--key",
+        "k",
+    ]);
+    let position = again["position"].as_str().unwrap();
+    let list = world.ask(&["execution", "list", "--at-least", position]);
+    assert_eq!(list["total"], 1);
+    let id = list["items"][0]["executionId"].as_str().unwrap();
+    let record = world.ask(&["execution", "get", id]);
+    assert_eq!(record["execution"]["status"], "completed");
+    let shown = world.type_in(&["execution", "get", id]);
+    assert!(shown.out.contains("core.echo@1.0.0/echo"), "{}", shown.out);
+    let trace = world.ask(&["trace", "get", id, "--payloads"]);
+    let outputs: Vec<_> = trace["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["event"] == "execution.step.completed")
+        .map(|entry| entry["payload"]["output"].clone())
+        .collect();
+    assert_eq!(outputs, [json!({ "message": "hello" })]);
+    let explained = world.type_in(&["policy", "explain", id]);
+    assert!(
+        explained.out.contains("reads-run-by-themselves"),
+        "{}",
+        explained.out
+    );
+
+    // The same key: the same execution, or a refusal where it is another request.
+    assert_eq!(
+        world.submit(&["Say hello", "--draft", HELLO, "--key", "k"]),
+        id
+    );
+    let other = world.type_in(&["intent", "submit", "Something else", "--key", "k"]);
+    assert_eq!(other.code, 1);
+    assert!(other.err.contains("IDEMPOTENCY_CONFLICT"), "{}", other.err);
+    let again = world.type_in(&["--json", "intent", "submit", "Something else", "--key", "k"]);
+    let problem: serde_json::Value = serde_json::from_str(&again.err).unwrap();
+    assert_eq!(problem["problem"]["code"], "IDEMPOTENCY_CONFLICT");
+
+    let manual = world.submit(&["Say hello", "--draft", HELLO, "--start", "manual"]);
+    wait_until(&world, &manual, "plan.verified").await;
+    world.ask(&["execution", "start", &manual]);
+    assert_eq!(world.type_in(&["execution", "watch", &manual]).code, 0);
+
+    let replayed = world.ask(&["replay", "--all"]);
+    assert_eq!(replayed["summary"]["differences"], 0);
+    assert_eq!(replayed["summary"]["executions"], 2);
+    assert_eq!(world.ask(&["replay", id])["summary"]["executions"], 1);
+    let export = world.directory.path().join("export.jsonl");
+    let export = export.to_str().unwrap();
+    world.ask(&["events", "export", "--output", export]);
+    assert_eq!(world.ask(&["replay", "--all", "--from", export]), replayed);
+}
+
+#[tokio::test]
+async fn a_vote_names_what_was_shown_and_needs_the_right_person() {
+    let world = World::up().await;
+    // In mode assist a human approves every step.
+    let words = ["Say hello", "--draft", HELLO, "--mode", "assist"];
+    let id = world.submit(&words);
+    wait_until(&world, &id, "execution.step.blocked").await;
+
+    let shown = world.type_in(&["execution", "approve", &id, "nobody"]);
+    assert_eq!(shown.code, 1);
+    let by_requester = world.type_in(&["--as", "submitter", "execution", "approve", &id]);
+    assert_eq!(by_requester.code, 1, "{}", by_requester.out);
+    assert!(
+        by_requester.err.contains("execution.approve"),
+        "{}",
+        by_requester.err
+    );
+
+    let approved = world.type_in(&["execution", "approve", &id, "--note", "fine"]);
+    assert_eq!(approved.code, 0, "{}", approved.err);
+    let record = world.ask(&["execution", "get", &id]);
+    let hash = record["execution"]["planHash"].as_str().unwrap();
+    for part in [
+        "Say hello",
+        "hello: core.echo@1.0.0/echo",
+        hash,
+        "\"message\": \"hello\"",
+    ] {
+        assert!(
+            approved.out.contains(part),
+            "{part} is not in {}",
+            approved.out
+        );
+    }
+    let watched = world.type_in(&["execution", "watch", &id]);
+    assert_eq!(watched.code, 0, "{}", watched.out);
+    let trace = world.ask(&["trace", "get", &id, "--payloads"]);
+    let entries = trace["entries"].as_array().unwrap();
+    let vote = entries
+        .iter()
+        .find(|entry| entry["event"] == "execution.approved")
+        .unwrap();
+    assert_eq!(vote["payload"]["planHash"], hash);
+    assert_eq!(vote["payload"]["note"], "fine");
+    assert!(vote["payload"]["inputsDigest"].is_string());
+
+    // No vote is open any more.
+    assert_eq!(world.type_in(&["execution", "approve", &id]).code, 1);
+
+    let rejected = world.submit(&words);
+    wait_until(&world, &rejected, "execution.step.blocked").await;
+    let no = world.type_in(&["execution", "reject", &rejected, "hello", "--reason", "no"]);
+    assert_eq!(no.code, 0, "{}", no.err);
+    let watched = world.type_in(&["execution", "watch", &rejected]);
+    assert_eq!(watched.code, 1, "it did not complete");
+    let record = world.ask(&["execution", "get", &rejected]);
+    assert_eq!(record["execution"]["failure"]["code"], "APPROVAL_REJECTED");
+
+    let cancelled = world.submit(&words);
+    world.ask(&[
+        "execution",
+        "cancel",
+        &cancelled,
+        "--reason",
+        "changed my mind",
+    ]);
+    assert_eq!(world.type_in(&["execution", "watch", &cancelled]).code, 1);
+    let record = world.ask(&["execution", "get", &cancelled]);
+    assert_eq!(record["execution"]["failure"]["code"], "CANCELLED");
+}
+
+#[tokio::test]
+async fn all_findings_of_a_faulty_plan_are_shown() {
+    let world = World::up().await;
+    let draft = r#"{"steps":[{"id":"a","uses":"no.skill/run","needs":["b"],"with":{}}]}"#;
+    let id = world.submit(&["Do it", "--draft", draft]);
+    let watched = world.type_in(&["execution", "watch", &id]);
+    assert_eq!(watched.code, 1);
+    let shown = world.type_in(&["execution", "get", &id]);
+    for part in [
+        "UNKNOWN_SKILL",
+        "UNKNOWN_STEP",
+        "/steps/0/uses",
+        "/steps/0/needs/0",
+    ] {
+        assert!(shown.out.contains(part), "{part} is not in {}", shown.out);
+    }
+    let faulty = world.type_in(&["execution", "list", "--limit", "100000"]);
+    assert_eq!(faulty.code, 1);
+    assert!(faulty.err.contains("/limit"), "{}", faulty.err);
+}
+
+#[test]
+fn wrong_usage_is_2_and_no_control_plane_is_3() {
+    assert_eq!(type_in(&["intent", "submit"]).code, 2);
+    assert_eq!(type_in(&["execution", "get", "not-an-id"]).code, 2);
+    assert_eq!(type_in(&["replay"]).code, 2);
+    assert_eq!(
+        type_in(&["replay", "--all", "--from", "/does/not/exist"]).code,
+        2
+    );
+    let nowhere = type_in(&["--context", "/does/not/exist", "execution", "list"]);
+    assert_eq!(nowhere.code, 3);
+    assert!(nowhere.err.contains("controlplane up"), "{}", nowhere.err);
+}
+
+/// Reads the live feed until this has happened.
+async fn wait_until(world: &World, id: &str, event: &str) {
+    let context = world.path("context.json");
+    let words = [
+        "--json",
+        "--context",
+        context.to_str().unwrap(),
+        "execution",
+        "watch",
+        id,
+    ];
+    let log = world.directory.path().join(format!("watch-{id}.log"));
+    let watching = testkit::process::Process::spawn("watch", crate::world::command(&words), &log);
+    watching.line(event).await;
+}

@@ -1,0 +1,111 @@
+//! Streams are made by `install` only; and a control plane on a broker that is run by others.
+
+use std::{fs, process::Command};
+
+use testkit::{
+    nats::{NatsServer, ServerOptions},
+    process::Process,
+};
+
+use crate::world::{STOP_WITHIN, World, command, directory, type_in};
+
+#[tokio::test]
+async fn install_makes_what_is_missing_and_refuses_what_differs() {
+    let server = NatsServer::start(ServerOptions::default()).await;
+    let url = server.url();
+    let install = |streams: &str| {
+        type_in(&[
+            "install",
+            "--json",
+            "--nats-url",
+            &url,
+            "--streams",
+            streams,
+        ])
+    };
+    let first = install("2");
+    assert_eq!(first.code, 0, "{}", first.err);
+    let report: serde_json::Value = serde_json::from_str(&first.out).unwrap();
+    assert_eq!(report["made"].as_array().unwrap().len(), 5);
+    let second: serde_json::Value = serde_json::from_str(&install("2").out).unwrap();
+    assert_eq!(second["made"].as_array().unwrap().len(), 0);
+    let other = install("4");
+    assert_eq!(other.code, 1);
+    assert!(other.err.contains("2 streams"), "{}", other.err);
+    assert_eq!(install("3").code, 2);
+    server.kill9().await;
+    assert_eq!(install("2").code, 3);
+}
+
+#[tokio::test]
+async fn it_runs_on_a_broker_that_was_configured_by_the_command() {
+    let directory = directory();
+    let passwords = directory.path().join("passwords");
+    let passwords = passwords.to_str().unwrap();
+    let config = type_in(&[
+        "broker-config",
+        "--passwords",
+        passwords,
+        "--store",
+        "@DATA@",
+    ]);
+    assert_eq!(config.code, 0, "{}", config.err);
+    // Address and port are the test's.
+    let config = config.out.replacen("listen: \"127.0.0.1:4222\"\n", "", 1);
+    assert!(config.contains("sync_interval: always"), "{config}");
+    let server = NatsServer::start(ServerOptions {
+        config,
+        sync_always: false,
+    })
+    .await;
+    let url = server.url();
+    let world = World::up_with(&["--nats-url", &url, "--nats-passwords", passwords]).await;
+    let draft = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
+    let id = world.submit(&["Say hello", "--draft", draft]);
+    assert_eq!(world.type_in(&["execution", "watch", &id]).code, 0);
+    world.process().term();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    assert_eq!(world.processes(), []);
+    assert!(
+        server.process().is_running(),
+        "the broker is not ours to stop"
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_built_is_named() {
+    let directory = directory();
+    let alone = directory.path().join("controlplane");
+    fs::copy(testkit::process::binary("controlplane"), &alone).unwrap();
+    let data = directory.path().join("data");
+    let output = Command::new(&alone)
+        .args(["up", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("cargo build") && said.contains("`intake`"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = directory();
+    let data = directory.path().join("data");
+    let words = [
+        "up",
+        "--data",
+        data.to_str().unwrap(),
+        "--listen-intake",
+        address.as_str(),
+    ];
+    let up = Process::spawn("up", command(&words), &directory.path().join("up.log"));
+    assert_eq!(up.wait(STOP_WITHIN).await.code(), Some(1));
+    up.line("name another address with `--listen-intake`").await;
+    assert_eq!(crate::world::processes_of(directory.path()), []);
+}

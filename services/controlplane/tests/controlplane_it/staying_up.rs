@@ -1,0 +1,180 @@
+//! What `up` starts is kept up, and is gone when `up` is gone, in whatever way.
+
+use std::{
+    fs,
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
+};
+
+use testkit::process::Process;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
+
+use crate::world::{STOP_WITHIN, World, command, kill9, processes_of};
+
+const HELLO: &str = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
+
+#[tokio::test]
+async fn stopped_it_leaves_no_process_and_started_again_it_has_the_same_keys_and_log() {
+    let mut world = World::up().await;
+    // Itself, the broker and five services.
+    assert_eq!(world.processes().len(), 7, "{:?}", world.processes());
+    let id = world.submit(&["Say hello", "--draft", HELLO]);
+    assert_eq!(world.type_in(&["execution", "watch", &id]).code, 0);
+    let kept = [
+        "credentials.json",
+        "principals.json",
+        "keys/development.pem",
+        "settings.json",
+    ];
+    let before = kept.map(|name| world.file(name));
+
+    world.process().interrupt();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    assert_eq!(world.processes(), []);
+    assert!(
+        !world.path("context.json").exists(),
+        "its addresses are nobody's now"
+    );
+
+    world.again().await;
+    assert_eq!(kept.map(|name| world.file(name)), before);
+    let record = world.ask(&["execution", "get", &id]);
+    assert_eq!(record["execution"]["status"], "completed");
+    let said = world.process().output().join("\n");
+    assert!(
+        said.contains("is active"),
+        "the policy is not activated again: {said}"
+    );
+    assert!(said.contains("every stream is there"), "{said}");
+
+    world.process().term();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    assert_eq!(world.processes(), []);
+}
+
+#[tokio::test]
+async fn killed_it_leaves_no_process() {
+    let world = World::up().await;
+    let ends: Vec<End> = world
+        .processes()
+        .into_iter()
+        .map(|(pid, _)| End::of(pid))
+        .collect();
+    world.process().kill9().await;
+    for end in ends {
+        end.wait().await;
+    }
+}
+
+#[tokio::test]
+async fn what_dies_is_started_again_where_it_was() {
+    let world = World::up().await;
+    for name in ["planner", "verifier", "executor", "nats-server"] {
+        kill9(world.pid_of(name));
+        world.process().line(&format!("`{name}` ended")).await;
+    }
+    // Intake waits for its broker, and the others go on with what it has stored.
+    let watched = world.type_in(&["intent", "submit", "Hello", "--draft", HELLO, "--watch"]);
+    assert_eq!(watched.code, 0, "{}", watched.err);
+    world.process().interrupt();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    assert_eq!(world.processes(), []);
+}
+
+#[tokio::test]
+async fn one_directory_is_for_one_process_and_for_its_owner() {
+    let world = World::up().await;
+    let data = world.data();
+    let words = ["up", "--data", data.to_str().unwrap()];
+    let second = Process::spawn(
+        "second",
+        command(&words),
+        &world.directory.path().join("second.log"),
+    );
+    assert_eq!(second.wait(STOP_WITHIN).await.code(), Some(1));
+    second.line("another control plane").await;
+    // The first one goes on, with its context.
+    world.ask(&["execution", "list"]);
+
+    let mode = |name: &str| fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        fs::metadata(&data).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    let secret = [
+        "context.json",
+        "credentials.json",
+        "keys/development.pem",
+        "broker/nats-server.conf",
+        "secrets/executor.password",
+    ];
+    for name in secret {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    assert!(
+        !world
+            .file("principals.json")
+            .contains(token(&world).as_str())
+    );
+    for (pid, _) in processes_of(world.directory.path()) {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let told = String::from_utf8_lossy(&[command, environment].concat()).into_owned();
+        assert!(!told.contains(world.file("secrets/executor.password").trim()));
+    }
+}
+
+#[tokio::test]
+async fn what_was_fixed_at_the_first_start_stays_so() {
+    let world = World::up_with(&["--streams", "4"]).await;
+    world.process().interrupt();
+    world.process().wait(STOP_WITHIN).await;
+    let data = world.data();
+    let words = ["up", "--data", data.to_str().unwrap(), "--streams", "2"];
+    let other = Process::spawn(
+        "other",
+        command(&words),
+        &world.directory.path().join("other.log"),
+    );
+    assert_eq!(other.wait(STOP_WITHIN).await.code(), Some(2));
+    other.line("--streams 4").await;
+}
+
+fn token(world: &World) -> String {
+    let credentials: serde_json::Value =
+        serde_json::from_str(&world.file("credentials.json")).unwrap();
+    credentials["admin"]["token"].as_str().unwrap().to_owned()
+}
+
+/// The end of a process that is not a child of this one.
+struct End(AsyncFd<OwnedFd>);
+
+impl End {
+    #[expect(
+        unsafe_code,
+        reason = "the standard library cannot watch another's child"
+    )]
+    fn of(pid: i32) -> Self {
+        // SAFETY: the call takes two integers and gives a descriptor that nobody else owns; it is
+        // closed only when it is no longer registered.
+        let registered = unsafe {
+            let number = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+            let descriptor = OwnedFd::from_raw_fd(i32::try_from(number).unwrap());
+            AsyncFd::register_with_interest(descriptor, Interest::READABLE)
+        };
+        Self(registered.unwrap())
+    }
+
+    async fn wait(self) {
+        timeout(STOP_WITHIN, self.0.readable())
+            .await
+            .expect("it still runs")
+            .unwrap()
+            .retain_ready();
+    }
+}

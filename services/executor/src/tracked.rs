@@ -1,0 +1,138 @@
+//! One execution as a driver knows it: its fold, since when that is the leader's, and appending to
+//! it.
+
+use contracts::{
+    event::{Event, Service},
+    ids::EventId,
+    record::{Cause, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use domain::execution::Execution;
+use host::{
+    aggregate::{self, Loaded},
+    clock,
+    engine::{FOLD_AGE_MAX, Host, Trouble},
+    write::{WriteError, Writer},
+};
+use tokio::time::Instant;
+
+pub struct Tracked<'a> {
+    host: &'a Host,
+    pub aggregate: AggregateId,
+    pub state: Execution,
+    /// When the state was last known to be the leader's.
+    confirmed: Option<Instant>,
+    epoch: u64,
+}
+
+impl<'a> Tracked<'a> {
+    pub fn unknown(host: &'a Host, aggregate: AggregateId) -> Self {
+        Self {
+            host,
+            aggregate,
+            state: Execution::NeverReceived,
+            confirmed: None,
+            epoch: 0,
+        }
+    }
+
+    /// The next version as it was delivered saves a load.
+    pub fn take(&mut self, event: &Recorded) {
+        let follows = self.state.head().is_some_and(|head| {
+            head.version + 1 == event.version() && Some(head.hash) == event.attributes.prev_hash
+        });
+        if follows && aggregate::known(event).is_ok() {
+            self.evolve(event);
+        }
+    }
+
+    fn evolve(&mut self, event: &Recorded) {
+        let state = std::mem::replace(&mut self.state, Execution::NeverReceived);
+        self.state = state.evolve(event);
+    }
+
+    /// It is loaded again before it is decided on.
+    pub fn distrust(&mut self) {
+        self.confirmed = None;
+    }
+
+    /// Loads the state where it may be behind `version`, or behind what the leader has.
+    pub async fn refresh(&mut self, version: u64) -> Result<(), Trouble> {
+        if self.is_stale() {
+            return self.reload().await;
+        }
+        if self.state.version() < version {
+            let (begun, epoch) = (Instant::now(), self.host.journal.epoch());
+            let journal = self.host.journal.as_ref();
+            let loaded = aggregate::load(journal, &self.aggregate, version).await?;
+            self.loaded(loaded, begun, epoch);
+        }
+        Ok(())
+    }
+
+    /// Loads the state that the leader has.
+    pub async fn reload(&mut self) -> Result<(), Trouble> {
+        let (begun, epoch) = (Instant::now(), self.host.journal.epoch());
+        let loaded = aggregate::confirmed(self.host.journal.as_ref(), &self.aggregate).await?;
+        self.loaded(loaded, begun, epoch);
+        Ok(())
+    }
+
+    fn loaded(&mut self, loaded: Loaded<Execution>, begun: Instant, epoch: u64) {
+        self.state = loaded.state;
+        self.epoch = epoch;
+        self.confirmed = Some(begun);
+    }
+
+    /// Whether it must be confirmed before anything is appended on it.
+    fn is_stale(&self) -> bool {
+        self.epoch != self.host.journal.epoch()
+            || self.confirmed.is_none_or(|at| at.elapsed() > FOLD_AGE_MAX)
+    }
+
+    /// Stores one event. False where someone else wrote first, or where the fold had to be
+    /// confirmed: then the decision has to be made again.
+    pub async fn append(
+        &mut self,
+        event: Event,
+        wake: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<bool, Trouble> {
+        if self.is_stale() {
+            self.reload().await?;
+            return Ok(false);
+        }
+        let known = self.state.known();
+        let cause = Cause {
+            id: wake,
+            traceparent: known.and_then(|known| known.traceparent.clone()),
+        };
+        let writer = Writer {
+            journal: self.host.journal.as_ref(),
+            service: Service::Executor,
+            aggregate: &self.aggregate,
+            cause: &cause,
+            now,
+        };
+        match writer.append(&self.state, event).await {
+            Ok((_, recorded)) => {
+                self.evolve(&recorded);
+                self.confirmed = Some(Instant::now());
+                Ok(true)
+            }
+            Err(WriteError::Conflict { .. }) => {
+                self.reload().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The instant of a decision: the later of the clock, the last event, and the timer that came.
+    pub fn instant(&self, due: Option<Timestamp>) -> Timestamp {
+        let clock = clock::now();
+        let after = self.state.head().map_or(clock, |head| head.time.max(clock));
+        due.map_or(after, |due| due.max(after))
+    }
+}
