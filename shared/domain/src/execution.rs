@@ -120,6 +120,9 @@ pub enum Stage {
         stop: Stop,
         /// Absent where it failed before it ran.
         run: Option<Run>,
+        /// As far as it had come.
+        compiled: Option<Arc<PlanCompiled>>,
+        judged: Option<Judged>,
     },
 }
 
@@ -242,9 +245,10 @@ impl Block {
 impl Verified {
     /// How it runs, once someone wants it to run.
     pub fn mode(&self, intent: &IntentReceived) -> Option<Mode> {
-        self.start.or(match intent.start {
-            Start::Auto => Some(intent.mode),
-            Start::Manual => None,
+        self.start.or(match (intent.start, intent.mode) {
+            // Where nothing is run there is nothing to start by hand.
+            (Start::Auto, mode) | (Start::Manual, mode @ Mode::Observe) => Some(mode),
+            (Start::Manual, Mode::Autonomous | Mode::Assist) => None,
         })
     }
 

@@ -368,7 +368,7 @@ impl Fold {
 fn nothing_follows(known: &Known) -> bool {
     match &known.stage {
         Stage::Rejected { .. } | Stage::Completed { .. } => true,
-        Stage::Failed { stop, run } => run.is_none() || !stop.code.may_retry(),
+        Stage::Failed { stop, run, .. } => run.is_none() || !stop.code.may_retry(),
         Stage::Received
         | Stage::AwaitingDraft { .. }
         | Stage::Drafted { .. }

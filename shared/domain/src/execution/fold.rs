@@ -224,6 +224,7 @@ fn retry_requested(known: &mut Known, recorded: &Recorded) -> Fold {
     let Stage::Failed {
         stop,
         run: Some(run),
+        ..
     } = &known.stage
     else {
         return Err("only a run that failed is tried again".to_owned());
@@ -333,7 +334,12 @@ fn failed(known: &mut Known, event: &ExecutionFailed) -> Fold {
             }
         }
     };
-    known.stage = Stage::Failed { stop, run };
+    known.stage = Stage::Failed {
+        stop,
+        run,
+        compiled: known.compiled().cloned(),
+        judged: known.judged().cloned(),
+    };
     Ok(())
 }
 

@@ -96,11 +96,11 @@ impl Known {
     pub fn compiled(&self) -> Option<&Arc<PlanCompiled>> {
         match &self.stage {
             Stage::Compiled { compiled } => Some(compiled),
+            Stage::Failed { compiled, .. } => compiled.as_ref(),
             Stage::Verified(_)
             | Stage::Running(_)
             | Stage::Rejected { .. }
             | Stage::Completed { .. }
-            | Stage::Failed { .. }
             | Stage::Received
             | Stage::AwaitingDraft { .. }
             | Stage::Drafted { .. }
@@ -113,8 +113,7 @@ impl Known {
             Stage::Verified(verified) => Some(&verified.judged),
             Stage::Running(run) => Some(&run.judged),
             Stage::Completed { judged, .. } => Some(judged),
-            Stage::Rejected { judged, .. } => judged.as_ref(),
-            Stage::Failed { run, .. } => run.as_ref().map(|run| &run.judged),
+            Stage::Rejected { judged, .. } | Stage::Failed { judged, .. } => judged.as_ref(),
             Stage::Received
             | Stage::AwaitingDraft { .. }
             | Stage::Drafted { .. }

@@ -73,10 +73,11 @@ pub fn drive(state: &Execution, context: &Context<'_>) -> Vec<Event> {
     if let Some(stop) = &known.stop {
         return stopping(known, stop, context);
     }
-    if known
-        .deadline_at
-        .is_some_and(|deadline| context.now >= deadline)
-    {
+    // Like an approval, a deadline is met by recorded times, not by when the executor woke: a run
+    // whose last step ended in time is done.
+    let done = matches!(&known.stage, Stage::Running(run) if run.is_done());
+    let reached = if done { known.head.time } else { context.now };
+    if known.deadline_at.is_some_and(|deadline| reached >= deadline) {
         return vec![stop(
             known,
             Reason::deadline("the deadline of the intent has passed"),

@@ -69,6 +69,8 @@ pub struct World {
     pub log: Vec<Recorded>,
     pub envelopes: Vec<Envelope>,
     pub state: Execution,
+    /// Whether executors have lost sight of their own attempts.
+    forgetful: bool,
     last: Option<Input>,
     answer: Result<Vec<String>, String>,
 }
@@ -143,6 +145,7 @@ impl World {
             log: Vec::new(),
             envelopes: Vec::new(),
             state: Execution::NeverReceived,
+            forgetful: false,
             last: None,
             answer: Ok(Vec::new()),
         }
@@ -224,6 +227,12 @@ impl World {
             .take(&input)
             .map(|events| events.iter().map(words).collect());
         self.last = Some(input);
+        self
+    }
+
+    /// A fault came between: executors do not know any more what they were at work on.
+    pub fn forgetting(mut self) -> Self {
+        self.forgetful = true;
         self
     }
 
@@ -422,7 +431,7 @@ impl World {
                 now: at(self.now).max(head),
                 owner,
                 fresh: &BTreeSet::from([wake]),
-                under_way: &|_, _| true,
+                under_way: &|_, _| !self.forgetful,
                 catalogue: &self.shop.catalogue,
                 token_hash: &|step, attempt| Digest::of(format!("{step} {attempt}").as_bytes()),
             },

@@ -281,3 +281,13 @@ fn pausing_twice_and_resuming_what_runs_are_illegal() {
         Execution::Corrupt(_)
     ));
 }
+
+#[test]
+fn a_run_that_was_done_before_the_deadline_is_completed_by_who_wakes_after_it() {
+    with_deadline(&[step("a")])
+        .driven()
+        .when_succeeded("a")
+        .at(DEADLINE)
+        .when_timer(1)
+        .then(["completed"]);
+}

@@ -4,7 +4,7 @@ use contracts::event::Event;
 use domain::execution::StepState;
 
 use super::kit::{
-    HOUR, MINUTE, SECOND, World, after, given, process, step, succeeded, tried, wait,
+    HOUR, MINUTE, SECOND, World, after, given, process, step, succeeded, tried, wait, words,
 };
 
 #[test]
@@ -35,6 +35,17 @@ fn a_first_delivery_of_a_wake_up_takes_over_what_another_incarnation_left_under_
         .when_succeeded("b")
         .when_woken(2)
         .then(["completed"]);
+}
+
+#[test]
+fn a_process_takes_over_its_own_attempts_that_it_lost_sight_of_whatever_woke_it() {
+    let world = given(&[step("a"), step("b")]).driven().forgetting();
+    let said: Vec<String> = world
+        .drive(process(1), world.last_event())
+        .iter()
+        .map(words)
+        .collect();
+    assert_eq!(said, ["a taken over #2", "b taken over #2"]);
 }
 
 #[test]

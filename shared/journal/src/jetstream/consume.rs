@@ -446,8 +446,7 @@ impl Deliveries for Consumption {
 
     async fn stop(mut self: Box<Self>) -> Result<(), Unavailable> {
         self.stop.send_replace(true);
-        // What is held here at once; then what the broker had sent meanwhile.
-        return_all(&self.link, &self.open).await?;
+        // First no more is asked for: what is given back would come here again.
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         let _ = timeout(STOP_PATIENCE, ended).await;
         return_all(&self.link, &self.open).await?;

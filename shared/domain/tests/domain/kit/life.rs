@@ -405,7 +405,7 @@ fn may_pause(world: &World, is_paused: bool) -> bool {
 
 fn may_retry(world: &World) -> bool {
     match &world.known().stage {
-        Stage::Failed { stop, run } => run.is_some() && stop.code.may_retry(),
+        Stage::Failed { stop, run, .. } => run.is_some() && stop.code.may_retry(),
         _ => false,
     }
 }
