@@ -177,19 +177,24 @@ pub fn request_install(
             version: install.version.clone(),
         });
     }
-    if let Some(standing) = standing.filter(|standing| standing.disabled.is_none()) {
-        return Ok((Vec::new(), standing.installation));
-    }
+    // Only what was asked to the letter has its answer already: without its signature, or with
+    // another artifact, the same content is another question.
+    let same = |installation: &&Installation| {
+        installation.request.version == install.version
+            && installation.request.manifest == install.manifest
+            && installation.request.artifact_digest == install.artifact_digest
+    };
+    let stands = standing
+        .filter(|standing| standing.disabled.is_none())
+        .and_then(|standing| skill.installations.get(&standing.installation))
+        .filter(same);
     let pending = skill
         .installations
         .values()
-        .filter(of_version)
-        .find(|installation| {
-            installation.request.manifest == install.manifest
-                && installation.request.artifact_digest == install.artifact_digest
-        });
-    if let Some(pending) = pending {
-        return Ok((Vec::new(), pending.request.installation_id));
+        .filter(|installation| installation.answer.is_none())
+        .find(same);
+    if let Some(asked) = stands.or(pending) {
+        return Ok((Vec::new(), asked.request.installation_id));
     }
     let id = installation_id(skill, install, &digest);
     let event = SkillInstallRequested {

@@ -315,3 +315,17 @@ fn a_policy_is_asked_for_once_and_answered_once() {
     assert_eq!(policy.active, Some(hash_of("base")));
     assert!(ask(&policy).is_empty());
 }
+
+#[test]
+fn the_same_content_with_another_artifact_or_signature_is_another_question() {
+    let mut shelf = Shelf::default();
+    shelf.ask(&install("1.0.0", "first"));
+    shelf.answer(true);
+    let mut other = install("1.0.0", "first");
+    other.artifact_digest = "b".repeat(64);
+    assert_eq!(shelf.ask(&other), 1);
+    assert_eq!(shelf.answer(false), 1);
+    // What stands still stands.
+    assert_eq!(shelf.ask(&install("1.0.0", "first")), 0);
+    assert!(shelf.skill.installed["1.0.0"].disabled.is_none());
+}
