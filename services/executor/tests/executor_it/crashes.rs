@@ -193,10 +193,10 @@ async fn a_wait_that_came_due_while_everything_was_down_goes_on_once() {
         .await;
     world.until(id, EventName::StepStarted).await;
     services.kill9().await;
-    world.server.kill9().await;
+    world.servers[0].kill9().await;
     // The instant has to pass; nothing can be waited for while nothing runs.
     tokio::time::sleep(Duration::from_millis(4500)).await;
-    world.server.restart().await;
+    world.servers[0].restart().await;
     let _executor = world.spawn(Service::Executor, "executor again");
     let history = world.finished(id).await;
     assert_eq!(
@@ -224,9 +224,9 @@ async fn an_approval_that_expires_while_everything_is_down_ends_the_run_once() {
         .await;
     world.until(id, EventName::StepBlocked).await;
     services.kill9().await;
-    world.server.kill9().await;
+    world.servers[0].kill9().await;
     tokio::time::sleep(Duration::from_millis(3500)).await;
-    world.server.restart().await;
+    world.servers[0].restart().await;
     let _executor = world.spawn(Service::Executor, "executor again");
     let history = world.finished(id).await;
     assert_eq!(
@@ -278,8 +278,8 @@ async fn three_hundred_executions_survive_kills_of_everything() {
         if n % 50 == 25 {
             let victim = (n / 50) % 5;
             if victim == 4 {
-                world.server.kill9().await;
-                world.server.restart().await;
+                world.servers[0].kill9().await;
+                world.servers[0].restart().await;
             } else {
                 let (service, process) = &processes[victim];
                 process.kill9().await;
@@ -368,4 +368,43 @@ async fn a_paused_executor_comes_back_after_the_takeover() {
         "{:?} {names:#?}",
         worker.counts()
     );
+}
+
+/// Three brokers, each killed in turn under load: leaders change, and everything finishes.
+#[tokio::test]
+async fn on_three_brokers_executions_survive_the_kill_of_each() {
+    const EXECUTIONS: usize = 90;
+    let mut world = World::on_three(4).await;
+    let _services = [
+        world.spawn(Service::Planner, "planner"),
+        world.spawn(Service::Verifier, "verifier"),
+        world.spawn(Service::Executor, "executor-1"),
+        world.spawn(Service::Executor, "executor-2"),
+    ];
+    world.activate(&trusting()).await;
+    world.install_shop().await;
+    let worker = Worker::serve(&world.journal, Duration::from_millis(20)).await;
+    let mut ids = Vec::new();
+    for n in 0..EXECUTIONS {
+        let draft = json!([
+            { "id": "a", "uses": "test.shop/look", "with": { "n": n } },
+            { "id": "b", "uses": "test.shop/look", "with": { "n": { "$from": "/steps/a/output/with/n" } } },
+        ]);
+        ids.push(world.submit(&intent(&draft)).await);
+        if n % 30 == 15 {
+            let victim = &mut world.servers[n / 30];
+            victim.kill9().await;
+            victim.restart().await;
+        }
+    }
+    for id in &ids {
+        let history = world.finished(*id).await;
+        assert_eq!(
+            names(&history).last().unwrap(),
+            "execution.completed",
+            "{:#?}",
+            names(&history)
+        );
+    }
+    assert_eq!(worker.counts().len(), EXECUTIONS * 2);
 }

@@ -34,7 +34,7 @@ use journal::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{
-    nats::{NatsServer, ServerOptions},
+    nats::{Cluster, NatsServer, ServerOptions},
     process::{Process, binary},
 };
 
@@ -45,10 +45,15 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const ACK_WAIT_MS: &str = "2000";
 
 pub struct World {
-    pub server: NatsServer,
+    pub servers: Vec<NatsServer>,
     pub journal: Arc<dyn Journal>,
     streams: StreamCount,
     directory: TempDir,
+}
+
+fn urls(servers: &[NatsServer]) -> String {
+    let urls: Vec<String> = servers.iter().map(NatsServer::url).collect();
+    urls.join(",")
 }
 
 pub fn workspace() -> WorkspaceId {
@@ -122,16 +127,28 @@ impl World {
 
     /// A broker with an installed log of `streams` streams.
     pub async fn new(streams: u8) -> Self {
-        let server = NatsServer::start(ServerOptions::default()).await;
+        Self::on(
+            vec![NatsServer::start(ServerOptions::default()).await],
+            streams,
+        )
+        .await
+    }
+
+    /// Three brokers that replicate the log to each other.
+    pub async fn on_three(streams: u8) -> Self {
+        Self::on(Cluster::start(3).await.servers, streams).await
+    }
+
+    async fn on(servers: Vec<NatsServer>, streams: u8) -> Self {
         let streams = StreamCount::try_new(streams).unwrap();
-        let options = ConnectOptions::new(server.url(), "intake").streams(streams);
-        let replicas = 1;
+        let options = ConnectOptions::new(urls(&servers), "intake").streams(streams);
+        let replicas = u8::try_from(servers.len()).unwrap();
         install(&options, InstallOptions { streams, replicas })
             .await
             .unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
-            server,
+            servers,
             journal: Arc::new(journal),
             streams,
             directory: tempfile::tempdir().unwrap(),
@@ -147,7 +164,7 @@ impl World {
         use host::config::names;
         let mut command = Command::new(binary(service.as_str()));
         command
-            .env(names::NATS_URL, self.server.url())
+            .env(names::NATS_URL, urls(&self.servers))
             .env(names::STREAMS, self.streams.get().to_string())
             .env(names::ACK_WAIT_MS, ACK_WAIT_MS)
             .env(names::LOG, "debug,async_nats=warn")

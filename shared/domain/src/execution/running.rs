@@ -77,7 +77,10 @@ pub fn drive(state: &Execution, context: &Context<'_>) -> Vec<Event> {
     // whose last step ended in time is done.
     let done = matches!(&known.stage, Stage::Running(run) if run.is_done());
     let reached = if done { known.head.time } else { context.now };
-    if known.deadline_at.is_some_and(|deadline| reached >= deadline) {
+    if known
+        .deadline_at
+        .is_some_and(|deadline| reached >= deadline)
+    {
         return vec![stop(
             known,
             Reason::deadline("the deadline of the intent has passed"),
