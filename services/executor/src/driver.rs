@@ -30,9 +30,10 @@ use domain::{
 use host::{
     catalogue::Confirmed,
     clock,
-    engine::{self, Host, Trouble, chain},
+    engine::{Host, chain},
     failpoint,
     incident::{self, Incident},
+    trouble::{self, Trouble},
 };
 use journal::timer::Timer;
 use tokio::{sync::mpsc, time::Instant};
@@ -440,7 +441,7 @@ impl Driver<'_> {
         }
         for (wake, version) in self.held.wakes() {
             let aggregate = &self.execution.aggregate;
-            let timer = engine::later(Service::Executor, aggregate, wake, version);
+            let timer = trouble::later(Service::Executor, aggregate, wake, version);
             if self.host.journal.arm(&timer).await.is_err() {
                 return self.held.give_back(RETRY_AFTER).await;
             }

@@ -13,7 +13,11 @@ use contracts::{
     subject::{AggregateId, AggregateKind},
 };
 use futures::FutureExt as _;
-use host::engine::{self, Host, Trouble, Wake};
+use host::{
+    engine::Host,
+    trouble::{self, Trouble},
+    wake::Wake,
+};
 use journal::{
     Unavailable,
     delivery::{ConsumerSpec, Delivery, Handle, Purpose},
@@ -149,7 +153,7 @@ impl Fleet {
             return;
         }
         let Some(wake) = Wake::of(&delivery.message) else {
-            let trouble = engine::unreadable(&delivery.message);
+            let trouble = trouble::unreadable(&delivery.message);
             self.answer(delivery, Err(trouble));
             return;
         };
@@ -159,7 +163,7 @@ impl Fleet {
         }
         if purpose != Purpose::Control && self.is_over_share(&wake) {
             let host = Arc::clone(&self.host);
-            tokio::spawn(async move { engine::put_off(&host, &delivery).await });
+            tokio::spawn(async move { trouble::put_off(&host, &delivery).await });
             return;
         }
         let woken = Woken {
@@ -176,7 +180,7 @@ impl Fleet {
     /// Apart from the consumption, which others wait for.
     fn answer(&self, delivery: Delivery, outcome: Result<(), Trouble>) {
         let host = Arc::clone(&self.host);
-        tokio::spawn(async move { engine::settle_delivery(&host, &delivery, outcome).await });
+        tokio::spawn(async move { trouble::settle_delivery(&host, &delivery, outcome).await });
     }
 
     /// To the driver of its execution, which is started where there is none.

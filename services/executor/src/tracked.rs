@@ -12,7 +12,8 @@ use domain::execution::Execution;
 use host::{
     aggregate::{self, Loaded},
     clock,
-    engine::{FOLD_AGE_MAX, Host, Trouble},
+    engine::{FOLD_AGE_MAX, Host},
+    trouble::Trouble,
     write::{WriteError, Writer},
 };
 use tokio::time::Instant;

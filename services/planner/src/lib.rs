@@ -10,8 +10,10 @@ use contracts::event::{EventName, Service};
 use domain::execution::{Execution, planning, waits};
 use host::{
     config::Config,
-    engine::{self, Handle, Host, Trouble, Wake},
+    engine::{self, Handle, Host},
     serve::Work,
+    trouble::Trouble,
+    wake::Wake,
 };
 use journal::{
     delivery::{ConsumerSpec, Purpose},

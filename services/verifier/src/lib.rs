@@ -13,9 +13,11 @@ use contracts::{
 use domain::{execution::Execution, policy::Policy, skill::Skill};
 use host::{
     config::Config,
-    engine::{self, Handle, Host, Trouble, Wake},
+    engine::{self, Handle, Host},
     judge::Judge,
     serve::Work,
+    trouble::Trouble,
+    wake::Wake,
 };
 use journal::delivery::{ConsumerSpec, Purpose};
 use tokio::time::Instant;

@@ -8,6 +8,7 @@
 //! * [`catalogue`]: the fold of the catalogue, confirmed with its leader
 //! * [`aggregate`], [`write`]: loading and appending one aggregate
 //! * [`engine`]: the loop of planner and verifier
+//! * [`wake`], [`trouble`]: what wakes an aggregate, and why a message is not done with
 //! * [`judge`]: what the verifier decides, shared with replay
 //! * [`incident`]: what cannot be processed
 //! * [`failpoint`]: places where a test may kill the process
@@ -26,4 +27,6 @@ pub mod principals;
 pub mod serve;
 pub mod telemetry;
 pub mod trace;
+pub mod trouble;
+pub mod wake;
 pub mod write;

@@ -31,11 +31,13 @@ use host::{
     aggregate,
     catalogue::Follower,
     clock,
-    engine::{self, Handle, Host, Trouble, Wake},
+    engine::{self, Handle, Host},
     health::Health,
     http::door::{Door, Limits},
     judge::Judge,
     principals::{self, Credential, Document, Principals},
+    trouble::Trouble,
+    wake::Wake,
     write::Writer,
 };
 use journal::{

@@ -1,0 +1,221 @@
+//! Why a message is not done with, and what is done about that. Transient, newer and poison
+//! messages are told apart here and nowhere else.
+
+use std::time::Duration;
+
+use contracts::{
+    canonical::Digest,
+    event::Service,
+    ids::{EventId, WorkspaceId},
+    subject::AggregateId,
+};
+use journal::{
+    append::AppendError,
+    delivery::{Delivery, Message},
+    history::LoadError,
+    timer::Timer,
+};
+
+use crate::{
+    catalogue::FollowError,
+    clock,
+    engine::{Host, chain},
+    incident::{self, Incident, RaiseError},
+    wake::Wake,
+    write::WriteError,
+};
+
+/// How soon a message is tried again after a passing fault.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// When a message that is put off comes again: so far apart that many of them cost little, and
+/// spread so that they do not come together.
+const PUT_OFF_MS_MIN: u64 = 1000;
+const PUT_OFF_MS_SPREAD: u64 = 4000;
+
+/// Why a message is not done with.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// It will pass: the message comes again.
+    #[error("{0}")]
+    Transient(String),
+    /// Only a newer binary can go on.
+    #[error("newer event: upgrade ({0})")]
+    Newer(String),
+    /// An operator has to act; the message is put off until then.
+    #[error("{0}")]
+    Stuck(String),
+    /// It will never pass: an incident is raised, and then the message is done with.
+    #[error("{cause}")]
+    Poison { code: &'static str, cause: String },
+    /// This process cannot go on: it ends, and another one begins anew.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<LoadError> for Trouble {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Corrupt { .. } => Self::Poison {
+                code: "AGGREGATE_CORRUPT",
+                cause: error.to_string(),
+            },
+            LoadError::Unreadable { .. } => Self::Poison {
+                code: "POISON_MESSAGE",
+                cause: chain(&error),
+            },
+            LoadError::Newer { subject } => Self::Newer(subject),
+            LoadError::Unavailable(_) => Self::Transient(chain(&error)),
+        }
+    }
+}
+
+impl From<FollowError> for Trouble {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Newer(subject) => Self::Newer(subject),
+            FollowError::Unavailable(_) => Self::Transient(chain(&error)),
+            FollowError::Unreadable { .. } => Self::Stuck(chain(&error)),
+            FollowError::CutBack { .. } => Self::Fatal(chain(&error)),
+        }
+    }
+}
+
+impl From<WriteError> for Trouble {
+    fn from(error: WriteError) -> Self {
+        match &error {
+            WriteError::Append(AppendError::Refused { .. }) => Self::Stuck(chain(&error)),
+            WriteError::Encode(_) => Self::Poison {
+                code: "EVENT_NOT_ENCODABLE",
+                cause: chain(&error),
+            },
+            WriteError::Conflict { .. } | WriteError::Append(_) => Self::Transient(chain(&error)),
+        }
+    }
+}
+
+impl From<RaiseError> for Trouble {
+    fn from(error: RaiseError) -> Self {
+        Self::Transient(chain(&error))
+    }
+}
+
+impl From<journal::Unavailable> for Trouble {
+    fn from(error: journal::Unavailable) -> Self {
+        Self::Transient(chain(&error))
+    }
+}
+
+/// Acknowledges what is done, and gives back what is not.
+pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(), Trouble>) {
+    let answered = match outcome {
+        Ok(()) => delivery.handle.ack().await,
+        Err(Trouble::Transient(reason)) => {
+            tracing::warn!(reason, delivered = delivery.delivered, "will try again");
+            delivery.handle.retry_later(RETRY_AFTER).await
+        }
+        Err(Trouble::Newer(subject)) => {
+            let reason = format!("newer event: upgrade ({subject})");
+            host.health.unready_for_now("upgrade", reason);
+            put_off(host, delivery).await
+        }
+        Err(Trouble::Stuck(reason)) => {
+            tracing::error!(reason, "an operator has to act");
+            host.health.unready_for_now("stuck", reason);
+            put_off(host, delivery).await
+        }
+        Err(Trouble::Fatal(reason)) => {
+            host.fail(reason);
+            delivery.handle.retry_later(Duration::ZERO).await
+        }
+        Err(Trouble::Poison { code, cause }) => {
+            let incident = about(&delivery.message, code, cause);
+            let journal = host.journal.as_ref();
+            let raised = incident::raise(journal, host.service, &incident, clock::now()).await;
+            match raised {
+                Ok(()) => delivery.handle.ack().await,
+                Err(error) => {
+                    tracing::warn!(reason = chain(&error), "cannot raise an incident");
+                    delivery.handle.retry_later(RETRY_AFTER).await
+                }
+            }
+        }
+    };
+    if let Err(error) = answered {
+        // The message comes again, which is harmless.
+        tracing::debug!(reason = chain(&error), "an acknowledgement was not sent");
+    }
+}
+
+/// Puts a timer in the place of a message that cannot be worked on now, and acknowledges it: one
+/// that is only delayed would still count as pending, and a few thousand stop the consumer.
+pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Unavailable> {
+    let Some(wake) = Wake::of(&delivery.message) else {
+        return delivery.handle.retry_later(RETRY_AFTER * 10).await;
+    };
+    let timer = later(host.service, &wake.aggregate, wake.id, wake.version);
+    match host.journal.arm(&timer).await {
+        Ok(()) => delivery.handle.ack().await,
+        Err(_) => delivery.handle.retry_later(RETRY_AFTER).await,
+    }
+}
+
+/// The timer that stands for a wake-up that is put off: it comes with the same id, so that what
+/// was left under it may still be taken over.
+pub fn later(service: Service, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
+    let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
+    let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
+    Timer {
+        service,
+        aggregate: aggregate.clone(),
+        key: format!("put-off-{wake}"),
+        version,
+        due: clock::now().plus_ms(PUT_OFF_MS_MIN + spread),
+        wake: Some(wake),
+    }
+}
+
+/// What an incident about a message says.
+fn about(message: &Message, code: &'static str, cause: String) -> Incident {
+    let (aggregate, event) = match message {
+        Message::Event { recorded, .. } => (&recorded.subject.aggregate, recorded.id()),
+        Message::Timer(timer) => (&timer.aggregate, timer.id()),
+        Message::Unreadable { raw, .. } => {
+            let workspace = raw
+                .subject
+                .split('.')
+                .nth(1)
+                .and_then(|token| token.parse().ok());
+            return Incident {
+                workspace: workspace.unwrap_or_else(WorkspaceId::global),
+                subject_id: Digest::of(raw.subject.as_bytes()).to_string(),
+                code,
+                cause,
+                about: raw.subject.clone(),
+                event: None,
+            };
+        }
+    };
+    Incident {
+        workspace: aggregate.workspace().clone(),
+        subject_id: aggregate.id().to_owned(),
+        code,
+        cause,
+        about: aggregate.to_string(),
+        event: Some(event),
+    }
+}
+
+/// Why a message that cannot be read is set aside, or kept for a newer binary.
+pub fn unreadable(message: &Message) -> Trouble {
+    match message {
+        Message::Unreadable { raw, error, .. } if error.is_newer() => {
+            Trouble::Newer(raw.subject.clone())
+        }
+        Message::Unreadable { error, .. } => Trouble::Poison {
+            code: "POISON_MESSAGE",
+            cause: chain(error),
+        },
+        Message::Event { .. } | Message::Timer(_) => Trouble::Transient("try again".to_owned()),
+    }
+}

@@ -1,0 +1,68 @@
+//! What wakes an aggregate: an event, or a timer.
+
+use contracts::{
+    ids::EventId,
+    record::Recorded,
+    subject::{AggregateId, AggregateKind},
+    time::Timestamp,
+};
+use journal::delivery::Message;
+
+/// A message that wakes an aggregate.
+#[derive(Debug, Clone)]
+pub struct Wake {
+    pub aggregate: AggregateId,
+    pub id: EventId,
+    /// A fold must have reached it.
+    pub version: u64,
+    /// Not decided before this instant: a timer's.
+    pub due: Option<Timestamp>,
+    /// The event itself, where the message is one.
+    pub event: Option<Recorded>,
+}
+
+impl Wake {
+    /// Nothing for a message that cannot be read.
+    pub fn of(message: &Message) -> Option<Self> {
+        match message {
+            Message::Event { recorded, .. } => Some(Self::of_event(recorded)),
+            Message::Timer(timer) => Some(Self {
+                aggregate: timer.aggregate.clone(),
+                id: timer.id(),
+                version: timer.version,
+                due: Some(timer.due),
+                event: None,
+            }),
+            Message::Unreadable { .. } => None,
+        }
+    }
+
+    fn of_event(recorded: &Recorded) -> Self {
+        let aggregate = &recorded.subject.aggregate;
+        let about = match aggregate.kind() {
+            AggregateKind::Incident => aggregate.execution_id(),
+            AggregateKind::Execution
+            | AggregateKind::Skill
+            | AggregateKind::Policy
+            | AggregateKind::Hold
+            | AggregateKind::Schedule => None,
+        };
+        match about {
+            // What is resolved wakes the execution it was about, whatever its version.
+            Some(id) => Self {
+                aggregate: AggregateId::execution(aggregate.workspace().clone(), id),
+                id: recorded.id(),
+                version: 0,
+                due: None,
+                event: None,
+            },
+            None => Self {
+                aggregate: aggregate.clone(),
+                id: recorded.id(),
+                version: recorded.version(),
+                due: None,
+                event: Some(recorded.clone()),
+            },
+        }
+    }
+}
