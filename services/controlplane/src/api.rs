@@ -1,6 +1,6 @@
 //! The HTTP API, asked with one credential.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use contracts::{
     ids::{PrincipalId, WorkspaceId},
@@ -152,8 +152,36 @@ fn refusal(status: StatusCode, url: &str, body: &[u8]) -> Refusal {
 }
 
 fn unreachable_at(url: &str, error: reqwest::Error) -> Failure {
-    Failure::unreachable(
-        format!("cannot reach `{url}`: is `controlplane up` running?"),
-        error.without_url(),
-    )
+    let error = error.without_url();
+    if error.is_builder() {
+        return Failure::Usage(format!(
+            "the context does not say how to ask `{url}`: {}",
+            root_of(&error)
+        ));
+    }
+    let cause = root_of(&error);
+    if error.is_connect() {
+        return Failure::unreachable(
+            format!("cannot reach `{url}`"),
+            format!("{cause}\nis `controlplane up` running, and is this its context?"),
+        );
+    }
+    let what = if error.is_timeout() {
+        format!(
+            "`{url}` gave no answer within {} s",
+            ANSWER_WITHIN.as_secs()
+        )
+    } else {
+        format!("the connection to `{url}` broke off")
+    };
+    Failure::unreachable(what, cause)
+}
+
+/// What is at the bottom of it: the layers between say nothing to an operator.
+fn root_of(error: &reqwest::Error) -> String {
+    let mut root: &dyn Error = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }

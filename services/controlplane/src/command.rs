@@ -11,7 +11,7 @@ use crate::{
     demo, execution,
     failure::{EXIT_CODES, Failure},
     install, intent, log, policy,
-    screen::Screen,
+    screen::{Screen, quoted},
     skill, trace, up,
 };
 
@@ -21,7 +21,6 @@ use crate::{
 #[command(
     name = "controlplane",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     after_help = EXIT_CODES
 )]
@@ -170,10 +169,11 @@ impl Global {
             .unwrap_or_else(|| "controlplane".to_owned());
         let usual = PathBuf::from(DEFAULT_FILE);
         let is_usual = context == usual || usual.canonicalize().is_ok_and(|usual| usual == context);
+        let program = quoted(&program);
         if is_usual {
             program
         } else {
-            format!("{program} --context {}", context.display())
+            format!("{program} --context {}", quoted(&context.to_string_lossy()))
         }
     }
 }

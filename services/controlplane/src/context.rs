@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub const DEFAULT_FILE: &str = ".control-plane/context.json";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub struct Context {
     pub intake_url: String,
     pub queries_url: String,
@@ -52,15 +52,19 @@ pub struct BrokerUser {
 impl Context {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(path).map_err(|source| {
-            let what = format!(
-                "cannot read the context `{}`: start a control plane with `controlplane up`, or \
-                 name its context with `--context`",
-                path.display()
-            );
-            Failure::unreachable(what, source)
+            Failure::unreachable(
+                format!("cannot read the context `{}`", path.display()),
+                format!(
+                    "{source}\nstart a control plane with `controlplane up`, or name its context \
+                     with `--context`"
+                ),
+            )
         })?;
         serde_json::from_str(&text).map_err(|error| {
-            Failure::Usage(format!("`{}` is not a context: {error}", path.display()))
+            Failure::Usage(format!(
+                "`{}` is not a context ({error}): `controlplane up` writes it anew when it starts",
+                path.display()
+            ))
         })
     }
 
@@ -72,10 +76,13 @@ impl Context {
     pub fn identity(&self, name: &str) -> Result<&Identity, Failure> {
         self.identities.get(name).ok_or_else(|| {
             let known: Vec<_> = self.identities.keys().map(String::as_str).collect();
-            Failure::Usage(format!(
-                "the context has no identity `{name}`: use one of {}",
-                known.join(", ")
-            ))
+            Failure::Usage(match known.as_slice() {
+                [] => format!("the context has no identity `{name}`, nor any other"),
+                known => format!(
+                    "the context has no identity `{name}`: use one of {}",
+                    known.join(", ")
+                ),
+            })
         })
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use contracts::ids::ExecutionId;
+use contracts::{ids::ExecutionId, problem::Code};
 use serde_json::json;
 use skills::signature::Validity;
 
@@ -82,8 +82,9 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         .unless(Box::pin(async {
             let stage = Stage::set(&script, &directory, &up_args, screen, &mut children).await?;
             let missed = stage.play().await?;
+            let judged = verdict(screen, &script, &missed);
             if args.once {
-                return verdict(screen, &script, &missed);
+                return judged;
             }
             let waiting = stage.one_more().await?;
             what_next(screen, &stage, global, waiting);
@@ -135,7 +136,9 @@ impl<'a> Stage<'a> {
         let artifact = skill::digest_of(&self.script.worker_program())?;
         for manifest in &self.script.manifests {
             let signed = skill::signed(manifest, &key, Validity::default())?;
-            let output = skill::install(&admin, signed, artifact.clone()).await?;
+            let output = skill::install(&admin, signed, artifact.clone())
+                .await
+                .map_err(|failure| self.of_another_build(failure))?;
             let text = format!(
                 "{}@{}, signed by {publisher}: {}",
                 output.skill_key,
@@ -145,6 +148,26 @@ impl<'a> Stage<'a> {
             self.screen.note("skill", &text);
         }
         Ok(())
+    }
+
+    /// A version that is installed never changes, but the demonstration may have.
+    fn of_another_build(&self, failure: Failure) -> Failure {
+        match &failure {
+            Failure::Refused(refusal) if refusal.code == Code::SkillVersionConflict.as_str() => {
+                Failure::Unsuccessful(format!(
+                    "`{}` was made by another build, with other skills: remove it, or name another \
+                     directory with `--data`",
+                    self.directory.root().display()
+                ))
+            }
+            Failure::Refused(_)
+            | Failure::Unsuccessful(_)
+            | Failure::Usage(_)
+            | Failure::Unreachable { .. }
+            | Failure::Undecided(_)
+            | Failure::Interrupted
+            | Failure::Other(_) => failure,
+        }
     }
 
     /// All intents, one after the other, and then everything decided again; what did not come
@@ -188,8 +211,8 @@ impl<'a> Stage<'a> {
         });
         let Some(scene) = waits else { return Ok(None) };
         let execution = story::submit(self.script, scene, &self.cast).await?;
-        story::until_blocked(&self.cast, execution).await?;
-        Ok(Some(execution))
+        let waits = story::is_blocked(&self.cast, execution).await?;
+        Ok(waits.then_some(execution))
     }
 }
 
@@ -273,10 +296,10 @@ fn verdict(screen: Screen, script: &Script, missed: &[String]) -> Result<(), Fai
         screen.note("demo", &text);
         Ok(())
     } else {
-        Err(Failure::Unsuccessful(format!(
-            "{} things are not as they should be",
-            missed.len()
-        )))
+        Err(Failure::Unsuccessful(match missed.len() {
+            1 => "one thing is not as it should be".to_owned(),
+            number => format!("{number} things are not as they should be"),
+        }))
     }
 }
 

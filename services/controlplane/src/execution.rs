@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     api::Api,
     command::Global,
-    failure::Failure,
+    failure::{Failure, found},
     screen::{Screen, plain},
     vote, watch,
 };
@@ -160,7 +160,7 @@ async fn start(
     let execution = record(&session.api, execution_id, None).await?.execution;
     let Some(plan_id) = execution.plan_id else {
         return Err(Failure::Unsuccessful(format!(
-            "there is no plan to start yet: the execution is {}",
+            "there is no plan to start: the execution is {}",
             execution.status
         )));
     };
@@ -251,14 +251,8 @@ pub fn shown(screen: Screen, record: &ExecutionRecord) -> String {
         let text = format!("{}{}", plain(&failure.code), message.unwrap_or_default());
         say("failure", screen.alert(&text));
     }
-    for finding in record.findings.iter().flatten() {
-        say(
-            "finding",
-            plain(&format!(
-                "{}  {}: {}",
-                finding.path, finding.code, finding.message
-            )),
-        );
+    for finding in found(record.findings.iter().flatten()) {
+        say("finding", finding);
     }
     let steps = record.steps.as_deref().unwrap_or_default();
     if !steps.is_empty() {

@@ -34,7 +34,7 @@ pub enum Failure {
     /// Whether it is so cannot be said.
     #[error("{0}")]
     Undecided(#[source] Box<dyn Error + Send + Sync>),
-    #[error("stopped")]
+    #[error("stopped before it was done")]
     Interrupted,
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -82,7 +82,7 @@ impl Failure {
             eprintln!("{}", self.to_json());
             return;
         }
-        eprintln!("{} {}", screen.alert("error:"), plain(&self.chain()));
+        eprintln!("{} {}", screen.alert("error:"), lines(&self.chain()));
         if let Self::Refused(refusal) = self {
             eprint!("{}", refusal.explained());
         }
@@ -127,26 +127,12 @@ impl Failure {
 impl Refusal {
     fn explained(&self) -> String {
         let mut lines = vec![format!("  {} ({})", plain(&self.detail), plain(&self.code))];
-        let width = self
-            .findings
-            .iter()
-            .map(|finding| finding.path.len())
-            .max()
-            .unwrap_or(0);
-        for Finding {
-            path,
-            code,
-            message,
-        } in &self.findings
-        {
-            let path = format!("{path:width$}");
-            lines.push(format!(
-                "  {}  {}: {}",
-                plain(&path),
-                plain(code),
-                plain(message)
-            ));
-        }
+        // A fault of the whole, such as a missing signature, is what the detail says.
+        let is_said = |finding: &Finding| {
+            finding.path.is_empty() && self.detail.contains(finding.message.as_str())
+        };
+        let unsaid = self.findings.iter().filter(|finding| !is_said(finding));
+        lines.extend(found(unsaid).map(|line| format!("  {line}")));
         let advice = self.code.parse::<Code>().ok().map(Code::advice);
         if let Some(advice) = advice.filter(|advice| *advice != self.detail) {
             lines.push(format!("  {advice}"));
@@ -157,4 +143,28 @@ impl Refusal {
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+/// One line a finding, their places in a column.
+pub fn found<'a>(
+    findings: impl Iterator<Item = &'a Finding> + Clone,
+) -> impl Iterator<Item = String> {
+    let width = findings.clone().map(|finding| finding.path.chars().count());
+    let width = width.max().unwrap_or(0);
+    findings.map(move |finding| {
+        let Finding {
+            path,
+            code,
+            message,
+        } = finding;
+        let line = plain(&format!("{path:width$}  {code}: {message}"));
+        line.trim_start().to_owned()
+    })
+}
+
+/// A text of several lines keeps them; what is not the first is indented, so that nothing in it
+/// looks like a message of its own.
+fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(plain).collect();
+    lines.join("\n  ")
 }

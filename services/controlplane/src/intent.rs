@@ -20,7 +20,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct Submit {
     /// What is asked for
-    #[arg(required_unless_present = "file")]
+    #[arg(required_unless_present = "file", value_parser = words)]
     text: Option<String>,
     /// A whole request as JSON, as `controlPlane.intent.submit` takes it; options override it
     #[arg(long, value_name = "FILE")]
@@ -142,6 +142,13 @@ fn draft_of(given: &str) -> Result<Map<String, Value>, Failure> {
         return object(&text, "standard input");
     }
     object(&read(Path::new(given))?, given)
+}
+
+fn words(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("say what is asked for".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn parameter(text: &str) -> Result<(String, Value), String> {

@@ -22,12 +22,13 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Replay {
     /// One execution, and the skills and policies it was decided on
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present_any = ["all", "from"], conflicts_with = "all")]
     execution: Option<ExecutionId>,
     /// The whole log
     #[arg(long)]
     all: bool,
-    /// Read what `events export` wrote instead of the log
+    /// Read what `events export` wrote instead of the log; the whole file where no execution is
+    /// named
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// The workspace of the execution [default: the context's]

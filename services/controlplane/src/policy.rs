@@ -19,7 +19,7 @@ use crate::{
     api::Api,
     command::Global,
     failure::Failure,
-    screen::{Screen, plain, pretty},
+    screen::{Screen, plain, pretty, quoted},
 };
 
 /// The file of a bundle's directory that holds what is not Cedar.
@@ -57,10 +57,8 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             let session = global.session("admin")?;
             let bundle = read(&bundle)?;
             let screen = session.screen;
-            if bundle.trust.publishers.is_empty() {
-                screen.line(&screen.waiting(
-                    "this bundle trusts no publisher: no skill can be installed under it",
-                ));
+            for warning in warnings(&bundle) {
+                screen.line(&screen.waiting(warning));
             }
             let output = activate(&session.api, bundle).await?;
             screen.answer(&output, || {
@@ -81,6 +79,16 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
         }
         Command::Default { write } => default(global, write.as_deref()),
     }
+}
+
+/// What a bundle lacks and may lack, so that it is not by mistake.
+fn warnings(bundle: &Bundle) -> impl Iterator<Item = &'static str> {
+    let policies = bundle.policies.is_empty();
+    let policies = policies.then_some("this bundle has no policy: everything is denied under it");
+    let trust = bundle.trust.publishers.is_empty();
+    let trust =
+        trust.then_some("this bundle trusts no publisher: no skill can be installed under it");
+    policies.into_iter().chain(trust)
 }
 
 pub async fn activate(api: &Api, bundle: Bundle) -> Result<ActivateOutput, Failure> {
@@ -152,6 +160,16 @@ fn default(global: &Global, write: Option<&Path>) -> Result<(), Failure> {
         });
         return Ok(());
     };
+    let taken = bundle.policies.keys().map(String::as_str);
+    let mut taken = taken
+        .chain([SETTINGS_FILE])
+        .filter(|name| directory.join(name).exists());
+    if let Some(name) = taken.next() {
+        return Err(Failure::Usage(format!(
+            "`{}` is there already, and may have been changed: name another directory",
+            directory.join(name).display()
+        )));
+    }
     let written = write_to(directory, &bundle);
     written.map_err(|error| {
         Failure::Other(anyhow::Error::new(error).context(format!(
@@ -167,7 +185,7 @@ fn default(global: &Global, write: Option<&Path>) -> Result<(), Failure> {
             bundle.policies.len(),
             directory.display(),
             global.typed(),
-            directory.display()
+            quoted(&directory.to_string_lossy())
         )
     });
     Ok(())

@@ -148,6 +148,15 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
+/// As it has to be typed in a shell, where it is one word.
+pub fn quoted(word: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(is_bare) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Indented JSON for a person.
 pub fn pretty(value: &serde_json::Value, indent: &str) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();

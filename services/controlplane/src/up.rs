@@ -4,7 +4,7 @@
 //! * [`directory`]: what is kept, and that only one process uses it
 //! * [`people`]: who may ask for what
 //! * [`broker`]: finding nats-server, and running it
-//! * [`child`]: one supervised process; [`services`]: the five
+//! * [`child`]: one supervised process, and its [`sign`] that it is ready; [`services`]: the five
 //! * [`bootstrap`]: the first policy and whom it trusts
 
 pub mod bootstrap;
@@ -13,6 +13,7 @@ pub mod child;
 pub mod directory;
 pub mod people;
 pub mod services;
+pub mod sign;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -32,7 +33,7 @@ use crate::{
     context::{BrokerUser, Context},
     failure::Failure,
     install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
-    screen::Screen,
+    screen::{Screen, quoted},
 };
 
 #[derive(Debug, Clone, clap::Args)]
@@ -126,6 +127,7 @@ pub async fn start(
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
+    let addresses = services::addresses(args.listen_intake, args.listen_queries, screen)?;
 
     let (nats_url, passwords) = if let Some(url) = &args.nats_url {
         (url.clone(), args.nats_passwords.clone().map(Passwords))
@@ -152,8 +154,7 @@ pub async fn start(
             nats_url: &nats_url,
             streams,
             passwords: passwords.as_ref(),
-            intake: services::address(args.listen_intake, 8080, screen, "--listen-intake")?,
-            queries: services::address(args.listen_queries, 8081, screen, "--listen-queries")?,
+            addresses,
         },
         children,
     )
@@ -181,7 +182,7 @@ pub async fn start(
     context
         .write(&directory.context())
         .context("cannot write the context")?;
-    children.keep_up();
+    children.keep_up()?;
     Ok(Plane { context, passwords })
 }
 
@@ -190,7 +191,8 @@ pub async fn finish(directory: &Directory, screen: Screen, children: Children) {
     // Its addresses may be someone else's by the next time that it is read.
     let _ = std::fs::remove_file(directory.context());
     if !children.is_empty() {
-        screen.note("stopping", "services first, then the broker");
+        let text = "services first, then the broker; Ctrl-C again kills what is left";
+        screen.note("stopping", text);
         children.stop().await;
         screen.note("stopped", "no process is left");
     }
@@ -224,7 +226,7 @@ fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Globa
     screen.answer(&report, || {
         let submit = format!(
             "{typed} intent submit \"Say hello\" --draft {} --watch",
-            directory.example().display()
+            quoted(&directory.example().to_string_lossy())
         );
         format!(
             "\n{up}\n  commands  {intake}\n  queries   {queries}\n\n\

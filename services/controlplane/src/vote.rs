@@ -51,7 +51,7 @@ pub struct Reject {
     /// The step; may be left out where only one waits
     step: Option<StepId>,
     /// Why, for the record and for who asked
-    #[arg(long)]
+    #[arg(long, value_parser = said)]
     reason: String,
     /// Do not ask before voting
     #[arg(long, short)]
@@ -97,6 +97,14 @@ pub async fn reject(reject: Reject, global: &Global) -> Result<(), Failure> {
         )
     });
     Ok(())
+}
+
+/// A reason that says something.
+fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why".to_owned()),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// The block that waits, with what is voted on.

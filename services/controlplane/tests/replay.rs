@@ -14,6 +14,8 @@
 mod cases;
 #[path = "replay/copies.rs"]
 mod copies;
+#[path = "replay/documents.rs"]
+mod documents;
 #[path = "replay/histories.rs"]
 mod histories;
 #[path = "replay/sources.rs"]

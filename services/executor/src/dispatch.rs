@@ -23,6 +23,9 @@ use serde_json::{Value, json};
 /// The largest answer of a skill, in bytes: outputs are stored in the log.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
+/// How soon a worker that is still at it is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// The longest code and message of a skill's error that are kept, in characters.
 const CODE_CHARS_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 1000;
@@ -99,11 +102,23 @@ impl Call {
         }
     }
 
+    /// Asks until there is an answer, at most until the time of the attempt is over. A worker that
+    /// is still at it, for a call that another process made, is asked again under the same key:
+    /// that is no failure, and no try.
     async fn call(&self, name: &str) -> Result<Value, Failure> {
-        let timeout = Duration::from_millis(self.started.timeout_at.since_ms(clock::now()));
-        if timeout.is_zero() {
-            return Err(Failure::timed_out());
+        loop {
+            let left = Duration::from_millis(self.started.timeout_at.since_ms(clock::now()));
+            if left.is_zero() {
+                return Err(Failure::timed_out());
+            }
+            match self.ask(name, left).await? {
+                Answered::With(output) => return Ok(output),
+                Answered::InProgress => tokio::time::sleep(ASK_AGAIN_AFTER.min(left)).await,
+            }
         }
+    }
+
+    async fn ask(&self, name: &str, timeout: Duration) -> Result<Answered, Failure> {
         let body = json!({
             "workspace": self.workspace,
             "executionId": self.started.execution_id,
@@ -165,9 +180,22 @@ pub fn lost(message: &str) -> Outcome {
     failed("CALL_LOST", message, true, EffectOutcome::Unknown)
 }
 
+/// The end of an attempt that was not dispatched, because skill or policy changed while its start
+/// was being stored: it is decided again.
+pub fn outdated() -> Outcome {
+    let message = "the skill or the policy changed before it was dispatched";
+    failed("FACTS_CHANGED", message, true, EffectOutcome::NotDone)
+}
+
 /// The end of an attempt that could not be dispatched.
 pub fn impossible(message: &str) -> Outcome {
     failed("NOT_DISPATCHED", message, false, EffectOutcome::NotDone)
+}
+
+/// What an answer means.
+enum Answered {
+    With(Value),
+    InProgress,
 }
 
 /// What a worker answers: exactly one of these.
@@ -190,7 +218,7 @@ struct WorkerError {
     retryable: bool,
 }
 
-fn read(payload: &[u8]) -> Result<Value, Failure> {
+fn read(payload: &[u8]) -> Result<Answered, Failure> {
     let invalid = |message: String| Failure {
         code: "INVALID_REPLY".to_owned(),
         message: Some(message),
@@ -205,7 +233,7 @@ fn read(payload: &[u8]) -> Result<Value, Failure> {
     }
     match serde_json::from_slice(payload) {
         Ok(Answer::Output(output)) => match contracts::canonical::check(&output) {
-            Ok(()) => Ok(output),
+            Ok(()) => Ok(Answered::With(output)),
             Err(error) => Err(invalid(error.to_string())),
         },
         Ok(Answer::Error(error)) => Err(Failure {
@@ -217,12 +245,7 @@ fn read(payload: &[u8]) -> Result<Value, Failure> {
             // A worker that answers says whether it has done it: an error means it has not.
             outcome: EffectOutcome::NotDone,
         }),
-        Ok(Answer::InProgress(_)) => Err(Failure {
-            code: "IN_PROGRESS".to_owned(),
-            message: Some("another call under the same key is still being worked on".to_owned()),
-            retryable: true,
-            outcome: EffectOutcome::Unknown,
-        }),
+        Ok(Answer::InProgress(_)) => Ok(Answered::InProgress),
         Ok(Answer::Accepted(_)) => Err(Failure {
             code: "NOT_SUPPORTED_YET".to_owned(),
             message: Some("completing a step later is not supported by this version".to_owned()),

@@ -42,7 +42,7 @@ use crate::{
     calls::{Brought, Calls},
     dispatch::{self, Call},
     fleet::{Fleet, Woken},
-    held::{Deliveries, is_lost},
+    held::{Deliveries, is_too_old},
     tracked::Tracked,
 };
 
@@ -71,6 +71,7 @@ pub async fn run(
         due: None,
         calls: Calls::default(),
         armed: BTreeMap::new(),
+        ended_for_others: false,
         tokens: clock::random_bytes(),
     };
     loop {
@@ -107,6 +108,8 @@ struct Driver<'a> {
     calls: Calls,
     /// The instants that timers are armed for since the last delivery.
     armed: BTreeMap<String, Timestamp>,
+    /// Whether an end was stored since something was last decided here.
+    ended_for_others: bool,
     /// Completion tokens are drawn from it.
     tokens: [u8; 32],
 }
@@ -115,6 +118,7 @@ impl Driver<'_> {
     async fn until_rest(&mut self, wakes: &mut mpsc::Receiver<Woken>) -> Result<Rest, Trouble> {
         let host = self.host;
         loop {
+            self.held.expire(host.ack_wait);
             while let Ok(woken) = wakes.try_recv() {
                 self.take(woken);
             }
@@ -143,7 +147,7 @@ impl Driver<'_> {
             received,
             handle,
         } = woken;
-        if is_lost(received, self.host.ack_wait) {
+        if is_too_old(received, self.host.ack_wait) {
             handle.release();
             return;
         }
@@ -181,6 +185,9 @@ impl Driver<'_> {
             self.yield_to_others();
             if self.held.is_empty() {
                 // Another process drives it: here only the ends of what was begun are stored.
+                if self.ended_for_others {
+                    self.hand_on().await?;
+                }
                 return Ok(None);
             }
             if !self.advance().await? {
@@ -188,6 +195,7 @@ impl Driver<'_> {
             }
         }
         self.held.decided();
+        self.ended_for_others = false;
         self.arm().await
     }
 
@@ -207,6 +215,7 @@ impl Driver<'_> {
                 failpoint::reach("before-end-stored");
                 if self.execution.append(event, self.held.cause(), now).await? {
                     self.calls.stored();
+                    self.ended_for_others = true;
                     failpoint::reach("after-end-stored");
                 }
             }
@@ -247,15 +256,60 @@ impl Driver<'_> {
                     break;
                 }
             }
-            if !self.execution.append(event, self.held.cause(), now).await? {
+            // INVARIANT: what is started names a wake-up that is held, or nobody could take it over.
+            let Some(cause) = self.held.cause() else {
+                break;
+            };
+            if !self.execution.append(event, Some(cause), now).await? {
                 break;
             }
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
-                self.dispatch(started, &catalogue);
+                if begun.elapsed() > FACTS_AGE_MAX && self.has_changed(&started, &catalogue).await?
+                {
+                    self.calls.bring(Brought {
+                        step: started.step_id,
+                        attempt: started.attempt,
+                        outcome: dispatch::outdated(),
+                    });
+                } else {
+                    self.dispatch(started, &catalogue);
+                }
             }
         }
         Ok(true)
+    }
+
+    /// Whether what a start was decided on has changed while it was being stored.
+    async fn has_changed(
+        &self,
+        started: &StepStarted,
+        decided_on: &Catalogue,
+    ) -> Result<bool, Trouble> {
+        let Confirmed { catalogue, .. } = facts(self.host).await?;
+        let workspace = self.execution.aggregate.workspace();
+        let enabled = |catalogue: &Catalogue| {
+            let skill = catalogue.skill(workspace, &started.pin);
+            skill.is_some_and(|skill| skill.enabled)
+        };
+        Ok(enabled(&catalogue) != enabled(decided_on)
+            || catalogue.policy_version(workspace) != decided_on.policy_version(workspace))
+    }
+
+    /// An end was stored while another process drives: what follows from it is due, and who drives
+    /// may be at rest by now.
+    async fn hand_on(&mut self) -> Result<(), Trouble> {
+        let timer = Timer {
+            service: Service::Executor,
+            aggregate: self.execution.aggregate.clone(),
+            key: "go-on".to_owned(),
+            version: self.execution.state.version(),
+            due: clock::now(),
+            wake: None,
+        };
+        self.host.journal.arm(&timer).await?;
+        self.ended_for_others = false;
+        Ok(())
     }
 
     fn decide(&self, catalogue: &Catalogue, now: Timestamp) -> Vec<Event> {
@@ -330,9 +384,12 @@ impl Driver<'_> {
             return;
         };
         let fresh = self.held.fresh();
-        let theirs: BTreeSet<EventId> = run
+        let plan = &run.judged.compiled.plan;
+        let theirs: BTreeSet<EventId> = plan
             .steps
-            .values()
+            .iter()
+            .filter(|step| !steps::passes_time(step))
+            .filter_map(|step| run.steps.get(&step.id))
             .filter_map(|step| {
                 if let StepState::Started(attempt) = &step.state
                     && attempt.owner != self.host.incarnation
@@ -401,7 +458,9 @@ impl Driver<'_> {
             }
             Trouble::Fatal(reason) => {
                 self.host.fail(reason);
-                self.held.give_back(Duration::ZERO).await;
+                self.held
+                    .give_back(Duration::ZERO, self.host.ack_wait)
+                    .await;
             }
             Trouble::Poison { code, cause } => {
                 self.calls.abandon();
@@ -417,8 +476,10 @@ impl Driver<'_> {
                 match incident::raise(journal, Service::Executor, &incident, clock::now()).await {
                     Ok(()) => self.held.acknowledge().await,
                     Err(error) => {
-                        tracing::warn!(reason = chain(&error), "cannot raise an incident");
-                        self.held.give_back(RETRY_AFTER).await;
+                        let reason = chain(&error);
+                        tracing::error!(reason, "cannot raise an incident");
+                        self.host.health.unready_for_now("incidents", reason);
+                        self.much_later().await;
                     }
                 }
             }
@@ -428,7 +489,7 @@ impl Driver<'_> {
     /// What this process began it also ends: only an idle driver gives its wake-ups back.
     async fn later(&self) {
         if self.calls.is_idle() {
-            self.held.give_back(RETRY_AFTER).await;
+            self.held.give_back(RETRY_AFTER, self.host.ack_wait).await;
         } else {
             tokio::time::sleep(RETRY_AFTER).await;
         }
@@ -443,7 +504,7 @@ impl Driver<'_> {
             let aggregate = &self.execution.aggregate;
             let timer = trouble::later(Service::Executor, aggregate, wake, version);
             if self.host.journal.arm(&timer).await.is_err() {
-                return self.held.give_back(RETRY_AFTER).await;
+                return self.held.give_back(RETRY_AFTER, self.host.ack_wait).await;
             }
         }
         self.held.acknowledge().await;

@@ -20,7 +20,7 @@ use host::{
 };
 use journal::{
     Unavailable,
-    delivery::{ConsumerSpec, Delivery, Handle, Purpose},
+    delivery::{ConsumerSpec, Delivery, Handle, Message, Purpose},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     driver,
-    held::{Deliveries, is_lost},
+    held::{Deliveries, is_too_old},
 };
 
 /// How many executions one process drives at once. Each holds its fold and its steps' inputs in
@@ -118,7 +118,7 @@ async fn consume(
 ) -> Result<(), Unavailable> {
     let shutdown = fleet.host.shutdown.clone();
     loop {
-        // Only new work waits for room: votes, cancels and timers are always heard.
+        // Only new work waits for room: what else comes is for executions that are on their way.
         let next = async {
             if purpose == Purpose::Drive {
                 fleet.has_room().await;
@@ -147,7 +147,7 @@ impl Fleet {
     }
 
     fn dispatch(self: &Arc<Self>, delivery: Delivery, purpose: Purpose) {
-        if is_lost(delivery.received, self.host.ack_wait) {
+        if is_too_old(delivery.received, self.host.ack_wait) {
             // It waited here for so long that another process has it.
             delivery.handle.release();
             return;
@@ -161,7 +161,13 @@ impl Fleet {
             self.answer(delivery, Ok(()));
             return;
         }
-        if purpose != Purpose::Control && self.is_over_share(&wake) {
+        let may_wait = match purpose {
+            Purpose::Drive => true,
+            Purpose::Control => false,
+            // A timer of its own is as urgent as a vote; one that stands for new work is not.
+            Purpose::Timers => is_put_off(&delivery),
+        };
+        if may_wait && self.is_over_share(&wake) {
             let host = Arc::clone(&self.host);
             tokio::spawn(async move { trouble::put_off(&host, &delivery).await });
             return;
@@ -244,8 +250,13 @@ impl Fleet {
             .keys()
             .filter(|id| id.workspace() == workspace)
             .count();
-        held >= DRIVERS_MAX / 2
+        // With nobody else awake it waits for room like everybody.
+        held >= DRIVERS_MAX / 2 && held < drivers.len()
     }
+}
+
+fn is_put_off(delivery: &Delivery) -> bool {
+    matches!(&*delivery.message, Message::Timer(timer) if timer.wake.is_some())
 }
 
 /// A driver has more wake-ups waiting than it takes, or there are more drivers than there may be:

@@ -33,6 +33,12 @@ pub fn is_lost(touched: Instant, ack_wait: Duration) -> bool {
     touched.elapsed() >= ack_wait * 3 / 4
 }
 
+/// Whether a delivery has waited here for so long that it may be lost before the broker is next
+/// told of it, a quarter of `ack_wait` from now: it is left to come again.
+pub fn is_too_old(received: Instant, ack_wait: Duration) -> bool {
+    received.elapsed() >= ack_wait / 2
+}
+
 impl Deliveries {
     fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,9 +75,13 @@ impl Deliveries {
             .unwrap_or(0)
     }
 
-    /// What new events name as their cause: any wake-up will do that is held until rest.
+    /// What new events name as their cause: any wake-up will do that is held until rest, and the
+    /// one that the broker heard of last is the surest to be.
     pub fn cause(&self) -> Option<EventId> {
-        self.lock().last().map(|held| held.wake)
+        let all = self.lock();
+        all.iter()
+            .max_by_key(|held| held.touched)
+            .map(|held| held.wake)
     }
 
     /// Each wake-up that is held, with its version.
@@ -150,7 +160,8 @@ impl Deliveries {
         }
     }
 
-    pub async fn give_back(&self, after: Duration) {
+    pub async fn give_back(&self, after: Duration, ack_wait: Duration) {
+        self.expire(ack_wait);
         let all: Vec<Held> = self.lock().drain(..).collect();
         for held in all {
             said(held.handle.retry_later(after).await);

@@ -20,7 +20,7 @@ use contracts::{
 };
 use host::{
     clock,
-    http::{self, Refused, body, input},
+    http::{self, Refused, input},
     principals::Principal,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -79,22 +79,24 @@ async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<R
         Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
         None => refused,
     };
-    let admitted = intake.door.admit(&parts.headers).map_err(traced)?;
+    let mut admitted = intake.door.admit(&parts.headers).map_err(traced)?;
+    let input = admitted.object(&parts.headers, body).await;
+    let input = input.map_err(traced)?;
     let call = Call {
         intake: &intake,
         principal: &admitted.principal,
         headers: &parts.headers,
         received,
     };
-    let read = body::object(&parts.headers, body).await;
-    let input = read.map_err(|problem| traced(problem.into()))?;
     let about = execution_path(&input);
     command(&call, operation, input).await.map_err(|problem| {
+        // What is wrong with an input repeats parts of it, which are not for the log.
+        let is_quoting = problem.code == Code::InvalidInput;
         tracing::debug!(
             operation = operation.entry().key,
             principal = %admitted.principal.actor.id,
             code = %problem.code,
-            detail = problem.detail,
+            detail = (!is_quoting).then_some(problem.detail.as_str()),
             "refused"
         );
         traced(match about {

@@ -13,17 +13,26 @@ use contracts::{
     time::Timestamp,
 };
 use host::{
-    aggregate::Aggregate,
-    clock, failpoint,
+    aggregate::{Aggregate, known},
+    clock,
+    engine::chain,
+    failpoint,
     write::{WriteError, Writer},
 };
-use journal::{Journal, history::Read};
+use journal::{
+    Journal,
+    append::AppendError,
+    history::{LoadError, Read},
+};
 
 use crate::{Intake, refusal};
 
 /// How often a decision is made anew because someone else wrote first. Each round means that
 /// another event was stored, so this many in a row is a fault and not bad luck.
 const ROUNDS_MAX: usize = 50;
+
+/// The topic of readiness for a broker that is there and does not answer.
+const LOG: &str = "log";
 
 /// An aggregate's events, and their fold.
 pub(crate) struct History<A> {
@@ -39,19 +48,6 @@ impl<A: Aggregate> History<A> {
             events: Vec::new(),
             position: None,
         }
-    }
-
-    pub async fn load(
-        journal: &dyn Journal,
-        aggregate: &AggregateId,
-        read: Read,
-    ) -> Result<Self, Problem> {
-        let loaded = journal.load(aggregate, read).await;
-        let mut history = Self::empty();
-        for (position, recorded) in loaded.map_err(|error| refusal::load(&error))? {
-            history.push(position, recorded);
-        }
-        Ok(history)
     }
 
     pub fn push(&mut self, position: Position, recorded: Recorded) {
@@ -92,6 +88,32 @@ pub(crate) struct Done<A> {
 pub(crate) type Decision = Result<Vec<Event>, Problem>;
 
 impl Intake {
+    /// What is stored of an aggregate, where this binary understands all of it.
+    pub async fn load<A: Aggregate>(
+        &self,
+        aggregate: &AggregateId,
+        read: Read,
+    ) -> Result<History<A>, Problem> {
+        let loaded = self.journal().load(aggregate, read).await;
+        let understood = loaded.and_then(|events| {
+            let mut history = History::empty();
+            for (position, recorded) in events {
+                known(&recorded)?;
+                history.push(position, recorded);
+            }
+            Ok(history)
+        });
+        understood.map_err(|error| {
+            if let LoadError::Newer { subject } = &error {
+                let reason = format!("newer event: upgrade (`{subject}`)");
+                self.host.health.unready_for_now("upgrade", reason);
+            } else if let LoadError::Unavailable(_) = &error {
+                self.host.health.unready_for_now(LOG, chain(&error));
+            }
+            refusal::load(&error)
+        })
+    }
+
     /// Decides on what is stored, and stores what follows.
     pub async fn carry_out<A, D>(
         &self,
@@ -103,7 +125,7 @@ impl Intake {
         A: Aggregate,
         D: Fn(&History<A>, Timestamp) -> Decision,
     {
-        let guess = History::load(self.journal(), aggregate, Read::Nearest).await?;
+        let guess = self.load(aggregate, Read::Nearest).await?;
         self.carry_out_on(guess, aggregate, traceparent, decide)
             .await
     }
@@ -145,7 +167,7 @@ impl Intake {
                 Err(problem) if confirmed => return Err(problem),
                 Ok(_) | Err(_) => {}
             }
-            history = History::load(self.journal(), aggregate, Read::Confirmed).await?;
+            history = self.load(aggregate, Read::Confirmed).await?;
             confirmed = true;
         }
         tracing::warn!(%aggregate, rounds = ROUNDS_MAX, "others wrote first, every time");
@@ -181,10 +203,16 @@ impl Intake {
             match writer.append(&history.state, event).await {
                 Ok((position, recorded)) => {
                     failpoint::reach("intake.appended");
+                    self.host.health.ready(LOG);
                     history.push(position, recorded);
                 }
                 Err(WriteError::Conflict { .. }) => return Ok(false),
-                Err(error) => return Err(refusal::write(&error)),
+                Err(error) => {
+                    if let WriteError::Append(AppendError::Unavailable { .. }) = &error {
+                        self.host.health.unready_for_now(LOG, chain(&error));
+                    }
+                    return Err(refusal::write(&error));
+                }
             }
         }
         Ok(true)

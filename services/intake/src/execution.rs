@@ -2,15 +2,14 @@
 
 use contracts::{
     event::Event,
-    events::executor::CompletionOutcome,
-    ids::{ExecutionId, StepId},
+    events::executor::{CompletionOutcome, FailureCode},
+    ids::{ExecutionId, RunId, StepId},
     operations::execution::{
         ApproveInput, ApproveOutput, CancelInput, CancelOutput, RejectInput, RejectOutput,
         StartInput, StartOutput,
     },
-    plan::Status,
+    plan::{Mode, Status},
     problem::{Code, Problem},
-    record::Recorded,
     subject::AggregateId,
     time::Timestamp,
 };
@@ -27,8 +26,22 @@ use crate::{
 };
 
 pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOutput, Problem> {
-    let done = decided(call, input.execution_id, |known, now| {
-        intake::start(known, input.plan_id, input.mode, call.actor(), now)
+    let done = decided(call, input.execution_id, |history, known, now| {
+        let decision = intake::start(known, input.plan_id, input.mode, call.actor(), now);
+        let is_its_plan = known
+            .compiled()
+            .is_some_and(|compiled| compiled.plan_id == input.plan_id);
+        match (decision, begun(history)) {
+            // Started twice is the same run, also for whoever asks again after its end.
+            (Err(Rejection::Ended(_)), Some(run)) if is_its_plan => {
+                if run.mode == input.mode.unwrap_or(known.intent.mode) {
+                    Ok(Vec::new())
+                } else {
+                    Err(Rejection::AlreadyStarted(run.mode))
+                }
+            }
+            (decision, _) => decision,
+        }
     })
     .await?;
     let mut history = done.history;
@@ -36,30 +49,48 @@ pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOut
     call.outcome(&mut history, &aggregate, started).await
 }
 
+struct Begun {
+    run_id: RunId,
+    at: Timestamp,
+    mode: Mode,
+}
+
 /// The last run, or the end of an execution that is only observed.
+fn begun(history: &History<Execution>) -> Option<Begun> {
+    history.last(|event| {
+        if let Event::ExecutionStarted(started) = event {
+            Some(Begun {
+                run_id: started.run_id,
+                at: started.started_at,
+                mode: started.mode,
+            })
+        } else if let Event::ExecutionCompleted(completed) = event {
+            let observed = completed.outcome == Some(CompletionOutcome::Observed);
+            observed.then_some(Begun {
+                run_id: completed.run_id,
+                at: completed.completed_at,
+                mode: Mode::Observe,
+            })
+        } else {
+            None
+        }
+    })
+}
+
 fn started(history: &History<Execution>) -> Outcome<StartOutput> {
     let known = match &history.state {
         Execution::Known(known) => known,
         Execution::Corrupt(_) => return Some(Err(Rejection::Corrupt.problem())),
         Execution::NeverReceived => return None,
     };
-    let begun = history.last(|event| {
-        if let Event::ExecutionStarted(started) = event {
-            Some((started.run_id, started.started_at))
-        } else if let Event::ExecutionCompleted(completed) = event {
-            let observed = completed.outcome == Some(CompletionOutcome::Observed);
-            observed.then_some((completed.run_id, completed.completed_at))
-        } else {
-            None
-        }
-    });
+    let begun = begun(history);
     // A run that failed may be followed by another, which is the one to wait for.
-    let runs = known.run_id() == begun.map(|(run_id, _)| run_id) && !awaits_run(known);
+    let runs = known.run_id() == begun.as_ref().map(|run| run.run_id) && !awaits_run(known);
     match begun {
-        Some((run_id, started_at)) if runs => Some(Ok(StartOutput {
+        Some(Begun { run_id, at, .. }) if runs => Some(Ok(StartOutput {
             run_id,
             status: known.status(),
-            started_at,
+            started_at: at,
             plan_hash: known.compiled().map(|compiled| compiled.deterministic_hash),
             position: Some(history.position()),
         })),
@@ -86,8 +117,9 @@ pub(crate) async fn approve(
         inputs_digest: input.inputs_digest,
     };
     let note = input.note.as_deref();
-    let done = decided(call, input.execution_id, |known, now| {
-        intake::approve(known, &ballot, note, now)
+    let done = decided(call, input.execution_id, |_, known, now| {
+        let decision = intake::approve(known, &ballot, note, now)?;
+        independent(call, known).map(|()| decision)
     })
     .await?;
     // Counted now or before: the vote stands either way.
@@ -120,8 +152,9 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
         plan_hash: input.plan_hash,
         inputs_digest: input.inputs_digest,
     };
-    let done = decided(call, input.execution_id, |known, now| {
-        intake::reject(known, &ballot, &input.reason, now)
+    let done = decided(call, input.execution_id, |_, known, now| {
+        let decision = intake::reject(known, &ballot, &input.reason, now)?;
+        independent(call, known).map(|()| decision)
     })
     .await?;
     let vote = done.history.last(|event| {
@@ -142,11 +175,25 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
     })
 }
 
+/// A name may be lent for a vote, but not to whoever asked for what is voted on.
+fn independent(call: &Call<'_>, known: &Known) -> Result<(), Rejection> {
+    if call.actor().id == known.requester().id {
+        Err(Rejection::RequesterCannotVote)
+    } else {
+        Ok(())
+    }
+}
+
 pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<CancelOutput, Problem> {
     let by = call.acting(Some(&input.cancelled_by))?;
     let reason = input.reason.as_deref();
-    let done = decided(call, input.execution_id, |known, now| {
-        intake::cancel(known, &by, reason, now)
+    let done = decided(call, input.execution_id, |_, known, now| {
+        let events = intake::cancel(known, &by, reason, now)?;
+        if events.is_empty() && known.ends_by(FailureCode::Cancelled).is_none() {
+            // It stops for another reason, and may be retried after it: that is no cancellation.
+            return Err(Rejection::Ended(known.status()));
+        }
+        Ok(events)
     })
     .await?;
     let requested = done.history.last(|event| {
@@ -156,19 +203,17 @@ pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<Cancel
             None
         }
     });
-    // Where it stops for another reason, there was nothing left to cancel.
-    let cancelled_at = requested.or(done.history.events.last().map(Recorded::time));
     Ok(CancelOutput {
         execution_id: input.execution_id,
         status: status(&done.history),
-        cancelled_at: cancelled_at.ok_or_else(unrecorded)?,
+        cancelled_at: requested.ok_or_else(unrecorded)?,
         position: Some(done.history.position()),
     })
 }
 
 async fn decided<D>(call: &Call<'_>, id: ExecutionId, decide: D) -> Result<Done<Execution>, Problem>
 where
-    D: Fn(&Known, Timestamp) -> Decision,
+    D: Fn(&History<Execution>, &Known, Timestamp) -> Decision,
 {
     let aggregate = aggregate(call, id);
     call.intake
@@ -177,7 +222,7 @@ where
             call.traceparent(),
             |history: &History<Execution>, now| {
                 intake::existing(&history.state, id)
-                    .and_then(|known| decide(known, now))
+                    .and_then(|known| decide(history, known, now))
                     .map_err(Rejected::problem)
             },
         )

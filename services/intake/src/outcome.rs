@@ -4,7 +4,10 @@ use contracts::{
     problem::{Code, Problem},
     subject::AggregateId,
 };
-use host::{aggregate::Aggregate, engine::chain};
+use host::{
+    aggregate::{Aggregate, known},
+    engine::chain,
+};
 use journal::tail::Scope;
 
 use crate::{api::Call, commit::History};
@@ -31,10 +34,13 @@ impl Call<'_> {
         let pending = || Problem::of(Code::OutcomePending).with_position(recorded.clone());
         let until = self.received + self.intake.outcome_within;
         let following = follow(self, history, aggregate, outcome);
-        match tokio::time::timeout_at(until, following).await {
-            Ok(Some(known)) => known,
-            Ok(None) | Err(_) => Err(pending()),
-        }
+        let stopped = self.intake.host.shutdown.cancelled();
+        let known = tokio::select! {
+            known = tokio::time::timeout_at(until, following) => known.ok().flatten(),
+            // What was asked is recorded; a stop does not wait for what comes of it.
+            () = stopped => None,
+        };
+        known.unwrap_or_else(|| Err(pending()))
     }
 }
 
@@ -57,6 +63,8 @@ async fn follow<A: Aggregate, T>(
     loop {
         let entry = tail.next().await;
         match entry.recorded {
+            // What newer rules decided is not for this binary to tell.
+            Ok(recorded) if known(&recorded).is_err() => return None,
             Ok(recorded) => history.push(entry.position, recorded),
             Err(error) => {
                 let subject = entry.raw.subject;

@@ -41,8 +41,7 @@ pub(crate) async fn compile(
     input: CompileInput,
 ) -> Result<CompileOutput, Problem> {
     let aggregate = AggregateId::execution(call.principal.workspace.clone(), input.execution_id);
-    let journal = call.intake.journal();
-    let mut history = History::<Execution>::load(journal, &aggregate, Read::Confirmed).await?;
+    let mut history: History<Execution> = call.intake.load(&aggregate, Read::Confirmed).await?;
     let known = |history: &History<Execution>| -> Result<(), Problem> {
         match intake::existing(&history.state, input.execution_id) {
             Ok(known) if known.intent.intent_id == input.intent_id => Ok(()),

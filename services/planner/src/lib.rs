@@ -28,7 +28,11 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
         ConsumerSpec::events(
             Service::Planner,
             Purpose::Drive,
-            [EventName::IntentReceived, EventName::PlanDrafted],
+            [
+                EventName::IntentReceived,
+                EventName::PlanDrafted,
+                EventName::IncidentResolved,
+            ],
         ),
         ConsumerSpec::timers(Service::Planner),
     ];

@@ -24,7 +24,7 @@ use contracts::{
 use host::{
     engine::{Host, chain},
     http::{
-        PREFIX, Refused, body,
+        PREFIX, Refused,
         door::Door,
         fallback,
         input::{self, INVALID_VALUE, one_finding},
@@ -77,11 +77,11 @@ async fn named(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&headers)?;
+    let mut admitted = api.door.admit(&headers)?;
     let name = operation(uri.path())?;
     let input = match method {
         Method::GET => input::from_query(name.entry(), &uri)?,
-        Method::POST => body::object(&headers, body).await?,
+        Method::POST => admitted.object(&headers, body).await?,
         _ => return Err(Refused::method_not_allowed("GET, POST")),
     };
     answer(&api, &admitted.principal, name, input).await
@@ -217,6 +217,12 @@ fn shown<T: Serialize>(answer: T) -> Response {
 
 /// The read model cannot be asked.
 pub fn unreadable(error: &ReadError) -> Problem {
+    if error.is_busy() {
+        return Problem::new(
+            Code::RateLimited,
+            "the read model is asked more than it can answer: try again later",
+        );
+    }
     tracing::error!(reason = chain(error), "a query failed");
     Problem::of(Code::Internal)
 }

@@ -1,7 +1,10 @@
 //! Live feeds of single executions: what is stored so far, then what the projection reads.
 //!
 //! A process follows the log once, whatever the number of its readers. A reader that is too slow
-//! is let go, and resumes with the id it has.
+//! is let go, and resumes with the id it has; one whose credential has changed comes again with
+//! the new one.
+//!
+//! * [`places`]: how many feeds are read at once
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,7 +14,7 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -21,7 +24,7 @@ use contracts::{
     ids::ExecutionId,
     plan::Status,
     position::{Position, Positions},
-    problem::{Code, Problem},
+    problem::Problem,
     record::Recorded,
     registry::Grant,
     subject::AggregateId,
@@ -32,21 +35,23 @@ use domain::{
 };
 use futures::stream;
 use host::{
+    clock,
     http::{
         Refused,
+        door::Door,
         input::{INVALID_VALUE, one_finding},
         single,
     },
     principals::Principal,
 };
 use journal::{history::Read, stored::Entry};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::{sync::broadcast, time::sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::places::{Place, Places};
 use crate::{api::Api, log};
 
-/// Readers of all feeds together: each holds a connection.
-const READERS_MAX: usize = 512;
+mod places;
 
 /// Events of one execution that wait for its slowest reader: more than one batch can bring.
 const WAITING_MAX: usize = 1024;
@@ -54,21 +59,16 @@ const WAITING_MAX: usize = 1024;
 /// Below what proxies usually wait before they close a silent connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a credential may have been taken back before a silent feed ends.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
 type Item = Arc<(Position, Recorded)>;
 
 /// The executions that are being watched.
+#[derive(Default)]
 pub struct Feeds {
     open: Mutex<BTreeMap<AggregateId, broadcast::Sender<Item>>>,
-    places: Arc<Semaphore>,
-}
-
-impl Default for Feeds {
-    fn default() -> Self {
-        Self {
-            open: Mutex::default(),
-            places: Arc::new(Semaphore::new(READERS_MAX)),
-        }
-    }
+    places: Arc<Places>,
 }
 
 impl Feeds {
@@ -91,21 +91,13 @@ impl Feeds {
         }
     }
 
-    fn subscribe(
-        &self,
-        aggregate: &AggregateId,
-    ) -> Result<(broadcast::Receiver<Item>, OwnedSemaphorePermit), Problem> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let detail = format!("{READERS_MAX} feeds are read already: try again later");
-            return Err(Problem::new(Code::RateLimited, detail));
-        };
+    fn subscribe(&self, aggregate: &AggregateId) -> broadcast::Receiver<Item> {
         let mut open = self.open();
         // Those whose readers have gone without an event since.
         open.retain(|_, feed| feed.receiver_count() > 0);
-        let feed = open
-            .entry(aggregate.clone())
-            .or_insert_with(|| broadcast::Sender::new(WAITING_MAX));
-        Ok((feed.subscribe(), place))
+        open.entry(aggregate.clone())
+            .or_insert_with(|| broadcast::Sender::new(WAITING_MAX))
+            .subscribe()
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<AggregateId, broadcast::Sender<Item>>> {
@@ -124,7 +116,12 @@ pub async fn watch(
     headers: &HeaderMap,
 ) -> Result<Response, Refused> {
     principal.require(Grant::ExecutionRead)?;
-    let payloads = if Grant::TracePayloads.is_held_by(&principal.actor) {
+    // What `trace.get` asks for the same.
+    let grants = [Grant::TraceRead, Grant::TracePayloads];
+    let payloads = if grants
+        .iter()
+        .all(|grant| grant.is_held_by(&principal.actor))
+    {
         Payloads::Whole
     } else {
         Payloads::Masked
@@ -133,7 +130,8 @@ pub async fn watch(
     api.reached.check(&after)?;
     let aggregate = AggregateId::execution(principal.workspace.clone(), execution);
     // Before the history is read, so that nothing falls between the two.
-    let (live, place) = api.feeds.subscribe(&aggregate)?;
+    let place = api.feeds.places.take(principal)?;
+    let live = api.feeds.subscribe(&aggregate);
     let history = log::history(&api.host, &aggregate, Read::Confirmed).await?;
     let state = Execution::fold(history.iter().map(|(_, recorded)| recorded));
     let unread: VecDeque<_> = history
@@ -148,6 +146,7 @@ pub async fn watch(
         state: Some(state),
         live,
         payloads,
+        credential: Credential::of(api, principal, headers),
         shutdown: api.host.shutdown.clone(),
         _place: place,
     };
@@ -179,6 +178,31 @@ fn resumed(headers: &HeaderMap) -> Result<Positions, Problem> {
     }
 }
 
+/// What a feed was opened with.
+struct Credential {
+    door: Arc<Door>,
+    principal: Principal,
+    headers: HeaderMap,
+}
+
+impl Credential {
+    fn of(api: &Api, principal: &Principal, headers: &HeaderMap) -> Self {
+        let own = headers.get(AUTHORIZATION).cloned();
+        Self {
+            door: Arc::clone(&api.door),
+            principal: principal.clone(),
+            headers: own.map(|own| (AUTHORIZATION, own)).into_iter().collect(),
+        }
+    }
+
+    /// Whether it still is the same principal's, with the same grants.
+    fn stands(&self) -> bool {
+        let principals = self.door.principals();
+        let found = principals.authenticate(&self.headers, clock::now());
+        found.as_ref() == Ok(&self.principal)
+    }
+}
+
 /// One reader.
 struct Feed {
     /// Stored before the reader came.
@@ -187,20 +211,31 @@ struct Feed {
     state: Option<Execution>,
     live: broadcast::Receiver<Item>,
     payloads: Payloads,
+    credential: Credential,
     shutdown: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Feed {
+    /// Nothing once it is over, or its reader may not read on.
     async fn next(&mut self) -> Option<Event> {
         if let Some((position, recorded)) = self.unread.pop_front() {
-            return Some(self.shown(position, &recorded));
+            let stands = self.credential.stands();
+            return stands.then(|| self.shown(position, &recorded));
         }
         loop {
             let state = self.state.take().filter(|state| !is_over(state))?;
             let received = tokio::select! {
-                received = self.live.recv() => received,
+                received = self.live.recv() => Some(received),
+                () = sleep(CHECK_EVERY) => None,
                 () = self.shutdown.cancelled() => return None,
+            };
+            if !self.credential.stands() {
+                return None;
+            }
+            let Some(received) = received else {
+                self.state = Some(state);
+                continue;
             };
             match received {
                 Ok(item) => {

@@ -7,7 +7,9 @@ use contracts::{
     record::Recorded,
     subject::AggregateId,
 };
+use futures::future::try_join_all;
 use host::{
+    aggregate::known,
     engine::{Host, chain},
     principals::Principal,
 };
@@ -32,20 +34,45 @@ pub async fn execution(
     id: ExecutionId,
     at_least: Option<&Positions>,
 ) -> Result<History, Problem> {
-    if let Some(wanted) = at_least {
-        reached.check(wanted)?;
-    }
-    let aggregate = AggregateId::execution(principal.workspace.clone(), id);
     // Whatever position a caller has seen, the leader has it.
-    let read = at_least.map_or(Read::Nearest, |_| Read::Confirmed);
+    let (read, mut position) = match at_least {
+        None => (Read::Nearest, Positions::beginning()),
+        Some(wanted) => {
+            reached.check(wanted)?;
+            is_reached(host, wanted).await?;
+            (Read::Confirmed, wanted.clone())
+        }
+    };
+    let aggregate = AggregateId::execution(principal.workspace.clone(), id);
     let events = history(host, &aggregate, read).await?;
-    let position = events
-        .last()
-        .map(|(position, _)| Positions::from(*position));
+    if let Some((last, _)) = events.last() {
+        position.advance(*last);
+    }
     Ok(History {
         events: events.into_iter().map(|(_, recorded)| recorded).collect(),
-        position: position.unwrap_or_default(),
+        position,
     })
+}
+
+/// Whether the log itself is as far: it is not where it was put back since, or where the position
+/// was made up.
+async fn is_reached(host: &Host, wanted: &Positions) -> Result<(), Problem> {
+    let ends = wanted.iter().map(|Position { stream, .. }| async move {
+        let sequence = host.journal.last_sequence(stream).await?;
+        Ok(Position { stream, sequence })
+    });
+    let mut end = Positions::beginning();
+    for position in try_join_all(ends)
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
+        end.advance(position);
+    }
+    if end.covers(wanted) {
+        Ok(())
+    } else {
+        Err(Problem::of(Code::PositionNotReached).with_position(end))
+    }
 }
 
 /// Not empty: an id is unknown only when the leader says so.
@@ -65,6 +92,8 @@ pub async fn history(
     if events.is_empty() {
         return Err(Problem::of(Code::ExecutionNotFound));
     }
+    let understood = events.iter().try_for_each(|(_, recorded)| known(recorded));
+    understood.map_err(refusal)?;
     Ok(events)
 }
 

@@ -34,7 +34,13 @@ const BATCH: usize = 512;
 /// How long to wait after a transaction that failed: a full disk, a backup that holds the file.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Why the projection does not start.
+/// How often to look whether the connection to the broker was another one for a while.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The topic of readiness for a read model that is being built.
+const CATCHING_UP: &str = "catching up";
+
+/// Why the projection does not start, or does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(
@@ -66,6 +72,10 @@ pub struct Projection {
     writer: SqliteConnection,
     folds: Folds,
     reached: Positions,
+    /// What the log held at the start, until the read model has it.
+    catching_up: Option<Positions>,
+    /// Of the connection on which the log was last seen to be the one that was read.
+    epoch: u64,
     told: watch::Sender<Positions>,
     feeds: Arc<Feeds>,
 }
@@ -84,7 +94,7 @@ impl Projection {
         mut writer: SqliteConnection,
         feeds: Arc<Feeds>,
     ) -> Result<(Self, watch::Receiver<Positions>), StartError> {
-        let streams = host.journal.streams();
+        let (streams, epoch) = (host.journal.streams(), host.journal.epoch());
         let reached = write::positions(&mut writer, &streams).await?;
         let tail = host.journal.tail(&reached, Scope::Everything).await;
         let tail = tail.map_err(|error| match error {
@@ -95,6 +105,11 @@ impl Projection {
             is_of_this_log(&host, &mut writer, position).await?;
         }
         builtin_skills(&mut writer).await?;
+        let catching_up = unread(&host, &reached).await?;
+        if let Some(end) = &catching_up {
+            let reason = format!("the read model is brought from `{reached}` to `{end}`");
+            host.health.unready(CATCHING_UP, reason);
+        }
         tracing::info!(position = %reached, "the read model goes on");
         let (told, positions) = watch::channel(reached.clone());
         let projection = Self {
@@ -103,6 +118,8 @@ impl Projection {
             writer,
             folds: Folds::default(),
             reached,
+            catching_up,
+            epoch,
             told,
             feeds,
         };
@@ -124,8 +141,12 @@ impl Projection {
         loop {
             let mut entries = tokio::select! {
                 entries = self.tail.next_batch(BATCH) => entries,
+                () = tokio::time::sleep(LOOK_EVERY) => Vec::new(),
                 () = shutdown.cancelled() => return Ok(()),
             };
+            if let Stored::Stopped = self.confirm().await? {
+                return Ok(());
+            }
             let newer = entries.iter().position(is_newer);
             let beyond = newer.map(|index| entries.split_off(index));
             if !entries.is_empty()
@@ -142,6 +163,47 @@ impl Projection {
                 return Ok(());
             }
         }
+    }
+
+    /// After a reconnection, that the log still holds what was read: a broker may come back
+    /// without its last events, or with others, and what is written under their numbers then would
+    /// never be read.
+    async fn confirm(&mut self) -> anyhow::Result<Stored> {
+        loop {
+            let epoch = self.host.journal.epoch();
+            if epoch == self.epoch {
+                return Ok(Stored::Yes);
+            }
+            match self.still_is_of_this_log().await {
+                Ok(()) => self.epoch = epoch,
+                Err(StartError::Log(error)) => {
+                    let reason = chain(&error);
+                    tracing::warn!(reason, "the log is not confirmed yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY_AFTER) => {}
+                        () = self.host.shutdown.cancelled() => return Ok(Stored::Stopped),
+                    }
+                }
+                Err(error) => return Err(error).context("the projection cannot go on"),
+            }
+        }
+    }
+
+    async fn still_is_of_this_log(&mut self) -> Result<(), StartError> {
+        for position in self.reached.iter() {
+            let Position { stream, sequence } = position;
+            let end = self.host.journal.last_sequence(stream).await?;
+            if end < sequence {
+                let stream = stream.name();
+                return Err(StartError::Ahead(TailError::BeyondEnd {
+                    stream,
+                    after: sequence,
+                    end,
+                }));
+            }
+            is_of_this_log(&self.host, &mut self.writer, position).await?;
+        }
+        Ok(())
     }
 
     /// Stores a batch, however long that takes, and tells those who wait for it.
@@ -168,11 +230,29 @@ impl Projection {
             }
         }
         self.host.health.ready("projection");
+        let caught_up = |end: &mut Positions| self.reached.covers(end);
+        if self.catching_up.take_if(caught_up).is_some() {
+            self.host.health.ready(CATCHING_UP);
+            tracing::info!(position = %self.reached, "the read model has caught up");
+        }
         tracing::debug!(events = entries.len(), position = %self.reached, "stored");
         self.told.send_replace(self.reached.clone());
         self.feeds.publish(entries);
         Ok(Stored::Yes)
     }
+}
+
+/// Where the log ends now, for each stream that holds what was not read; nothing where none does.
+async fn unread(host: &Host, reached: &Positions) -> Result<Option<Positions>, StartError> {
+    let mut unread = Positions::beginning();
+    for stream in host.journal.streams() {
+        let next = host.journal.read(stream, reached.get(stream), 1).await?;
+        if !next.is_empty() {
+            let sequence = host.journal.last_sequence(stream).await?;
+            unread.advance(Position { stream, sequence });
+        }
+    }
+    Ok((unread != Positions::beginning()).then_some(unread))
 }
 
 /// An event, or rules, that only a newer binary understands.

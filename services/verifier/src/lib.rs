@@ -32,6 +32,7 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
             EventName::PlanCompiled,
             EventName::PlanVerificationRequested,
             EventName::StepProposed,
+            EventName::IncidentResolved,
         ],
     );
     // Apart from the executions, so that a full engine still takes a tighter policy.

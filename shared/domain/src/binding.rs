@@ -51,6 +51,8 @@ pub enum Unresolved {
         step: StepId,
         pointer: String,
     },
+    #[error("{path}: with it the inputs would have more than {INPUTS_BYTES_MAX} bytes")]
+    TooLarge { path: String },
 }
 
 /// Every binding in `value`, in document order.
@@ -163,12 +165,17 @@ fn rewrite(
     }
 }
 
+/// The most bytes that outputs may bring into the inputs of one step, about: a draft may bind one
+/// output a thousand times, and all of it would be stored and sent.
+pub const INPUTS_BYTES_MAX: usize = 512 * 1024;
+
 /// A step's inputs with every output bound; secrets stay as references.
 pub fn resolve<'a>(
     with: &Value,
     output: impl Fn(&StepId) -> Option<&'a Value>,
 ) -> Result<Value, Vec<Unresolved>> {
     let mut faults = Vec::new();
+    let mut bytes = 0_usize;
     let resolved = substitute(with, |path, binding| {
         // Parameters were filled in when the plan was compiled.
         let Binding::From { step, pointer } = binding else {
@@ -184,7 +191,20 @@ pub fn resolve<'a>(
                 });
                 None
             }
-            Some(found) => Some(found.clone()),
+            Some(found) => {
+                bytes = bytes.saturating_add(size(found));
+                if bytes > INPUTS_BYTES_MAX {
+                    // One fault tells it; the rest is not even looked at.
+                    if faults
+                        .last()
+                        .is_none_or(|fault| !matches!(fault, Unresolved::TooLarge { .. }))
+                    {
+                        faults.push(Unresolved::TooLarge { path });
+                    }
+                    return None;
+                }
+                Some(found.clone())
+            }
             None => {
                 faults.push(Unresolved::Nothing {
                     path,
@@ -199,6 +219,19 @@ pub fn resolve<'a>(
         Ok(resolved)
     } else {
         Err(faults)
+    }
+}
+
+/// About how many bytes of JSON a value is.
+pub fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        Value::Object(members) => {
+            let member = |(key, item): (&String, &Value)| key.len() + 4 + size(item);
+            members.iter().map(member).sum::<usize>() + 2
+        }
     }
 }
 

@@ -24,7 +24,7 @@ struct State {
     /// When the last confirmation began.
     confirmed: Option<Instant>,
     /// When the last try that failed began, and why it did.
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, FollowError)>,
     epoch: u64,
 }
 
@@ -46,6 +46,27 @@ pub enum FollowError {
     /// The log was put back to before what was seen: starting again is the only safe way.
     #[error("the catalogue ends at {end}, before {seen} that was read from it")]
     CutBack { end: u64, seen: u64 },
+}
+
+impl FollowError {
+    /// The same for another who waited for it.
+    fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(error) => {
+                let doing = "confirm the catalogue";
+                Self::Unavailable(Unavailable::new(doing, chain(error)).refused(error.is_refused()))
+            }
+            Self::Newer(subject) => Self::Newer(subject.clone()),
+            Self::Unreadable { subject, reason } => Self::Unreadable {
+                subject: subject.clone(),
+                reason: reason.clone(),
+            },
+            Self::CutBack { end, seen } => Self::CutBack {
+                end: *end,
+                seen: *seen,
+            },
+        }
+    }
 }
 
 impl Follower {
@@ -75,10 +96,10 @@ impl Follower {
             let catalogue = Arc::clone(&state.catalogue);
             return Ok(Confirmed { catalogue, begun });
         }
-        if let Some((begun, reason)) = &state.failed
+        if let Some((begun, error)) = &state.failed
             && *begun >= earliest
         {
-            return Err(Unavailable::new("confirm the catalogue", reason.clone()).into());
+            return Err(error.again());
         }
         let begun = Instant::now();
         match self.confirm(&mut state.catalogue).await {
@@ -89,7 +110,7 @@ impl Follower {
                 Ok(Confirmed { catalogue, begun })
             }
             Err(error) => {
-                state.failed = Some((begun, chain(&error)));
+                state.failed = Some((begun, error.again()));
                 Err(error)
             }
         }

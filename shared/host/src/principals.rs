@@ -214,12 +214,13 @@ impl Principals {
         let theirs: Vec<_> = credentials
             .iter()
             .filter(|held| held.id == *named && held.workspace == principal.workspace)
-            .filter(|held| held.not_after.is_none_or(|end| now < end))
             .collect();
         let shared = theirs
             .iter()
+            .filter(|held| held.not_after.is_none_or(|end| now < end))
             .flat_map(|held| held.grants.intersection(&principal.actor.grants));
         Ok(Actor {
+            // Also of one that has expired: an agent does not become a person by it.
             kind: theirs.first().map_or(ActorType::User, |held| held.kind),
             id: named.clone(),
             grants: shared.cloned().collect(),

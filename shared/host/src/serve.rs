@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     engine::{Host, chain},
     health::{self, Health},
+    http::server::{self, Bounds},
     telemetry,
 };
 
@@ -87,19 +88,18 @@ where
         tell_address(&path, address)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
-    let stopped = shutdown.clone();
-    let server = axum::serve(listener, routes)
-        .with_graceful_shutdown(async move { stopped.cancelled().await });
-    let server = tokio::spawn(async move { server.await });
+    let callers = server::serve(listener, routes, shutdown.clone(), Bounds::default());
+    let callers = tokio::spawn(callers);
 
     let ended = tokio::select! {
         ended = &mut task => ended?,
         () = shutdown.cancelled() => task.await?,
     };
     shutdown.cancel();
-    // Feeds and slow callers are not waited for: everything they were told is stored.
-    server.abort();
+    // Callers hear what became of their requests, but for those who take too long.
+    let answered = callers.await;
     journal.close().await;
+    answered?;
     match host.failure.get() {
         Some(reason) => anyhow::bail!("{reason}"),
         None => ended,

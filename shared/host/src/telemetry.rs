@@ -15,6 +15,8 @@ pub fn start(filter: &str, format: LogFormat) {
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // It would be told on standard error too, and a full disk there is a panic.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     // A second start in one process keeps the first.
     let _ = match format {

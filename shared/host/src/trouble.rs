@@ -13,6 +13,7 @@ use journal::{
     append::AppendError,
     delivery::{Delivery, Message},
     history::LoadError,
+    object::ObjectError,
     timer::Timer,
 };
 
@@ -65,7 +66,7 @@ impl From<LoadError> for Trouble {
                 cause: chain(&error),
             },
             LoadError::Newer { subject } => Self::Newer(subject),
-            LoadError::Unavailable(_) => Self::Transient(chain(&error)),
+            LoadError::Unavailable(unavailable) => unavailable.into(),
         }
     }
 }
@@ -74,7 +75,7 @@ impl From<FollowError> for Trouble {
     fn from(error: FollowError) -> Self {
         match error {
             FollowError::Newer(subject) => Self::Newer(subject),
-            FollowError::Unavailable(_) => Self::Transient(chain(&error)),
+            FollowError::Unavailable(unavailable) => unavailable.into(),
             FollowError::Unreadable { .. } => Self::Stuck(chain(&error)),
             FollowError::CutBack { .. } => Self::Fatal(chain(&error)),
         }
@@ -84,12 +85,35 @@ impl From<FollowError> for Trouble {
 impl From<WriteError> for Trouble {
     fn from(error: WriteError) -> Self {
         match &error {
-            WriteError::Append(AppendError::Refused { .. }) => Self::Stuck(chain(&error)),
-            WriteError::Encode(_) => Self::Poison {
-                code: "EVENT_NOT_ENCODABLE",
+            WriteError::Conflict { .. }
+            | WriteError::Append(
+                AppendError::Conflict { .. }
+                | AppendError::Unavailable { .. }
+                | AppendError::Payload {
+                    source: ObjectError::Unavailable(_),
+                    ..
+                },
+            ) => Self::Transient(chain(&error)),
+            WriteError::Append(
+                AppendError::Refused { .. }
+                | AppendError::Payload {
+                    source: ObjectError::Missing(_) | ObjectError::Corrupt(_),
+                    ..
+                },
+            ) => Self::Stuck(chain(&error)),
+            // What was decided can never be stored.
+            WriteError::Encode(_)
+            | WriteError::Append(
+                AppendError::NotClaimChecked { .. }
+                | AppendError::DigestDiffers { .. }
+                | AppendError::Payload {
+                    source: ObjectError::TooLarge { .. },
+                    ..
+                },
+            ) => Self::Poison {
+                code: "EVENT_NOT_STORABLE",
                 cause: chain(&error),
             },
-            WriteError::Conflict { .. } | WriteError::Append(_) => Self::Transient(chain(&error)),
         }
     }
 }
@@ -102,7 +126,11 @@ impl From<RaiseError> for Trouble {
 
 impl From<journal::Unavailable> for Trouble {
     fn from(error: journal::Unavailable) -> Self {
-        Self::Transient(chain(&error))
+        if error.is_refused() {
+            Self::Stuck(chain(&error))
+        } else {
+            Self::Transient(chain(&error))
+        }
     }
 }
 
@@ -135,8 +163,9 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
             match raised {
                 Ok(()) => delivery.handle.ack().await,
                 Err(error) => {
-                    tracing::warn!(reason = chain(&error), "cannot raise an incident");
-                    delivery.handle.retry_later(RETRY_AFTER).await
+                    tracing::error!(reason = chain(&error), "cannot raise an incident");
+                    host.health.unready_for_now("incidents", chain(&error));
+                    put_off(host, delivery).await
                 }
             }
         }

@@ -270,7 +270,10 @@ impl Journal for JetStreamJournal {
         });
         match armed.await {
             Ok(_) => Ok(()),
-            Err(error) => Err(Unavailable::new(format!("arm `{}`", timer.key), error)),
+            Err(error) => {
+                let refused = !error.is_transient();
+                Err(Unavailable::new(format!("arm `{}`", timer.key), error).refused(refused))
+            }
         }
     }
 

@@ -141,6 +141,7 @@ pub trait Journal: Send + Sync {
 #[error("cannot {doing}: the broker gave no usable answer")]
 pub struct Unavailable {
     doing: String,
+    refused: bool,
     #[source]
     source: Box<dyn Error + Send + Sync>,
 }
@@ -149,7 +150,19 @@ impl Unavailable {
     pub fn new(doing: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             doing: doing.into(),
+            refused: false,
             source: source.into(),
         }
+    }
+
+    /// The broker gave an answer that will be the same again: an operator has to act.
+    #[must_use]
+    pub fn refused(self, refused: bool) -> Self {
+        Self { refused, ..self }
+    }
+
+    /// Whether trying again is of no use before an operator has acted.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 }

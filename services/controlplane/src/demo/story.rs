@@ -5,9 +5,11 @@ use contracts::{
     event::EventName,
     ids::ExecutionId,
     operations::{execution::ExecutionRecord, intent::SubmitOutput, trace::TraceEntry},
+    plan::Finding,
     position::Positions,
     registry::OperationName,
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::script::{Answer, Scene, Script};
@@ -15,7 +17,7 @@ use crate::{
     api::Api,
     context::Context,
     execution,
-    failure::Failure,
+    failure::{Failure, found},
     feed::{CloudEvent, Feed},
     screen::{Screen, plain, pretty},
     trace, vote,
@@ -54,15 +56,15 @@ pub async fn submit(script: &Script, scene: &Scene, cast: &Cast) -> Result<Execu
     Ok(output.execution_id)
 }
 
-/// Follows it until someone has to vote, or it ends.
-pub async fn until_blocked(cast: &Cast, execution: ExecutionId) -> Result<(), Failure> {
+/// Follows it until someone has to vote; not so if it ends before.
+pub async fn is_blocked(cast: &Cast, execution: ExecutionId) -> Result<bool, Failure> {
     let mut feed = Feed::new(&cast.admin, execution);
     while let Some(event) = feed.next().await? {
         if event.known() == Some(EventName::StepBlocked) {
-            break;
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 pub async fn tell(
@@ -121,21 +123,11 @@ fn tell_event(screen: Screen, event: &CloudEvent) {
         Some(EventName::PlanVerified) => tell_verdict(screen, event),
         Some(EventName::PlanRejected) => {
             say(screen, "refused", &screen.alert(&text("cause")));
-            for finding in list(event.data.get("findings")) {
-                let member = |name| {
-                    plain(
-                        finding
-                            .get(name)
-                            .and_then(Value::as_str)
-                            .unwrap_or_default(),
-                    )
-                };
-                let line = format!(
-                    "{}  {}: {}",
-                    member("path"),
-                    member("code"),
-                    member("message")
-                );
+            let findings = list(event.data.get("findings")).iter();
+            let findings: Vec<Finding> = findings
+                .filter_map(|finding| Finding::deserialize(finding).ok())
+                .collect();
+            for line in found(findings.iter()) {
                 say(screen, "", &line);
             }
         }

@@ -20,6 +20,7 @@ use crate::{
         Plane,
         child::{Children, Recipe, die_with_parent},
         directory::Directory,
+        sign::Sign,
     },
 };
 
@@ -34,9 +35,6 @@ pub async fn start(
     children: &mut Children,
 ) -> Result<(), Failure> {
     let packages = packages(script, directory, screen).await?;
-    let log = directory.log(WORKER);
-    // Its readiness is read from the log, which may hold an earlier life.
-    let _ = fs::remove_file(&log);
     let mut env = vec![
         ("CP_NATS_URL", plane.context.nats_url.clone()),
         ("CP_WORKSPACE", plane.context.workspace.to_string()),
@@ -48,7 +46,8 @@ pub async fn start(
     let program = script.worker_program();
     let recipe = Recipe {
         name: WORKER.to_owned(),
-        log: log.clone(),
+        log: directory.log(WORKER),
+        sign: Sign::Logged(READY),
         command: Box::new(move || {
             let mut command = Command::new("python3");
             command
@@ -59,14 +58,7 @@ pub async fn start(
             command
         }),
     };
-    let worker = children.start_other(recipe);
-    let is_ready = || async {
-        fs::read_to_string(&log)
-            .ok()
-            .filter(|text| text.contains(READY))
-            .map(|_| ())
-    };
-    worker.until("serve its skills", is_ready).await?;
+    children.start_other(recipe).ready().await?;
     screen.note(
         "worker",
         &format!("serves {}", script.entry_points().join(", ")),

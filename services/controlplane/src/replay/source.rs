@@ -41,7 +41,10 @@ pub(super) async fn journal(
             } => {
                 let aggregate = AggregateId::execution(workspace.clone(), *execution);
                 if journal.stream_count().stream_of(&aggregate) == stream {
+                    let id = aggregate.id();
+                    let incidents = AggregateId::incident(workspace.clone(), id);
                     one(journal, &aggregate, stream, end, take).await?;
+                    one(journal, &incidents, stream, end, take).await?;
                 }
             }
         }
@@ -79,7 +82,13 @@ async fn one(
         Ok(None) => return Ok(()),
         Err(LoadError::Unavailable(error)) => return Err(error.into()),
         Err(LoadError::Corrupt { .. } | LoadError::Unreadable { .. } | LoadError::Newer { .. }) => {
-            return scan(journal, stream, end, take).await;
+            let prefix = format!("{}.", aggregate.prefix());
+            let mut own = |entry: Entry| {
+                if entry.raw.subject.starts_with(&prefix) {
+                    take(entry);
+                }
+            };
+            return scan(journal, stream, end, &mut own).await;
         }
     };
     let scope = Scope::Aggregate(aggregate.clone());
@@ -87,11 +96,11 @@ async fn one(
     loop {
         for entry in tail.next_batch(BATCH).await {
             let sequence = entry.position.sequence;
-            if sequence > head {
-                return Ok(());
+            // What was stored since may have been decided on a later catalogue than was read.
+            if sequence <= end {
+                take(entry);
             }
-            take(entry);
-            if sequence == head {
+            if sequence >= head {
                 return Ok(());
             }
         }

@@ -2,19 +2,21 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use journal::broker::ServerConfig;
 use serde::Deserialize;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 use super::{
     child::{Children, Recipe, die_with_parent},
     directory::{Directory, Settings},
+    sign::Sign,
 };
 use crate::{
     context::write_private,
@@ -26,6 +28,12 @@ use crate::{
 /// The oldest nats-server that can hold the log.
 const OLDEST: (u32, u32) = (2, 12);
 
+/// What to do where a nats-server that was named is of no use.
+const INSTEAD: &str = "name another one, or leave `--nats-server` out and the pinned one is used";
+
+/// It prints its version at once; a program that does not is another one.
+const VERSION_WITHIN: Duration = Duration::from_secs(10);
+
 /// Obtains a pinned nats-server. Part of this binary, so that it works from anywhere.
 const OBTAIN: &str = include_str!("../../../../deploy/get-nats-server");
 
@@ -36,21 +44,19 @@ const MEMORY_LIMIT: &str = "512MiB";
 pub async fn find(named: Option<&Path>, screen: Screen) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
         return match version(named.as_os_str()).await {
-            Some(found) if found >= OLDEST => Ok(named.to_owned()),
-            Some((major, minor)) => Err(Failure::Unsuccessful(format!(
-                "`{}` is nats-server {major}.{minor}, and 2.12 or newer is needed",
+            Ok(found) if found >= OLDEST => Ok(named.to_owned()),
+            Ok((major, minor)) => Err(Failure::Unsuccessful(format!(
+                "`{}` is nats-server {major}.{minor}, and 2.12 or newer is needed: {INSTEAD}",
                 named.display()
             ))),
-            None => Err(Failure::Unsuccessful(format!(
-                "`{}` is no nats-server that can be run",
+            Err(error) => Err(Failure::Unsuccessful(format!(
+                "`{}` cannot be run as nats-server ({error}): {INSTEAD}",
                 named.display()
             ))),
         };
     }
-    if version(OsStr::new("nats-server"))
-        .await
-        .is_some_and(|found| found >= OLDEST)
-    {
+    let on_path = version(OsStr::new("nats-server")).await;
+    if on_path.is_ok_and(|found| found >= OLDEST) {
         return Ok("nats-server".into());
     }
     screen.note(
@@ -86,6 +92,7 @@ pub async fn start(
     let recipe = Recipe {
         name: "nats-server".to_owned(),
         log: directory.log("nats-server"),
+        sign: Sign::Broker { run: run.clone() },
         command: Box::new({
             let (binary, run) = (binary.to_owned(), run.clone());
             move || {
@@ -106,14 +113,13 @@ pub async fn start(
             }
         }),
     };
-    let broker = children.start_broker(recipe);
-    broker
-        .until("say where it listens", || async { address(&run) })
-        .await
+    children.start_broker(recipe).ready().await?;
+    let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
+    address(&run).ok_or_else(unnamed)
 }
 
 /// What the server writes once it listens: a file of its own making, by process id.
-fn address(run: &Path) -> Option<String> {
+pub fn address(run: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Ports {
         nats: Vec<String>,
@@ -125,14 +131,18 @@ fn address(run: &Path) -> Option<String> {
     read.nats.into_iter().next()
 }
 
-async fn version(binary: &OsStr) -> Option<(u32, u32)> {
-    let output = Command::new(binary)
+async fn version(binary: &OsStr) -> io::Result<(u32, u32)> {
+    let mut command = Command::new(binary);
+    command
         .arg("--version")
         .stdin(Stdio::null())
-        .output()
-        .await
-        .ok()?;
+        .kill_on_drop(true);
+    let output = timeout(VERSION_WITHIN, command.output()).await??;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    parsed(&text).ok_or_else(|| io::Error::other("it tells no version"))
+}
+
+fn parsed(text: &str) -> Option<(u32, u32)> {
     let version = text.trim().rsplit('v').next()?;
     let mut numbers = version.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -149,7 +159,7 @@ async fn obtain() -> Result<PathBuf, Failure> {
     die_with_parent(&mut command);
     let mut process = command.spawn().map_err(|error| {
         Failure::Unsuccessful(format!(
-            "python3 cannot be run ({error}), which obtains nats-server: install it, or put \
+            "python3, which obtains nats-server, cannot be run: {error}\ninstall Python 3, or put \
              nats-server 2.12 or newer on PATH"
         ))
     })?;

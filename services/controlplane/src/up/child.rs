@@ -1,11 +1,13 @@
 //! Processes that are kept running, and that never outlive this one.
 
 use std::{
-    fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
+    convert::Infallible,
+    fs::{self, File},
+    future::pending,
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -17,6 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::sign::{Sign, log_since};
 use crate::{failure::Failure, screen::Screen};
 
 /// Before a child that ended is started again; doubles each time.
@@ -33,6 +36,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// building something else meanwhile.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
+/// After this, it is said what is waited for.
+const PATIENCE_SAID_AFTER: Duration = Duration::from_secs(10);
+
 /// Between two looks whether a child is ready.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
@@ -41,21 +47,38 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(250);
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 12;
 
-/// How to start a child. Asked before each start, as an address may be known by then.
+/// How to start a child, and how it is seen to be ready.
 pub struct Recipe {
     pub name: String,
     pub log: PathBuf,
+    /// Asked before each start, as an address may be known by then.
     pub command: Box<dyn Fn() -> Command + Send + Sync>,
+    pub sign: Sign,
 }
 
 /// A child that is watched over.
 pub struct Child {
     name: String,
     log: PathBuf,
-    /// How often it has ended by itself.
-    ended: watch::Receiver<u32>,
+    screen: Screen,
+    life: watch::Receiver<Life>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+/// The present life of a child, or its last one.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    stage: Stage,
+    /// Where its part of the log begins.
+    log_from: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Ready,
+    Ended,
 }
 
 /// All children, the broker apart: it is started first and stopped last.
@@ -101,9 +124,14 @@ impl Children {
         &self.others
     }
 
-    /// From now on a child that ends is started again.
-    pub fn keep_up(&self) {
+    /// From now on a child that ends is started again; one that has ended by now is reported.
+    pub fn keep_up(&self) -> Result<(), Failure> {
         self.is_up.cancel();
+        let ended = |child: &&Child| child.life.borrow().stage == Stage::Ended;
+        match self.broker.iter().chain(&self.others).find(ended) {
+            None => Ok(()),
+            Some(child) => Err(child.failure("has ended")),
+        }
     }
 
     pub async fn stop(self) {
@@ -120,7 +148,10 @@ impl Children {
     }
 
     fn start(&self, recipe: Recipe) -> Child {
-        let (announce, ended) = watch::channel(0);
+        let (announce, life) = watch::channel(Life {
+            stage: Stage::Starting,
+            log_from: 0,
+        });
         let stop = CancellationToken::new();
         let watcher = Watcher {
             screen: self.screen,
@@ -132,7 +163,8 @@ impl Children {
         Child {
             name: recipe.name.clone(),
             log: recipe.log.clone(),
-            ended,
+            screen: self.screen,
+            life,
             stop,
             task: tokio::spawn(watcher.keep(recipe)),
         }
@@ -144,33 +176,38 @@ impl Child {
         &self.name
     }
 
-    /// Looks until there is something, unless the child ends before, or takes too long.
-    pub async fn until<T, F>(&self, what: &str, mut look: impl FnMut() -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Option<T>>,
-    {
-        let mut ended = self.ended.clone();
-        let looking = async {
-            let mut wait = LOOK_AGAIN_MIN;
-            loop {
-                if let Some(found) = look().await {
-                    return found;
-                }
-                sleep(wait).await;
-                wait = (wait * 2).min(LOOK_AGAIN_MAX);
-            }
-        };
+    /// Waits until it is ready, unless it ends before, or takes too long.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        let mut life = self.life.clone();
         let why = tokio::select! {
-            found = looking => return Ok(found),
-            _ = ended.wait_for(|times| *times > 0) => "has ended before".to_owned(),
-            () = sleep(READY_WITHIN) => format!("took longer than {} s", READY_WITHIN.as_secs()),
+            life = life.wait_for(|life| life.stage != Stage::Starting) => match life {
+                Ok(life) if life.stage == Stage::Ready => return Ok(()),
+                Ok(_) | Err(_) => "has ended before it was ready".to_owned(),
+            },
+            () = self.patience() => format!("is not ready after {} s", READY_WITHIN.as_secs()),
         };
-        Err(Failure::Unsuccessful(format!(
-            "`{}` was to {what}, but {why}; the end of {}:\n{}",
+        Err(self.failure(&why))
+    }
+
+    async fn patience(&self) {
+        sleep(PATIENCE_SAID_AFTER).await;
+        let text = format!(
+            "for `{}` to be ready; see {}",
+            self.name,
+            self.log.display()
+        );
+        self.screen.note("waiting", &text);
+        sleep(READY_WITHIN.saturating_sub(PATIENCE_SAID_AFTER)).await;
+    }
+
+    fn failure(&self, why: &str) -> Failure {
+        let log_from = self.life.borrow().log_from;
+        Failure::Unsuccessful(format!(
+            "`{}` {why}; the end of {}:\n{}",
             self.name,
             self.log.display(),
-            tail(&self.log)
-        )))
+            tail(&self.log, log_from)
+        ))
     }
 }
 
@@ -179,28 +216,36 @@ struct Watcher {
     stop: CancellationToken,
     hurry: CancellationToken,
     is_up: CancellationToken,
-    announce: watch::Sender<u32>,
+    announce: watch::Sender<Life>,
 }
 
 impl Watcher {
     async fn keep(self, recipe: Recipe) {
         let mut wait = RESTART_AFTER_MIN;
+        let mut down_since = None;
         loop {
             let begun = Instant::now();
+            let log_from = fs::metadata(&recipe.log).map_or(0, |log| log.len());
+            self.announce.send_replace(Life {
+                stage: Stage::Starting,
+                log_from,
+            });
             let end = match spawn(&recipe) {
                 Ok(mut process) => {
-                    let end = tokio::select! {
-                        end = process.wait() => end,
+                    let ready = self.say_when_ready(&recipe, log_from, &mut down_since);
+                    tokio::select! {
+                        end = process.wait() => said(end),
+                        never = ready => match never {},
                         () = self.stop.cancelled() => return self.terminate(&mut process).await,
-                    };
-                    end.map_or_else(|error| error.to_string(), |status| status.to_string())
+                    }
                 }
                 Err(error) => format!("cannot be started: {error}"),
             };
-            self.announce.send_modify(|times| *times += 1);
+            self.announce.send_modify(|life| life.stage = Stage::Ended);
             if !self.is_up.is_cancelled() {
                 return;
             }
+            down_since.get_or_insert_with(Instant::now);
             if begun.elapsed() > STEADY_AFTER {
                 wait = RESTART_AFTER_MIN;
             }
@@ -219,6 +264,30 @@ impl Watcher {
         }
     }
 
+    /// Goes on for as long as the child does.
+    async fn say_when_ready(
+        &self,
+        recipe: &Recipe,
+        log_from: u64,
+        down_since: &mut Option<Instant>,
+    ) -> Infallible {
+        let mut wait = LOOK_AGAIN_MIN;
+        while !recipe.sign.shows(&recipe.log, log_from).await {
+            sleep(wait).await;
+            wait = (wait * 2).min(LOOK_AGAIN_MAX);
+        }
+        self.announce.send_modify(|life| life.stage = Stage::Ready);
+        if let Some(since) = down_since.take() {
+            let text = format!(
+                "`{}` is ready again, {} ms after it ended",
+                recipe.name,
+                since.elapsed().as_millis()
+            );
+            self.screen.note("ready", &text);
+        }
+        pending().await
+    }
+
     async fn terminate(&self, process: &mut tokio::process::Child) {
         signal(process, libc::SIGTERM);
         let ended = tokio::select! {
@@ -232,7 +301,11 @@ impl Watcher {
     }
 }
 
-fn spawn(recipe: &Recipe) -> std::io::Result<tokio::process::Child> {
+fn said(end: io::Result<ExitStatus>) -> String {
+    end.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+fn spawn(recipe: &Recipe) -> io::Result<tokio::process::Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -265,7 +338,7 @@ pub fn die_with_parent(command: &mut Command) {
                 if u32::try_from(libc::getppid()) == Ok(parent) {
                     Ok(())
                 } else {
-                    Err(std::io::Error::other("the parent is gone"))
+                    Err(io::Error::other("the parent is gone"))
                 }
             });
         }
@@ -283,16 +356,11 @@ fn signal(process: &tokio::process::Child, signal: libc::c_int) {
     }
 }
 
-fn tail(log: &Path) -> String {
-    let read = || -> std::io::Result<String> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_else(|error| error.to_string());
+/// The last lines of this life's part of a log.
+fn tail(log: &Path, log_from: u64) -> String {
+    let length = fs::metadata(log).map_or(0, |log| log.len());
+    let from = log_from.max(length.saturating_sub(TAIL_BYTES));
+    let text = log_since(log, from).unwrap_or_else(|error| error.to_string());
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(TAIL_LINES);
     lines.get(from..).unwrap_or_default().join("\n")

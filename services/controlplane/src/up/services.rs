@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
 };
 
+use anyhow::Context as _;
 use contracts::event::Service;
 use host::config::names;
 use journal::layout::StreamCount;
@@ -14,6 +15,7 @@ use tokio::process::Command;
 use super::{
     child::{Children, Recipe},
     directory::Directory,
+    sign::Sign,
 };
 use crate::{api, failure::Failure, install::Passwords, screen::Screen};
 
@@ -23,8 +25,7 @@ pub struct Wanted<'a> {
     pub nats_url: &'a str,
     pub streams: StreamCount,
     pub passwords: Option<&'a Passwords>,
-    pub intake: SocketAddr,
-    pub queries: SocketAddr,
+    pub addresses: Addresses,
 }
 
 pub struct Urls {
@@ -54,22 +55,40 @@ pub fn check_binaries() -> Result<(), Failure> {
     )))
 }
 
-/// Where to listen: as asked, or at the usual port if it is free, or at any.
-pub fn address(
+/// Where intake and projector listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    intake: SocketAddr,
+    queries: SocketAddr,
+}
+
+/// As asked, or at the usual ports if they are free, or at any.
+pub fn addresses(
+    intake: Option<SocketAddr>,
+    queries: Option<SocketAddr>,
+    screen: Screen,
+) -> Result<Addresses, Failure> {
+    // Both are held until both are found, so that they differ.
+    let (_held, intake) = address(intake, 8080, screen, "--listen-intake")?;
+    let (_held_too, queries) = address(queries, 8081, screen, "--listen-queries")?;
+    Ok(Addresses { intake, queries })
+}
+
+fn address(
     asked: Option<SocketAddr>,
     usual: u16,
     screen: Screen,
     option: &str,
-) -> Result<SocketAddr, Failure> {
+) -> Result<(Option<TcpListener>, SocketAddr), Failure> {
     let address = asked.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], usual)));
     match (TcpListener::bind(address), asked) {
-        (Ok(_), _) => Ok(address),
+        (Ok(listener), _) => Ok((Some(listener), address)),
         (Err(error), Some(_)) => Err(Failure::Unsuccessful(format!(
-            "cannot listen on {address} ({error}): name another address with `{option}`"
+            "cannot listen on {address}: {error}\nname another address with `{option}`"
         ))),
         (Err(_), None) => {
             screen.note("address", &format!("{address} is taken: using a free port"));
-            Ok(SocketAddr::from(([127, 0, 0, 1], 0)))
+            Ok((None, SocketAddr::from(([127, 0, 0, 1], 0))))
         }
     }
 }
@@ -77,12 +96,12 @@ pub fn address(
 /// Starts all five and waits until each is ready.
 pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls, Failure> {
     let mut waits = Vec::new();
+    let http = api::client(false)?;
     for service in Service::ALL {
         let file = address_file(wanted.directory, service);
-        children.start_other(recipe(wanted, service));
+        children.start_other(recipe(wanted, service, http.clone()));
         waits.push((service, file));
     }
-    let http = api::client(false)?;
     let mut urls = Urls {
         intake: String::new(),
         queries: String::new(),
@@ -93,13 +112,10 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls,
             .iter()
             .find(|child| child.name() == service.as_str());
         let Some(child) = found else { continue };
-        let address = child
-            .until("say where it listens", || async {
-                fs::read_to_string(&file).ok()
-            })
-            .await?;
+        child.ready().await?;
+        let address = fs::read_to_string(&file)
+            .with_context(|| format!("cannot read `{}`", file.display()))?;
         let url = format!("http://{address}");
-        child.until("be ready", || ready(&http, &url)).await?;
         match service {
             Service::Intake => urls.intake = url,
             Service::Projector => urls.queries = url,
@@ -109,12 +125,7 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls,
     Ok(urls)
 }
 
-async fn ready(http: &reqwest::Client, url: &str) -> Option<()> {
-    let response = http.get(format!("{url}/readyz")).send().await.ok()?;
-    response.status().is_success().then_some(())
-}
-
-fn recipe(wanted: &Wanted<'_>, service: Service) -> Recipe {
+fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recipe {
     let mut env: Vec<(&'static str, String)> = vec![
         (names::NATS_URL, wanted.nats_url.to_owned()),
         (names::STREAMS, wanted.streams.get().to_string()),
@@ -134,13 +145,13 @@ fn recipe(wanted: &Wanted<'_>, service: Service) -> Recipe {
     let listen = match service {
         Service::Intake => {
             env.push(principals);
-            wanted.intake
+            wanted.addresses.intake
         }
         Service::Projector => {
             env.push(principals);
             let file = directory.read_model();
             env.push((names::DATABASE_URL, format!("sqlite://{}", file.display())));
-            wanted.queries
+            wanted.addresses.queries
         }
         Service::Planner | Service::Verifier | Service::Executor => {
             SocketAddr::from(([127, 0, 0, 1], 0))
@@ -151,6 +162,10 @@ fn recipe(wanted: &Wanted<'_>, service: Service) -> Recipe {
     Recipe {
         name: service.to_string(),
         log: directory.log(service.as_str()),
+        sign: Sign::Service {
+            http,
+            address: address_file.clone(),
+        },
         command: Box::new(move || {
             let mut command = Command::new(binary(service));
             // Started again, it must be where everyone knows it to be.

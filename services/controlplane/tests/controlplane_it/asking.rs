@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::world::{World, type_in};
+use testkit::process::Process;
+
+use crate::world::{STOP_WITHIN, World, command, type_in};
 
 const HELLO: &str =
     r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{"message":"hello"}}]}"#;
@@ -86,7 +88,7 @@ async fn an_operator_asks_looks_and_replays() {
     let export = world.directory.path().join("export.jsonl");
     let export = export.to_str().unwrap();
     world.ask(&["events", "export", "--output", export]);
-    assert_eq!(world.ask(&["replay", "--all", "--from", export]), replayed);
+    assert_eq!(world.ask(&["replay", "--from", export]), replayed);
 }
 
 #[tokio::test]
@@ -169,12 +171,15 @@ async fn all_findings_of_a_faulty_plan_are_shown() {
     assert_eq!(watched.code, 1);
     let shown = world.type_in(&["execution", "get", &id]);
     for part in [
-        "UNKNOWN_SKILL",
-        "UNKNOWN_STEP",
-        "/steps/0/uses",
-        "/steps/0/needs/0",
+        "/steps/0/needs/0  UNKNOWN_STEP",
+        "/steps/0/uses     UNKNOWN_SKILL",
     ] {
         assert!(shown.out.contains(part), "{part} is not in {}", shown.out);
+        assert!(
+            watched.out.contains(part),
+            "{part} is not in {}",
+            watched.out
+        );
     }
     let faulty = world.type_in(&["execution", "list", "--limit", "100000"]);
     assert_eq!(faulty.code, 1);
@@ -185,6 +190,10 @@ async fn all_findings_of_a_faulty_plan_are_shown() {
 fn wrong_usage_is_2_and_no_control_plane_is_3() {
     assert_eq!(type_in(&["intent", "submit"]).code, 2);
     assert_eq!(type_in(&["execution", "get", "not-an-id"]).code, 2);
+    assert_eq!(type_in(&["intent", "submit", " "]).code, 2);
+    let id = "0198f300-0000-7000-8000-000000000000";
+    let reject = ["execution", "reject", id, "--reason", ""];
+    assert_eq!(type_in(&reject).code, 2, "a rejection says why");
     assert_eq!(type_in(&["replay"]).code, 2);
     assert_eq!(
         type_in(&["replay", "--all", "--from", "/does/not/exist"]).code,
@@ -195,18 +204,71 @@ fn wrong_usage_is_2_and_no_control_plane_is_3() {
     assert!(nowhere.err.contains("controlplane up"), "{}", nowhere.err);
 }
 
+#[tokio::test]
+async fn who_watches_is_told_what_it_waits_for_and_no_more_than_that() {
+    let world = World::up().await;
+    let id = world.submit(&["Do something about it"]);
+    let watching = watch(&world, &id, &[]);
+    watching.line("words fit no playbook").await;
+    watching.line(&format!("execution cancel {id}")).await;
+    world.ask(&["execution", "cancel", &id]);
+    assert_eq!(watching.wait(STOP_WITHIN).await.code(), Some(1));
+
+    let id = world.submit(&["Say hello", "--draft", HELLO, "--mode", "assist"]);
+    let watching = watch(&world, &id, &[]);
+    let hint = format!("execution approve {id} hello");
+    watching.line(&hint).await;
+    world.ask(&["execution", "approve", &id]);
+    assert!(watching.wait(STOP_WITHIN).await.success());
+    let later = world.type_in(&["execution", "watch", &id]);
+    assert!(
+        !later.out.contains(&hint),
+        "it waits no more: {}",
+        later.out
+    );
+}
+
+#[tokio::test]
+async fn a_context_that_is_wrong_says_what_to_do() {
+    let world = World::up().await;
+    let list = |context: &str| {
+        let file = world.directory.path().join("context.json");
+        std::fs::write(&file, context).unwrap();
+        type_in(&["--context", file.to_str().unwrap(), "execution", "list"])
+    };
+    let context = world.file("context.json");
+    assert_eq!(list(&context).code, 0);
+    let cut = list(&context[..40]);
+    assert_eq!(cut.code, 2);
+    assert!(
+        cut.err.contains("`controlplane up` writes it"),
+        "{}",
+        cut.err
+    );
+    let token = &context.split("\"token\": \"").nth(1).unwrap()[..8];
+    let stranger = list(&context.replace(token, "00000000"));
+    assert_eq!(stranger.code, 1);
+    assert!(stranger.err.contains("UNAUTHENTICATED"), "{}", stranger.err);
+    world.process().kill9().await;
+    let nobody = list(&context);
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.err.contains("Connection refused"), "{}", nobody.err);
+    assert!(
+        nobody.err.contains("is `controlplane up` running"),
+        "{}",
+        nobody.err
+    );
+}
+
 /// Reads the live feed until this has happened.
 async fn wait_until(world: &World, id: &str, event: &str) {
+    watch(world, id, &["--json"]).line(event).await;
+}
+
+fn watch(world: &World, id: &str, options: &[&str]) -> Process {
     let context = world.path("context.json");
-    let words = [
-        "--json",
-        "--context",
-        context.to_str().unwrap(),
-        "execution",
-        "watch",
-        id,
-    ];
+    let context = ["--context", context.to_str().unwrap()];
+    let words = [options, &context, &["execution", "watch", id]].concat();
     let log = world.directory.path().join(format!("watch-{id}.log"));
-    let watching = testkit::process::Process::spawn("watch", crate::world::command(&words), &log);
-    watching.line(event).await;
+    Process::spawn("watch", command(&words), &log)
 }

@@ -15,10 +15,13 @@ async fn once_it_ends_by_itself_as_it_should_and_leaves_no_process() {
     assert!(demo.wait(STOP_WITHIN).await.success());
     assert_eq!(processes_of(directory.path()), []);
     let told = demo.output().join("\n");
+    let is_cut_off = |line: &str| line.ends_with("risk ") || line.contains(": ,");
+    assert!(!told.lines().any(is_cut_off), "{told}");
     for part in [
         "plan       2 steps",
         "approved   by approver: “the photo shows the broken switch”",
         "rejected   by approver",
+        "judged     `refund` again, now that its inputs are known: assist, risk medium",
         "instruction",
         "STEP_ID_DUPLICATE",
         "0 differences",
@@ -45,6 +48,10 @@ async fn it_stays_up_with_a_refund_that_a_person_approves() {
         "{}",
         approved.out
     );
+    let words = "Where is order 1002?";
+    let asked = ["--context", context, "intent", "submit", words, "--watch"];
+    let asked = [&asked[..], &["--param", "orderId=1002"]].concat();
+    assert_eq!(type_in(&asked).code, 0);
     demo.interrupt();
     assert!(demo.wait(STOP_WITHIN).await.success());
     assert_eq!(processes_of(directory.path()), []);

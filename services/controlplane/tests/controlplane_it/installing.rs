@@ -1,6 +1,6 @@
 //! Streams are made by `install` only; and a control plane on a broker that is run by others.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use testkit::{
     nats::{NatsServer, ServerOptions},
@@ -89,6 +89,48 @@ async fn a_service_that_is_not_built_is_named() {
         said.contains("cargo build") && said.contains("`intake`"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_nats_server_that_is_of_no_use_is_refused_with_what_to_do() {
+    let directory = directory();
+    let file = directory.path().join("nats-server");
+    let data = directory.path().join("data");
+    let start = |script: &str| {
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+        let file = file.to_str().unwrap();
+        type_in(&[
+            "up",
+            "--data",
+            data.to_str().unwrap(),
+            "--nats-server",
+            file,
+        ])
+    };
+    let old = start("echo nats-server: v2.10.7");
+    assert_eq!(old.code, 1);
+    assert!(old.err.contains("is nats-server 2.10"), "{}", old.err);
+    let other = start("exit 3");
+    assert_eq!(other.code, 1);
+    assert!(
+        other.err.contains("leave `--nats-server` out"),
+        "{}",
+        other.err
+    );
+
+    let dies = "[ \"$1\" = --version ] && { echo nats-server: v2.14.0; exit; }; echo alas; echo ay; exit 3";
+    let first = start(&dies.replace("alas", "an earlier life"));
+    assert!(first.err.contains("an earlier life"), "{}", first.err);
+    let dead = start(dies);
+    assert_eq!(dead.code, 1);
+    // What it has said last, line by line, and nothing of those before it.
+    assert!(
+        dead.err.ends_with("nats-server.log:\n  alas\n  ay\n"),
+        "{}",
+        dead.err
+    );
+    assert_eq!(crate::world::processes_of(directory.path()), []);
 }
 
 #[tokio::test]

@@ -76,6 +76,12 @@ async fn a_bundle_is_written_changed_and_activated() {
         serde_json::from_slice(&fs::read(bundle.join("bundle.json")).unwrap()).unwrap();
     assert_eq!(settings["trust"]["publishers"][0]["id"], "development");
 
+    let again = world.type_in(&["policy", "default", "--write", bundle_path]);
+    assert_eq!(
+        again.code, 2,
+        "what may have been changed is not overwritten"
+    );
+
     let hello = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
     // As it stands it is the active one; without the rule that permits reading, nothing runs.
     world.ask(&["policy", "activate", bundle_path]);
@@ -98,6 +104,15 @@ async fn a_bundle_is_written_changed_and_activated() {
         "{}",
         refused.err
     );
+    let nothing = world.directory.path().join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    let empty = world.type_in(&["policy", "activate", nothing.to_str().unwrap()]);
+    assert_eq!(empty.code, 0, "{}", empty.err);
+    assert!(empty.out.contains("everything is denied"), "{}", empty.out);
+    let denied = world.type_in(&["intent", "submit", "Hello", "--draft", hello, "--watch"]);
+    assert_eq!(denied.code, 1);
+    assert!(denied.out.contains("POLICY_BLOCKED"), "{}", denied.out);
+
     let by_submitter = world.type_in(&["--as", "submitter", "policy", "activate", bundle_path]);
     assert!(
         by_submitter.err.contains("policy.activate"),

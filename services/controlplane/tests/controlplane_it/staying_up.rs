@@ -74,13 +74,28 @@ async fn killed_it_leaves_no_process() {
 #[tokio::test]
 async fn what_dies_is_started_again_where_it_was() {
     let world = World::up().await;
-    for name in ["planner", "verifier", "executor", "nats-server"] {
-        kill9(world.pid_of(name));
-        world.process().line(&format!("`{name}` ended")).await;
+    let context = world.file("context.json");
+    let hello = ["intent", "submit", "Hello", "--draft", HELLO, "--watch"];
+    assert_eq!(world.type_in(&hello).code, 0);
+
+    let services = ["intake", "planner", "verifier", "executor", "projector"];
+    for killed in [&services[..], &["nats-server"]] {
+        for name in killed {
+            kill9(world.pid_of(name));
+        }
+        for name in killed {
+            let said = |what: &str| format!("`{name}` {what}");
+            world.process().line(&said("ended (signal: 9")).await;
+            world.process().line(&said("is ready again")).await;
+        }
+        let watched = world.type_in(&hello);
+        assert_eq!(watched.code, 0, "{killed:?}: {}", watched.err);
     }
-    // Intake waits for its broker, and the others go on with what it has stored.
-    let watched = world.type_in(&["intent", "submit", "Hello", "--draft", HELLO, "--watch"]);
-    assert_eq!(watched.code, 0, "{}", watched.err);
+    assert_eq!(world.file("context.json"), context);
+    let position = world.ask(&["intent", "submit", "Hello", "--draft", HELLO])["position"].clone();
+    let position = position.as_str().unwrap();
+    let listed = world.ask(&["execution", "list", "--at-least", position]);
+    assert_eq!(listed["total"], 4);
     world.process().interrupt();
     assert!(world.process().wait(STOP_WITHIN).await.success());
     assert_eq!(world.processes(), []);
@@ -143,6 +158,30 @@ async fn what_was_fixed_at_the_first_start_stays_so() {
     );
     assert_eq!(other.wait(STOP_WITHIN).await.code(), Some(2));
     other.line("--streams 4").await;
+}
+
+#[tokio::test]
+async fn what_it_says_to_type_works_where_a_name_has_spaces() {
+    let directory = crate::world::directory();
+    let data = directory.path().join("my data");
+    let words = [
+        "up",
+        "--listen-intake",
+        "0",
+        "--listen-queries",
+        "0",
+        "--data",
+        data.to_str().unwrap(),
+    ];
+    let up = Process::spawn("up", command(&words), &directory.path().join("up.log"));
+    let submit = up.line("intent submit").await;
+    let typed = std::process::Command::new("sh")
+        .args(["-c", &submit])
+        .output()
+        .unwrap();
+    assert!(typed.status.success(), "{submit}: {typed:?}");
+    up.interrupt();
+    assert!(up.wait(STOP_WITHIN).await.success());
 }
 
 fn token(world: &World) -> String {

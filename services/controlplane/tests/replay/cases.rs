@@ -7,7 +7,10 @@ use contracts::{
 use domain::execution::intake::{self, Ballot, Submission};
 use serde_json::{Value, json};
 
-use crate::world::{Worker, World, ada, grace, step, submission};
+use crate::{
+    documents::bundle,
+    world::{Worker, World, ada, grace, step, submission},
+};
 
 fn refund_metadata() -> Value {
     json!({ "playbook": "refund", "params": { "orderId": "A-1009" } })
@@ -293,7 +296,7 @@ async fn by_failures(world: &mut World) {
     // The policy changes while a vote is awaited, and then the skill goes.
     let id = world.submit(22, "refund this", Some(refund_draft(1))).await;
     rests_as(world, id, Worker::idle(), Status::Blocked).await;
-    let mut other = crate::world::bundle();
+    let mut other = bundle();
     other.thresholds.insert("large_amount_minor".to_owned(), 10);
     world.activate(other).await;
     world.approve(id, "refund", grace()).await;
@@ -301,7 +304,7 @@ async fn by_failures(world: &mut World) {
     world.approve(id, "refund", grace()).await;
     world.disable_skill().await;
     rests_as(world, id, Worker::idle(), Status::Failed).await;
-    world.activate(crate::world::bundle()).await;
+    world.activate(bundle()).await;
     world.install("1.0.1").await;
 
     // The deadline passes while it runs.

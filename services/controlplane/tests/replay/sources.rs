@@ -177,3 +177,35 @@ async fn a_message_that_is_no_event_is_named() {
     assert_eq!(report.differences[0].what, What::Unreadable, "{report}");
     assert_eq!(report.differences[0].place.version, version);
 }
+
+#[tokio::test]
+async fn incidents_stand_beside_their_execution() {
+    let mut world = World::new(4).await;
+    let id = cases::echo(&mut world, 1).await;
+    let incident = host::incident::Incident {
+        workspace: workspace(),
+        subject_id: id.to_string(),
+        code: "POISON_MESSAGE",
+        cause: "a timer that is none".to_owned(),
+        about: AggregateId::execution(workspace(), id).to_string(),
+        event: None,
+    };
+    let service = contracts::event::Service::Executor;
+    let now = world.in_ms(0);
+    host::incident::raise(&world.journal, service, &incident, now)
+        .await
+        .unwrap();
+    let selection = Selection::One {
+        workspace: workspace(),
+        execution: id,
+    };
+
+    let source = Source::Journal(Arc::new(world.journal.clone()));
+    let of_log = replay::run(source, &selection).await.unwrap();
+    let file = Copy::of(&world.journal).await.write();
+    let of_file = replay::run(Source::File(file.path.clone()), &selection).await;
+
+    assert_eq!(of_log.exit_code(), 0, "{of_log}");
+    assert_eq!(of_log.summary.other_aggregates, 3);
+    assert_eq!(of_log, of_file.unwrap());
+}

@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
-    bundle::{Bundle, Trust, TrustedKey, TrustedPublisher},
+    bundle::Bundle,
     canonical::Digest,
     event::{Event, EventName, Service},
     events::executor::{EffectOutcome, StepStarted},
     facts::{Actor, ActorType},
     ids::{EventId, ExecutionId, Incarnation, StepId, WorkspaceId},
-    manifest::SkillManifest,
     plan::{Mode, Start},
     position::StreamId,
     record::{Cause, Recorded},
@@ -36,14 +35,11 @@ use host::{
     write::Writer,
 };
 use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal};
-use serde_json::{Value, json};
-use skills::{
-    key::{keygen, public_key_text},
-    signature::{Validity, sign},
-};
+use serde_json::Value;
 use uuid::Uuid;
 
-const SIGNER: [u8; 32] = [7; 32];
+use crate::documents::{bundle, manifest};
+
 const START: &str = "2030-06-01T12:00:00Z";
 
 /// Of the caller.
@@ -58,8 +54,6 @@ pub struct World {
     owner: Incarnation,
     /// Whether every wake-up comes again, to a new executor.
     restarted: bool,
-    /// Whether the executor has lost sight of what it dispatched.
-    lost: bool,
     /// The wake-up that is being driven.
     wake: Option<EventId>,
     /// What the executor has dispatched.
@@ -154,7 +148,6 @@ impl World {
             now,
             owner: Incarnation::of(Uuid::from_u128(1)),
             restarted: false,
-            lost: false,
             wake: None,
             dispatched: Vec::new(),
         }
@@ -178,7 +171,6 @@ impl World {
 
     /// A fault came between: the executor goes on, and what it dispatched is nobody's.
     pub fn lose_sight(&mut self) {
-        self.lost = true;
         self.dispatched.clear();
     }
 
@@ -394,7 +386,6 @@ impl World {
                 continue;
             }
             self.restarted = false;
-            self.lost = false;
             let Some((started, outcome)) = self.brought(&state, &mut worker) else {
                 return;
             };
@@ -433,11 +424,21 @@ impl World {
             now: self.now,
             owner: self.owner,
             fresh: &fresh,
-            under_way: &|_, _| !self.lost,
+            under_way: &|step, attempt| self.is_dispatched(state, step, attempt),
             catalogue: &self.catalogue,
             token_hash: &token_hash,
         };
         running::drive(state, &context)
+    }
+
+    fn is_dispatched(&self, state: &Execution, step: &StepId, attempt: u32) -> bool {
+        self.dispatched.iter().any(|started| {
+            state
+                .known()
+                .is_some_and(|known| known.id == started.execution_id)
+                && started.step_id == *step
+                && started.attempt == attempt
+        })
     }
 
     /// What a dispatched attempt of this execution brought.
@@ -513,81 +514,4 @@ pub fn submission(text: &str) -> Submission {
         mode: Mode::Autonomous,
         deadline_at: None,
     }
-}
-
-/// The shipped bundle, with whom it trusts.
-pub fn bundle() -> Bundle {
-    Bundle {
-        trust: Trust {
-            publishers: vec![TrustedPublisher {
-                id: "acme".to_owned(),
-                provenances: BTreeSet::from(["ci:acme/orders".to_owned()]),
-                keys: vec![TrustedKey {
-                    public_key: public_key_text(&keygen(SIGNER).verifying_key()).unwrap(),
-                    not_after: None,
-                }],
-            }],
-        },
-        ..::policy::shipped::default_bundle()
-    }
-}
-
-fn manifest(version: &str) -> SkillManifest {
-    let order = json!({ "type": "object", "properties": { "orderId": { "type": "string" } }, "required": ["orderId"] });
-    let found = json!({
-        "type": "object",
-        "properties": {
-            "orderId": { "type": "string" },
-            "paid": { "type": "object", "properties": { "minor": { "type": "integer" }, "currency": { "type": "string" } }, "required": ["minor", "currency"] },
-        },
-        "required": ["orderId", "paid"],
-    });
-    let refund = json!({
-        "type": "object",
-        "properties": {
-            "orderId": { "type": "string" },
-            "amount": { "type": "object", "properties": { "minor": { "type": "integer" }, "currency": { "type": "string" } }, "required": ["minor", "currency"] },
-        },
-        "required": ["orderId", "amount"],
-    });
-    let refunded = json!({ "type": "object", "properties": { "refundId": { "type": "string" } }, "required": ["refundId"] });
-    let manifest: SkillManifest = serde_json::from_value(json!({
-        "schemaVersion": "1.0.0",
-        "skill": { "key": "orders", "version": version, "entryPoint": "nats:orders" },
-        "publisher": { "id": "acme", "provenance": "ci:acme/orders" },
-        "artifact": { "digest": "sha256:ab" },
-        "compatibility": {
-            "contractsSpec": { "minVersion": "1.0.0", "maxVersion": "1.9.9" },
-            "controlPlaneFeature": { "minVersion": "1.0.0" },
-        },
-        "metadata": {
-            "actions": {
-                "lookup": { "input": order, "output": found, "effect": "read", "risk": "low", "timeoutMs": 5000 },
-                "refund": {
-                    "input": refund, "output": refunded, "effect": "money", "risk": "medium",
-                    "amount": { "minor": "/amount/minor", "currency": "/amount/currency" },
-                    "retry": { "maxAttempts": 2 }, "timeoutMs": 5000,
-                },
-            },
-            "playbooks": {
-                "refund": {
-                    "phrases": ["refund order"],
-                    "params": { "type": "object", "properties": { "orderId": { "type": "string" } }, "required": ["orderId"] },
-                    "draft": { "steps": [
-                        { "id": "lookup", "uses": "orders/lookup", "with": { "orderId": { "$param": "/orderId" } } },
-                        { "id": "refund", "uses": "orders/refund", "with": {
-                            "orderId": { "$from": "/steps/lookup/output/orderId" },
-                            "amount": { "$from": "/steps/lookup/output/paid" },
-                        } },
-                    ] },
-                },
-            },
-        },
-    }))
-    .unwrap();
-    let validity = Validity {
-        issued_at: Some("2026-05-01T00:00:00Z".parse().unwrap()),
-        expires_at: Some("2031-05-01T00:00:00Z".parse().unwrap()),
-    };
-    sign(&manifest, &keygen(SIGNER), validity).unwrap()
 }

@@ -408,3 +408,31 @@ async fn on_three_brokers_executions_survive_the_kill_of_each() {
     }
     assert_eq!(worker.counts().len(), EXECUTIONS * 2);
 }
+
+/// A wait is no process's, so its dead owner does not make a live one let go of the wake-up.
+#[tokio::test]
+async fn a_wait_that_a_dead_process_started_does_not_unsettle_who_takes_over() {
+    let (world, services) = World::running(1).await;
+    let worker = Worker::serve(&world.journal, Duration::from_secs(5)).await;
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "nap", "uses": "core.wait/wait", "with": { "ms": 1500 } },
+            { "id": "look", "uses": "test.shop/look", "with": {} },
+        ])))
+        .await;
+    services.executor.line("step=look").await;
+    services.executor.kill9().await;
+    let _again = world.spawn(Service::Executor, "again");
+    let _other = world.spawn(Service::Executor, "other");
+    let history = world.finished(id).await;
+    let names = names(&history);
+    assert_eq!(names.last().unwrap(), "execution.completed");
+    let takeovers = names
+        .iter()
+        .filter(|name| name.contains("takeover"))
+        .count();
+    assert_eq!(takeovers, 1, "{names:#?}");
+    // The killed process may or may not have sent its call.
+    assert_eq!(worker.counts().len(), 1);
+    assert!(worker.counts()[0] <= 2, "{:?}", worker.counts());
+}

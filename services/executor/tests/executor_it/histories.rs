@@ -175,3 +175,43 @@ async fn a_skill_without_a_worker_fails_the_run_after_its_tries() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_worker_that_is_still_at_it_is_asked_again_and_that_is_no_try() {
+    let (world, _services) = World::running(1).await;
+    let worker = Worker::serve_busy(&world.journal, Duration::ZERO, 2).await;
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "look", "uses": "test.shop/look", "with": {},
+              "retry": { "maxAttempts": 1, "backoffMs": 20, "backoffMsMax": 20 } },
+        ])))
+        .await;
+    let history = world.finished(id).await;
+    assert_eq!(
+        names(&history)[4..],
+        [
+            "execution.step.started look #1",
+            "execution.step.completed look #1",
+            "execution.completed",
+        ]
+    );
+    assert_eq!(worker.counts(), [3]);
+}
+
+#[tokio::test]
+async fn inputs_that_would_grow_beyond_a_message_fail_the_run_and_nothing_spins() {
+    let (world, _services) = World::running(1).await;
+    let text = "x".repeat(200 * 1024);
+    let binding = json!({ "$from": "/steps/big/output/text" });
+    let id = world
+        .submit(&intent(&json!([
+            { "id": "big", "uses": "core.echo/echo", "with": { "text": text } },
+            { "id": "many", "uses": "core.echo/echo", "with": { "texts": vec![binding; 1000] } },
+        ])))
+        .await;
+    let history = world.finished(id).await;
+    assert_eq!(
+        names(&history).last().unwrap(),
+        "execution.failed STEP_FAILED"
+    );
+}

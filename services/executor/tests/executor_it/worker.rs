@@ -23,6 +23,11 @@ pub struct Worker {
 impl Worker {
     /// Serves `shop`, each call taking `takes`.
     pub async fn serve(journal: &Arc<dyn Journal>, takes: Duration) -> Self {
+        Self::serve_busy(journal, takes, 0).await
+    }
+
+    /// The same, but the first `busy` calls of each key are told that it is still at it.
+    pub async fn serve_busy(journal: &Arc<dyn Journal>, takes: Duration, busy: usize) -> Self {
         let worker = Self {
             calls: Arc::default(),
             under_way: Arc::default(),
@@ -34,13 +39,12 @@ impl Worker {
             while let Some(request) = requests.next().await {
                 let body: Value = serde_json::from_slice(&request.payload).unwrap();
                 let key = body["idempotencyKey"].as_str().unwrap().to_owned();
-                serving
-                    .calls
-                    .lock()
-                    .unwrap()
-                    .entry(key)
-                    .or_default()
-                    .push(body.clone());
+                let calls = {
+                    let mut all = serving.calls.lock().unwrap();
+                    let calls = all.entry(key).or_default();
+                    calls.push(body.clone());
+                    calls.len()
+                };
                 {
                     let mut under_way = serving.under_way.lock().unwrap();
                     under_way.0 += 1;
@@ -50,11 +54,14 @@ impl Worker {
                 tokio::spawn(async move {
                     tokio::time::sleep(takes).await;
                     serving.under_way.lock().unwrap().0 -= 1;
-                    let output =
-                        json!({ "output": { "did": body["action"], "with": body["inputs"] } });
+                    let answer = if calls <= busy {
+                        json!({ "inProgress": true })
+                    } else {
+                        json!({ "output": { "did": body["action"], "with": body["inputs"] } })
+                    };
                     let reply = Reply {
                         headers: Vec::new(),
-                        payload: output.to_string().into_bytes().into(),
+                        payload: answer.to_string().into_bytes().into(),
                     };
                     // Whoever asked may be dead by now.
                     let _ = request.respond(reply).await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use contracts::problem::Code;
-use host::http::door::Limits;
+use host::http::{door::Limits, server::Bounds};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,6 +20,7 @@ fn limits() -> Limits {
         in_flight_of_one_max: 2,
         per_second_max: 1000,
         burst_max: 1000,
+        ..Limits::default()
     }
 }
 
@@ -134,6 +135,34 @@ async fn a_body_has_a_size() {
     world.submit(&input).await.is(Code::BodyTooLarge);
 }
 
+#[tokio::test]
+async fn all_bodies_together_have_a_size() {
+    let limits = Limits {
+        bodies_kib_max: 1024 + 1,
+        ..Limits::default()
+    };
+    let world = World::limited(limits).await;
+    // A body that may turn out to be large takes room from when it begins.
+    let first = unfinished(&world, "sam").await;
+    let mut second = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /v1/intent.submit HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ntransfer-encoding: chunked\r\n\
+         expect: 100-continue\r\n\r\n",
+        token("sam")
+    );
+    second.write_all(head.as_bytes()).await.unwrap();
+    let mut asked = [0; 25];
+    second.read_exact(&mut asked).await.unwrap();
+    let answer = world.submit(&intent(echo())).await;
+    answer.is(Code::RateLimited);
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("1025 KiB of bodies"), "{detail}");
+    finish(first).await;
+    world.submit(&intent(echo())).await.ok();
+    drop(second);
+}
+
 /// A body without a length is counted as it comes.
 #[tokio::test]
 async fn a_body_in_chunks_has_a_size_too() {
@@ -161,4 +190,95 @@ async fn a_body_in_chunks_has_a_size_too() {
     let mut read = Vec::new();
     let _ = stream.read_to_end(&mut read).await;
     caller::parse(&read).is(Code::BodyTooLarge);
+}
+
+/// What a connection says until it is closed.
+async fn until_closed(mut stream: TcpStream) -> String {
+    let mut read = Vec::new();
+    let closed = stream.read_to_end(&mut read);
+    let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
+    assert!(closed.is_ok(), "the connection is still open");
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test]
+async fn who_sends_a_head_byte_by_byte_is_let_go() {
+    let bounds = Bounds {
+        head_within: Duration::from_millis(200),
+        ..Bounds::default()
+    };
+    let world = World::bounded(bounds).await;
+    for begun in [
+        "",
+        "POST /v1/intent.submit HTTP/1.1\r\nhost: test\r\nx-slow: ",
+    ] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        assert_eq!(until_closed(stream).await, "");
+    }
+    // Also after a request that was in order.
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = "GET /v1/ HTTP/1.1\r\nhost: test\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(until_closed(stream).await.starts_with("HTTP/1.1 404"));
+    world.submit(&intent(echo())).await.ok();
+}
+
+#[tokio::test]
+async fn a_head_has_a_size() {
+    let world = World::alone().await;
+    let head = format!(
+        "POST /v1/intent.submit HTTP/1.1\r\nhost: test\r\nx-large: {}\r\n\r\n",
+        "x".repeat(1_000_000)
+    );
+    assert_eq!(caller::raw(world.address, &head, b"").await.status, 431);
+}
+
+/// Answers that nobody takes are not kept for ever.
+#[tokio::test]
+async fn who_does_not_read_is_let_go() {
+    let bounds = Bounds {
+        connections_max: 1,
+        unread_within: Duration::from_millis(300),
+        ..Bounds::default()
+    };
+    let world = World::bounded(bounds).await;
+    let mut greedy = TcpStream::connect(world.address).await.unwrap();
+    let many = "GET /v1/x HTTP/1.1\r\nhost: test\r\n\r\n".repeat(1000);
+    // Until the answers to what was sent fill every buffer on the way.
+    let writing = async { while greedy.write_all(many.as_bytes()).await.is_ok() {} };
+    let closed = tokio::time::timeout(Duration::from_secs(30), writing).await;
+    assert!(closed.is_ok(), "the connection is still open");
+    // Its place is free.
+    world.submit(&intent(echo())).await.ok();
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_others_wait() {
+    let bounds = Bounds {
+        connections_max: 2,
+        ..Bounds::default()
+    };
+    let world = World::bounded(bounds).await;
+    let first = unfinished(&world, "sam").await;
+    let second = unfinished(&world, "sam").await;
+    let input = intent(echo());
+    let mut waiting = std::pin::pin!(world.submit(&input));
+    let early = tokio::time::timeout(Duration::from_millis(100), waiting.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    finish(first).await;
+    waiting.await.ok();
+    finish(second).await;
+}
+
+/// Who asked before the stop is answered, and nobody is let in after it.
+#[tokio::test]
+async fn a_stop_answers_what_is_under_way() {
+    let world = World::alone().await;
+    let stream = unfinished(&world, "sam").await;
+    world.shutdown.cancel();
+    while TcpStream::connect(world.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    finish(stream).await;
 }

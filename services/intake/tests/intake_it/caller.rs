@@ -101,6 +101,12 @@ pub fn parse(read: &[u8]) -> Answer {
     }
 }
 
+/// A `GET` of `path` without a credential.
+pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    raw(address, &head, b"").await
+}
+
 /// A `POST` to `path`, with these headers instead of those that are usual.
 pub async fn post(
     address: SocketAddr,

@@ -156,6 +156,26 @@ async fn a_name_that_is_not_ones_own_needs_a_grant() {
     assert_eq!(stored["actorId"], "ada");
 }
 
+/// An agent stays one whatever became of its credential.
+#[test]
+fn a_lent_name_keeps_its_type_after_its_credential() {
+    let mut gone = credential("bot", "agent", WORKSPACE, &["intent.submit"]);
+    gone.not_after = Some(contracts::time::Timestamp::from_millis(1));
+    let proxy = credential("proxy", "service", WORKSPACE, &["act-as", "intent.submit"]);
+    let document = Document {
+        principals: vec![gone, proxy],
+    };
+    let principals = load(&serde_json::to_string(&document).unwrap()).unwrap();
+    let mut headers = axum::http::HeaderMap::new();
+    let bearer = format!("Bearer {}", token("proxy"));
+    headers.insert("authorization", bearer.parse().unwrap());
+    let proxy = principals.authenticate(&headers, clock::now()).unwrap();
+    let bot = "bot".parse().unwrap();
+    let acting = principals.acting(&proxy, Some(&bot), clock::now()).unwrap();
+    assert_eq!(acting.kind, ActorType::Agent);
+    assert!(acting.grants.is_empty());
+}
+
 #[tokio::test]
 async fn a_changed_file_counts_from_then_on() {
     let world = World::alone().await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{deletion, echo, intent, refund},
-    world::World,
+    world::{World, memory},
 };
 
 const NOBODY: &str = "0198f3b1-0000-7000-8000-000000000000";
@@ -110,6 +110,48 @@ async fn a_mode_tightens_and_never_loosens() {
         "completed",
         "only observed: {answer:#?}"
     );
+    let again = world.ask("sam", "execution.start", &input).await;
+    assert_eq!(again.body, answer.body);
+}
+
+/// Whoever lost the answer asks again, and the run may be over by then.
+#[tokio::test]
+async fn a_run_that_has_ended_is_still_the_run_that_was_started() {
+    let world = World::new().await.equipped().await;
+    let mut input = manual(&world, refund(), "autonomous").await;
+    let first = world.ask("sam", "execution.start", &input).await;
+    let execution = input["executionId"].as_str().unwrap();
+    let cancel = cancellation(execution, "sam");
+    world.ask("sam", "execution.cancel", &cancel).await.ok();
+    world
+        .until(execution, |state| {
+            state.known().is_some_and(Known::is_ended)
+        })
+        .await;
+    let again = world.ask("sam", "execution.start", &input).await;
+    for member in ["runId", "startedAt", "planHash"] {
+        assert_eq!(first.text(member), again.text(member));
+    }
+    assert_eq!(again.body["status"], "failed");
+    input["mode"] = json!("assist");
+    world
+        .ask("sam", "execution.start", &input)
+        .await
+        .is(Code::AlreadyStarted);
+}
+
+#[tokio::test]
+async fn what_ended_before_it_ran_cannot_be_started() {
+    let world = World::new().await.equipped().await;
+    let input = manual(&world, refund(), "autonomous").await;
+    let execution = input["executionId"].as_str().unwrap();
+    let cancel = cancellation(execution, "sam");
+    world.ask("sam", "execution.cancel", &cancel).await.ok();
+    world
+        .until(execution, |state| {
+            state.known().is_some_and(Known::is_ended)
+        })
+        .await;
     world
         .ask("sam", "execution.start", &input)
         .await
@@ -357,6 +399,53 @@ async fn cancels_that_are_refused() {
         .is(Code::ExecutionNotFound);
     let stranger = cancellation(&execution, "stranger");
     world.ask("proxy", "execution.cancel", &stranger).await.ok();
+}
+
+/// It may be retried, which nothing that was cancelled may: so it must not look cancelled.
+#[tokio::test]
+async fn what_stops_for_another_reason_is_not_said_to_be_cancelled() {
+    let log = memory();
+    let world = World::on(&log).await.equipped().await;
+    let (execution, _) = world.blocked(refund(), "refund").await;
+    // Nobody is there to end what stops.
+    drop(world);
+    let world = World::alone_on(&log).await;
+    let vote = rejection(&execution, "refund", "ada");
+    world.ask("ada", "execution.reject", &vote).await.ok();
+    let cancel = cancellation(&execution, "sam");
+    world
+        .ask("sam", "execution.cancel", &cancel)
+        .await
+        .is(Code::ExecutionEnded);
+    assert_eq!(
+        world.names(&execution).await.last().unwrap(),
+        "execution.rejected"
+    );
+}
+
+/// The name is lent; that two people look at it is not to be got round.
+#[tokio::test]
+async fn who_asked_for_it_does_not_vote_under_another_name() {
+    let world = World::new().await.equipped().await;
+    let submitted = world.ask("proxy", "intent.submit", &intent(refund())).await;
+    let execution = submitted.text("executionId");
+    world
+        .until(&execution, |state| {
+            state.status() == Some(contracts::plan::Status::Blocked)
+        })
+        .await;
+    let votes = [
+        ("execution.approve", approval(&execution, "refund", "ada")),
+        ("execution.reject", rejection(&execution, "refund", "ada")),
+    ];
+    for (operation, vote) in votes {
+        world
+            .ask("proxy", operation, &vote)
+            .await
+            .is(Code::RequesterCannotApprove);
+    }
+    let vote = approval(&execution, "refund", "ada");
+    world.ask("ada", "execution.approve", &vote).await.ok();
 }
 
 /// Whoever stores first decides; the other is told.

@@ -1,4 +1,9 @@
-use contracts::{event::Service, events::executor::ExecutionCompleted, ids::RunId, problem::Code};
+use contracts::{
+    event::Service,
+    events::{RULES, executor::ExecutionCompleted, intake::CancelRequested},
+    ids::RunId,
+    problem::Code,
+};
 use host::clock;
 use serde_json::{Value, json};
 
@@ -151,6 +156,38 @@ async fn a_history_that_does_not_hold_together_takes_nothing_more() {
         .ask_with("sam", "intent.submit", &intent(echo()), &key)
         .await;
     again.is(Code::ExecutionCorrupt);
+    assert_eq!(world.names(&execution).await.len(), 2);
+}
+
+/// What newer rules decided cannot be folded here, so nothing is said of it either.
+#[tokio::test]
+async fn what_newer_rules_decided_is_left_to_a_newer_binary() {
+    let world = World::alone().await;
+    let submitted = world.submit(&intent(echo())).await;
+    let execution = submitted.text("executionId");
+    let cancelled = CancelRequested {
+        execution_id: execution.parse().unwrap(),
+        by: serde_json::from_value(json!({ "type": "user", "id": "sam", "grants": [] })).unwrap(),
+        reason: None,
+        requested_at: clock::now(),
+        rules: RULES + 1,
+    };
+    world.store(Service::Intake, &execution, cancelled).await;
+    let plan = "0198f3b1-0000-7000-8000-000000000000";
+    for (operation, input) in [
+        ("execution.cancel", json!({ "cancelledBy": "sam" })),
+        ("execution.start", json!({ "planId": plan })),
+        (
+            "plan.compile",
+            json!({ "intentId": submitted.text("intentId") }),
+        ),
+    ] {
+        let mut input = input;
+        input["executionId"] = json!(execution);
+        let answer = world.ask("sam", operation, &input).await;
+        let detail = answer.is(Code::LogUnavailable).body["detail"].as_str();
+        assert!(detail.unwrap().contains("upgrade"), "{answer:#?}");
+    }
     assert_eq!(world.names(&execution).await.len(), 2);
 }
 

@@ -86,6 +86,22 @@ async fn depth_is_bounded() {
     submit(&world, &objects).await.is(Code::TooDeep);
 }
 
+/// Small in bytes, and large in memory.
+#[tokio::test]
+async fn the_number_of_values_is_bounded() {
+    let world = World::alone().await;
+    // Beside them there are the whole, its members, and what holds them.
+    for (values, code) in [(19_995, None), (19_996, Some(Code::BodyTooLarge))] {
+        let items = vec!["[]"; values].join(",");
+        let body = format!(r#"{{"workspaceId":"acme","text":"hi","metadata":{{"x":[{items}]}}}}"#);
+        let answer = submit(&world, &body).await;
+        match code {
+            Some(code) => drop(answer.is(code)),
+            None => drop(answer.ok()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_json_is_read() {
     let world = World::alone().await;
@@ -347,6 +363,30 @@ async fn findings_do_not_repeat_long_or_hidden_texts() {
     assert!(answer.body.to_string().len() < 1000, "{answer:#?}");
 }
 
+/// A body of faults is not answered by more than anyone reads.
+#[tokio::test]
+async fn findings_are_bounded() {
+    let world = World::alone().await;
+    let mut many = serde_json::Map::new();
+    for number in 0..15_000 {
+        many.insert(format!("m{number}"), json!(0));
+    }
+    let long = "x".repeat(500_000);
+    let twice = format!(r#"{{"{long}":1,"{long}":1}}"#);
+    for body in [
+        Value::Object(many).to_string(),
+        json!({ long.as_str(): 1 }).to_string(),
+        twice,
+    ] {
+        let answer = submit(&world, &body).await;
+        assert_eq!(answer.status, 400);
+        let findings = answer.findings();
+        assert!((1..=100).contains(&findings.len()), "{}", findings.len());
+        let length = answer.body.to_string().len();
+        assert!(length < 40_000, "{length}");
+    }
+}
+
 #[tokio::test]
 async fn a_problem_says_which_trace_and_which_execution() {
     let world = World::alone().await;
@@ -383,5 +423,100 @@ async fn no_name_reaches_another_subject() {
             answer.is(Code::InvalidInput).findings(),
             ["INVALID_VALUE /workspaceId"]
         );
+    }
+}
+
+/// A few numbers, the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        let Self(state) = self;
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        usize::try_from(*state >> 11).unwrap() % end
+    }
+}
+
+/// The places in a value, itself among them.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                places(member, &domain::schema::join(at, name), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places(item, &format!("{at}/{index}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// One place after the other is replaced by what does not belong there.
+#[tokio::test]
+async fn whatever_is_sent_is_answered() {
+    let world = World::alone().await;
+    let id = "0198f3b1-0000-7000-8000-000000000000";
+    let vote = |who: &str| json!({ "executionId": id, "stepId": "a", who: "ada", "reason": "x" });
+    let mut playbook = intent(echo());
+    playbook["metadata"] = json!({ "playbook": "acme.orders/refund", "params": { "a": [1] } });
+    playbook["deadlineAt"] = json!("2099-01-01T00:00:00Z");
+    let good = [
+        ("sam", "intent.submit", playbook),
+        (
+            "llm",
+            "plan.compile",
+            json!({ "executionId": id, "intentId": id, "draft": echo() }),
+        ),
+        (
+            "sam",
+            "plan.verify",
+            json!({ "executionId": id, "planId": id, "policyVersion": "0" }),
+        ),
+        (
+            "sam",
+            "execution.start",
+            json!({ "executionId": id, "planId": id, "mode": "assist" }),
+        ),
+        ("ada", "execution.approve", vote("approvedBy")),
+        ("ada", "execution.reject", vote("rejectedBy")),
+        ("sam", "skill.install", installation(&manifest("1.0.0"))),
+        ("sam", "policy.activate", json!({ "bundle": bundle() })),
+    ];
+    let odd = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0.5),
+        json!(1e308),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(9_007_199_254_740_993_u64),
+        json!(""),
+        json!("\u{0}\u{202e}\u{10ffff}\r\n"),
+        json!("x".repeat(5000)),
+        json!([]),
+        json!({}),
+        json!({ "": { "$ref": "#" }, "$serde_json::private::Number": "1" }),
+        json!([[[[{}]]]]),
+        json!("+262143-12-31T23:59:59Z"),
+        json!("0000-01-01T00:00:00Z"),
+    ];
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..500 {
+        let (who, operation, input) = &good[numbers.below(good.len())];
+        let mut found = Vec::new();
+        places(input, "", &mut found);
+        let mut input = input.clone();
+        let place = &found[1 + numbers.below(found.len() - 1)];
+        *input.pointer_mut(place).unwrap() = odd[numbers.below(odd.len())].clone();
+        let answer = world.ask(who, operation, &input).await;
+        let expected = answer.status < 500 || answer.body["code"] == "OUTCOME_PENDING";
+        assert!(expected, "{operation} {place} {input:#}: {answer:#?}");
     }
 }

@@ -33,7 +33,10 @@ use host::{
     clock,
     engine::{self, Handle, Host},
     health::Health,
-    http::door::{Door, Limits},
+    http::{
+        door::{Door, Limits},
+        server::{self, Bounds},
+    },
     judge::Judge,
     principals::{self, Credential, Document, Principals},
     trouble::Trouble,
@@ -67,7 +70,7 @@ pub struct World {
     pub address: SocketAddr,
     pub journal: Arc<dyn Journal>,
     pub principals_file: PathBuf,
-    shutdown: CancellationToken,
+    pub shutdown: CancellationToken,
     _directory: TempDir,
     pub broker: Option<NatsServer>,
 }
@@ -79,18 +82,60 @@ pub enum Others {
     None,
 }
 
+/// How intake is set up, and beside whom.
+#[derive(Clone, Copy)]
+struct Settings {
+    others: Others,
+    limits: Limits,
+    bounds: Bounds,
+    outcome_within: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            others: Others::All,
+            limits: Limits::default(),
+            bounds: Bounds::default(),
+            outcome_within: OUTCOME_WITHIN,
+        }
+    }
+}
+
+impl Settings {
+    fn alone() -> Self {
+        Self {
+            others: Others::None,
+            outcome_within: Duration::from_millis(300),
+            ..Self::default()
+        }
+    }
+}
+
 impl World {
     /// On a log in memory.
     pub async fn new() -> Self {
-        Self::limited(Limits::default()).await
+        Self::on(&memory()).await
     }
 
     pub async fn limited(limits: Limits) -> Self {
-        Self::with(&each(&memory()), Others::All, limits, OUTCOME_WITHIN).await
+        let settings = Settings {
+            limits,
+            ..Settings::default()
+        };
+        Self::with(&each(&memory()), settings).await
+    }
+
+    pub async fn bounded(bounds: Bounds) -> Self {
+        let settings = Settings {
+            bounds,
+            ..Settings::alone()
+        };
+        Self::with(&each(&memory()), settings).await
     }
 
     pub async fn on(log: &MemoryJournal) -> Self {
-        Self::with(&each(log), Others::All, Limits::default(), OUTCOME_WITHIN).await
+        Self::with(&each(log), Settings::default()).await
     }
 
     /// Nobody but intake is there.
@@ -99,8 +144,7 @@ impl World {
     }
 
     pub async fn alone_on(log: &MemoryJournal) -> Self {
-        let short = Duration::from_millis(300);
-        Self::with(&each(log), Others::None, Limits::default(), short).await
+        Self::with(&each(log), Settings::alone()).await
     }
 
     /// On a real broker, where each service may do what is its own and no more.
@@ -112,36 +156,29 @@ impl World {
             let journal = JetStreamJournal::connect(&options).await.unwrap();
             journals.insert(service, Arc::new(journal));
         }
-        let limits = Limits::default();
-        let mut world = Self::with(&journals, Others::All, limits, OUTCOME_WITHIN).await;
+        let mut world = Self::with(&journals, Settings::default()).await;
         world.broker = Some(broker);
         world
     }
 
-    async fn with(
-        journals: &Journals,
-        others: Others,
-        limits: Limits,
-        outcome_within: Duration,
-    ) -> Self {
+    async fn with(journals: &Journals, settings: Settings) -> Self {
         let shutdown = CancellationToken::new();
         let directory = tempfile::tempdir().unwrap();
         let principals_file = directory.path().join("principals.json");
         std::fs::write(&principals_file, serde_json::to_vec(&everybody()).unwrap()).unwrap();
         let principals = Principals::load(Some(&principals_file)).unwrap();
         let host = |service| host(service, &journals[&service], &shutdown);
-        let door = Door::new(principals, limits);
-        let routes = intake::routes(host(Service::Intake), door, outcome_within);
+        let door = Door::new(principals, settings.limits);
+        let routes = intake::routes(host(Service::Intake), door, settings.outcome_within);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stopped = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                served = axum::serve(listener, routes) => served.unwrap(),
-                () = stopped.cancelled() => {}
-            }
-        });
-        if others == Others::All {
+        tokio::spawn(server::serve(
+            listener,
+            routes,
+            shutdown.clone(),
+            settings.bounds,
+        ));
+        if settings.others == Others::All {
             for (service, events) in [
                 (
                     Service::Planner,

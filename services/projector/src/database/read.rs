@@ -27,6 +27,13 @@ pub enum ReadError {
     Positions(#[from] WriteError),
 }
 
+impl ReadError {
+    /// Whether more is asked at once than can be answered.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::PoolTimedOut))
+    }
+}
+
 /// The read side.
 #[derive(Clone)]
 pub struct Reader {

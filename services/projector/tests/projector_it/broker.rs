@@ -30,21 +30,34 @@ struct Broker {
     directory: TempDir,
 }
 
+fn options(server: &NatsServer) -> ConnectOptions {
+    let streams = StreamCount::try_new(STREAMS).unwrap();
+    ConnectOptions::new(server.url(), "intake").streams(streams)
+}
+
+async fn installed(options: &ConnectOptions) {
+    let (streams, replicas) = (options.streams, 1);
+    install(options, InstallOptions { streams, replicas })
+        .await
+        .unwrap();
+}
+
 impl Broker {
     async fn start() -> Self {
         let server = NatsServer::start(ServerOptions::default()).await;
-        let streams = StreamCount::try_new(STREAMS).unwrap();
-        let options = ConnectOptions::new(server.url(), "intake").streams(streams);
-        let replicas = 1;
-        install(&options, InstallOptions { streams, replicas })
-            .await
-            .unwrap();
+        let options = options(&server);
+        installed(&options).await;
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
             server,
             journal: Arc::new(journal),
             directory: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// What is not there.
+    async fn install(&self) {
+        installed(&options(&self.server)).await;
     }
 
     fn database(&self) -> PathBuf {
@@ -186,6 +199,77 @@ async fn a_read_model_of_another_broker_is_refused() {
     std::fs::copy(first.database(), second.database()).unwrap();
     let projector = second.projector("second");
     let ended = projector.wait(Duration::from_secs(20)).await;
+    assert!(!ended.success());
+    projector.line("the read model is ahead of the log").await;
+}
+
+/// What is asked while the broker is away is answered from what is there, or not at all; what is
+/// watched goes on by itself.
+#[tokio::test]
+async fn queries_and_feeds_live_through_an_outage() {
+    let mut broker = Broker::start().await;
+    let story = Story::new(Arc::clone(&broker.journal));
+    story.activate(&default_bundle()).await;
+    let id = story.submitted(Mode::Assist, &echo()).await;
+    let before = story.end().await;
+    let projector = broker.projector("projector");
+    let caller = Broker::caller(&projector).await;
+    let list = format!("/v1/executions?atLeast={before}");
+    assert_eq!(caller.ok(&list).await["total"], 1);
+    let mut feed = caller.watch(&id.to_string(), None).await;
+    for _ in 0..5 {
+        feed.next().await.unwrap();
+    }
+
+    let get = format!("/v1/executions/{id}");
+    broker.server.kill9().await;
+    projector.line("the connection to the broker is lost").await;
+    let (status, ready) = caller.get("/readyz").await;
+    assert_eq!(status, 503);
+    assert!(ready["reasons"]["log"].is_string(), "{ready}");
+    assert_eq!(caller.get("/healthz").await.0, 200);
+    assert_eq!(caller.ok(&list).await["total"], 1);
+    Caller::refused(&caller.get(&get).await, 503, "LOG_UNAVAILABLE");
+    // Under way while it comes back: each is answered, and right.
+    let asked = (0..16).map(|_| caller.get(&get));
+    let (answers, ()) = tokio::join!(futures::future::join_all(asked), broker.server.restart());
+    for answer in &answers {
+        match answer.0 {
+            200 => assert_eq!(answer.1["execution"]["status"], "blocked"),
+            _ => Caller::refused(answer, 503, "LOG_UNAVAILABLE"),
+        }
+    }
+
+    story.approve(id, "say").await;
+    story.finish(id).await;
+    assert_eq!(feed.all().await.len(), 4);
+    let end = story.end().await;
+    let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    assert_eq!(list["items"][0]["status"], "completed");
+    assert_eq!(caller.get("/readyz").await.0, 200);
+}
+
+/// A broker that comes back with another log, or an older one, must not be followed under the
+/// numbers of the first.
+#[tokio::test]
+async fn a_log_that_is_another_one_after_an_outage_is_not_gone_on_with() {
+    let mut broker = Broker::start().await;
+    let story = Story::new(Arc::clone(&broker.journal));
+    story.activate(&default_bundle()).await;
+    story.submitted(Mode::Autonomous, &echo()).await;
+    let projector = broker.projector("projector");
+    let caller = Broker::caller(&projector).await;
+    let end = story.end().await;
+    caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    let client = broker.server.client().await;
+    for stream in broker.journal.streams() {
+        let subject = format!("$JS.API.STREAM.DELETE.{}", stream.name());
+        client.request(subject, "".into()).await.unwrap();
+    }
+    broker.install().await;
+    broker.server.kill9().await;
+    broker.server.restart().await;
+    let ended = projector.wait(Duration::from_secs(40)).await;
     assert!(!ended.success());
     projector.line("the read model is ahead of the log").await;
 }

@@ -4,7 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use contracts::{
     event::Event,
-    events::{RULES, intake::Paused},
+    events::{
+        RULES,
+        intake::{CancelRequested, Paused},
+    },
     ids::{ExecutionId, RunId},
     plan::Mode,
     position::{Position, Positions, StreamId},
@@ -296,4 +299,65 @@ async fn a_position_of_the_catalogue_alone_is_waited_for() {
         .await,
         1
     );
+}
+
+/// What newer rules decided is not folded by older ones, in whatever way it is asked for.
+#[tokio::test]
+async fn what_newer_rules_decided_is_not_told_by_older_ones() {
+    let world = World::new();
+    let (id, _) = world.story.received(Mode::Autonomous, &echo()).await;
+    world
+        .story
+        .decide(id, |_, now| {
+            vec![
+                CancelRequested {
+                    execution_id: id,
+                    by: actor("ann", &[]),
+                    reason: None,
+                    requested_at: now,
+                    rules: RULES + 1,
+                }
+                .into(),
+            ]
+        })
+        .await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    for path in ["", "/trace", "/events"] {
+        let answer = caller.get(&format!("/v1/executions/{id}{path}")).await;
+        Caller::refused(&answer, 503, "LOG_UNAVAILABLE");
+    }
+    projector.stop().await;
+}
+
+/// Whoever asks a read model that is being built would miss most of it.
+#[tokio::test]
+async fn it_is_ready_once_it_has_caught_up() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    world.projector().await.stop().await;
+    world.story.submitted(Mode::Autonomous, &echo()).await;
+    let end = world.story.end().await;
+    // For a while nothing can be stored.
+    let url = format!("sqlite://{}", world.database().display());
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    let hold = "CREATE TRIGGER held BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'held'); END";
+    sqlx::query(hold).execute(&mut other).await.unwrap();
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let (status, ready) = caller.get("/readyz").await;
+    assert_eq!(status, 503);
+    assert!(ready["reasons"]["catching up"].is_string(), "{ready}");
+    // What is there is served, with the position it reflects.
+    let list = caller.ok("/v1/executions").await;
+    assert_eq!(list["total"], 0);
+    sqlx::query("DROP TRIGGER held")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let list = caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    assert_eq!(list["total"], 1);
+    let (status, ready) = caller.get("/readyz").await;
+    assert_eq!(status, 200, "{ready}");
+    projector.stop().await;
 }

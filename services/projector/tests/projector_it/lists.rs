@@ -233,3 +233,35 @@ async fn a_second_read_model_of_the_same_log_is_the_same() {
     }
     assert_eq!(lists[0], lists[1]);
 }
+
+/// A log that was put back, or a token that was made up: nothing older is passed off as it.
+#[tokio::test]
+async fn what_the_log_has_not_reached_is_not_answered_for() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    let id = world.story.submitted(Mode::Autonomous, &echo()).await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let paths = [
+        format!("/v1/executions/{id}?"),
+        format!("/v1/executions/{id}/trace?"),
+        format!("/v1/policy.explain?executionId={id}&"),
+    ];
+    for path in &paths {
+        for beyond in ["v1.00-ffff", "v1.c-ffff"] {
+            let answer = caller.get(&format!("{path}atLeast={beyond}")).await;
+            Caller::refused(&answer, 503, "POSITION_NOT_REACHED");
+            let reached: Positions = answer.1["position"].as_str().unwrap().parse().unwrap();
+            assert!(world.story.end().await.covers(&reached));
+        }
+    }
+    // What others have written since is reflected by an answer that waited for it.
+    world.story.submitted(Mode::Autonomous, &echo()).await;
+    let end = world.story.end().await;
+    for path in &paths {
+        let answer = caller.ok(&format!("{path}atLeast={end}")).await;
+        let reflected: Positions = answer["position"].as_str().unwrap().parse().unwrap();
+        assert!(reflected.covers(&end), "{path}");
+    }
+    projector.stop().await;
+}

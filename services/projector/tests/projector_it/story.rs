@@ -173,20 +173,33 @@ impl Story {
 
     /// Received, and nothing more.
     pub async fn received(&self, mode: Mode, steps: &Value) -> (ExecutionId, Positions) {
-        let id = self.next_id();
-        let submission = intake::Submission {
-            actor: actor("sam", &["intent.submit"]),
-            channel_key: Some("mail".to_owned()),
-            text: TEXT.to_owned(),
-            metadata: None,
-            draft: Some(json!({ "steps": steps })),
-            start: Start::Auto,
-            mode,
-            deadline_at: None,
+        self.received_as(&submission(Start::Auto, mode, steps))
+            .await
+    }
+
+    /// A plan that waits to be started, and was judged again and again meanwhile: an execution of
+    /// `events` events. Gives what appends the next two.
+    pub async fn long(&self, events: u64) -> Long<'_> {
+        let manual = submission(Start::Manual, Mode::Assist, &echo());
+        let (id, _) = self.received_as(&manual).await;
+        while self.goes_on(id).await {}
+        let mut long = Long {
+            story: self,
+            id,
+            state: Execution::fold(&self.history(&self.aggregate(id)).await),
+            catalogue: self.catalogue().await,
         };
+        while long.state.version() < events {
+            long.goes_on().await;
+        }
+        long
+    }
+
+    async fn received_as(&self, submission: &intake::Submission) -> (ExecutionId, Positions) {
+        let id = self.next_id();
         let at = self
             .decide(id, |state, now| {
-                intake::submit(state, id, &submission, now).unwrap()
+                intake::submit(state, id, submission, now).unwrap()
             })
             .await;
         (id, at)
@@ -262,6 +275,55 @@ impl Story {
         Execution::fold(&self.history(&self.aggregate(id)).await)
             .status()
             .unwrap()
+    }
+}
+
+/// A long execution, with its fold at hand.
+pub struct Long<'a> {
+    story: &'a Story,
+    pub id: ExecutionId,
+    state: Execution,
+    catalogue: Catalogue,
+}
+
+impl Long<'_> {
+    /// Another verdict is asked for, and given.
+    pub async fn goes_on(&mut self) -> Positions {
+        let by = actor("sam", &["plan.verify"]);
+        let known = self.state.known().unwrap();
+        let plan = known.compiled().unwrap().plan_id;
+        let asked = intake::verify(known, plan, &by, self.story.now()).unwrap();
+        self.append(asked).await;
+        let (judge, now) = (&self.story.judge, self.story.now());
+        let verdict = judge.execution(&self.state, &self.catalogue, now);
+        self.append(verdict).await
+    }
+
+    async fn append(&mut self, events: Vec<Event>) -> Positions {
+        let aggregate = self.story.aggregate(self.id);
+        let mut at = Positions::beginning();
+        for event in events {
+            let (writer, now) = (event.name().writers()[0], self.story.now());
+            let cause = Cause::default();
+            let (envelope, recorded) =
+                seal(&aggregate, self.state.head(), event, writer, &cause, now).unwrap();
+            at.advance(self.story.journal.append(&envelope).await.unwrap());
+            self.state = self.state.clone().evolve(&recorded);
+        }
+        at
+    }
+}
+
+fn submission(start: Start, mode: Mode, steps: &Value) -> intake::Submission {
+    intake::Submission {
+        actor: actor("sam", &["intent.submit"]),
+        channel_key: Some("mail".to_owned()),
+        text: TEXT.to_owned(),
+        metadata: None,
+        draft: Some(json!({ "steps": steps })),
+        start,
+        mode,
+        deadline_at: None,
     }
 }
 

@@ -15,13 +15,17 @@ use host::{
     config::{Config, LogFormat},
     engine::Host,
     health::{self, Health},
+    http::server::{self, Bounds},
     principals::{Credential, Document, token, token_hash},
     serve::Work,
 };
 use journal::{Journal, layout::StreamCount, memory::MemoryJournal};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::story::{Story, workspace};
@@ -31,8 +35,12 @@ pub const AUDITOR: &str = "otto";
 pub const NOBODY: &str = "nora";
 pub const STRANGER: &str = "stan";
 
+/// Who may see payloads of traces, and no traces.
+pub const ODD: &str = "olga";
+
 /// Callers: everything but payloads, payloads too, no grant, everything in another workspace.
-const CALLERS: [(&str, &str, &[&str]); 4] = [
+const CALLERS: [(&str, &str, &[&str]); 5] = [
+    (ODD, "acme", &["execution.read", "trace.payloads"]),
     (
         READER,
         "acme",
@@ -139,9 +147,10 @@ pub async fn start(
     };
     let Work { routes, task } = projector::start(Arc::clone(&host), config).await?;
     let routes = routes.merge(health::routes(host.health.clone(), journal));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    let serving = server::serve(listener, routes, shutdown.clone(), Bounds::default());
+    let server = tokio::spawn(serving);
     Ok(Projector {
         address,
         shutdown,
@@ -150,8 +159,16 @@ pub async fn start(
     })
 }
 
+/// What is written waits in small buffers, so that a reader that does not read is soon noticed.
+fn listener() -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    socket.listen(1024).unwrap()
+}
+
 /// The token of a caller: what is random elsewhere is its name here.
-fn token_of(name: &str) -> String {
+pub fn token_of(name: &str) -> String {
     token(*contracts::canonical::Digest::of(name.as_bytes()).bytes())
 }
 
@@ -177,7 +194,7 @@ impl Projector {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap();
-        self.server.abort();
+        self.server.await.unwrap();
     }
 
     /// Waits until it ends by itself.

@@ -12,6 +12,10 @@ use crate::{
     schema::{self, Described, Fault, InvalidSchema},
 };
 
+/// The most bytes that a draft may write as the inputs of one step, about: with what outputs may
+/// bring it is sent as one message, of which the broker takes a mebibyte.
+const WITH_BYTES_MAX: usize = 256 * 1024;
+
 /// `unfilled` are pointers to parameters that are missing, which has been found already.
 pub(super) fn check(
     resolved: &Resolved<'_>,
@@ -22,6 +26,13 @@ pub(super) fn check(
     let step = resolved.step;
     let base = format!("{}/with", step.path);
     check_numbers(&step.with, &base, findings);
+    if binding::size(&step.with) > WITH_BYTES_MAX {
+        findings.add(
+            &base,
+            "INPUT_TOO_LARGE",
+            format!("more than {WITH_BYTES_MAX} bytes: pass a reference to what is large"),
+        );
+    }
     for bound in binding::find(&step.with) {
         let path = format!("{base}{}", bound.path);
         let consumer = resolved

@@ -274,6 +274,12 @@ pub fn wait_over(run: &Run, step: &PlanStep, attempt: &Attempt) -> contracts::ti
     attempt.started_at.plus_ms(ms)
 }
 
+/// Whether the effect of a step is that time passes: it is no process's, and nobody takes it over.
+/// The key is reserved.
+pub fn passes_time(step: &PlanStep) -> bool {
+    step.uses.key.as_str() == "core.wait"
+}
+
 fn is_wait(known: &Known, step: &PlanStep, catalogue: &Catalogue) -> bool {
     entry_point(known, step, catalogue) == Some(&EntryPoint::Builtin(Builtin::Wait))
 }

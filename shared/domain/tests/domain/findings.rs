@@ -422,3 +422,12 @@ fn a_finding_is_the_same_whatever_stands_around_it() {
         faults_on(&Shop::stocked(), &draft)
     );
 }
+
+#[test]
+fn inputs_that_would_not_fit_into_a_message_are_refused() {
+    let large = "x".repeat(300 * 1024);
+    check_step(
+        act(&json!({ "with": { "text": large } })),
+        ["INPUT_TOO_LARGE /steps/0/with"],
+    );
+}

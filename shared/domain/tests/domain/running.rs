@@ -375,3 +375,27 @@ fn stop_message(world: &World) -> String {
     };
     failed.error_message.clone().unwrap_or_default()
 }
+
+#[test]
+fn an_output_that_is_bound_a_thousand_times_ends_the_run_before_it_is_built() {
+    let mut many = bound("b", "a");
+    let binding = json!({ "$from": "/steps/a/output/value" });
+    many["with"] = json!({ "values": vec![binding; 1000] });
+    let world = given(&[step("a"), many])
+        .driven()
+        .when(Input::Result(
+            "a".parse().unwrap(),
+            1,
+            domain::execution::ending::Outcome::Completed(
+                json!({ "value": "x".repeat(200 * 1024) }),
+            ),
+        ))
+        .when_woken(1)
+        .then(["failed: STEP_FAILED"]);
+    let message = stop_message(&world);
+    assert!(
+        message.contains("/values/2: with it the inputs would have more than"),
+        "{message}"
+    );
+    assert!(message.len() < 1000, "{message}");
+}

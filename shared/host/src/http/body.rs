@@ -1,7 +1,11 @@
 //! Bodies: JSON objects of a bounded size and depth, in which no member stands twice. Readers
 //! differ in which of two equal members they take, and what was judged must be what is run.
 
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -10,13 +14,12 @@ use axum::{
         header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
     },
 };
-use contracts::{
-    plan::Finding,
-    problem::{Code, Problem},
-};
+use contracts::problem::{Code, Problem};
 use futures::StreamExt as _;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use super::input::{DUPLICATE_MEMBER, finding};
 
 /// A whole body: the largest message the broker takes is larger, so whatever is let in here can
 /// be stored.
@@ -25,20 +28,22 @@ pub const BYTES_MAX: usize = 1024 * 1024;
 /// How many arrays and objects may stand in each other.
 pub const DEPTH_MAX: usize = 64;
 
+/// How many values a body may hold: hundreds of steps with dozens of inputs each. In memory each
+/// takes up to fifty times what it takes on the wire.
+pub const VALUES_MAX: usize = 20_000;
+
 /// How long a body may take to arrive: it holds a place of those that are served at once.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reads a JSON object from a request.
-pub async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+pub(super) async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
     let bytes = bytes(headers, body).await?;
     parse(&bytes)
 }
 
 async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     check_media_type(headers)?;
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = announced(headers);
     if announced.is_some_and(|length| length > BYTES_MAX) {
         return Err(too_large());
     }
@@ -67,6 +72,15 @@ async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
             ),
         )),
     }
+}
+
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The most that a body can turn out to have.
+pub(super) fn bytes_at_most(headers: &HeaderMap) -> usize {
+    announced(headers).unwrap_or(BYTES_MAX).min(BYTES_MAX)
 }
 
 fn too_large() -> Problem {
@@ -112,6 +126,7 @@ pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = Strict {
         depth: 0,
+        values: &Cell::new(0),
         fault: &fault,
     };
     let read = seed
@@ -134,6 +149,7 @@ struct Fault {
 
 enum FaultKind {
     TooDeep,
+    TooMany,
     Twice,
 }
 
@@ -144,15 +160,14 @@ impl Fault {
                 Code::TooDeep,
                 format!("at most {DEPTH_MAX} arrays and objects may stand in each other"),
             ),
+            FaultKind::TooMany => Problem::new(
+                Code::BodyTooLarge,
+                format!("a body has at most {VALUES_MAX} values; send large data by reference"),
+            ),
             FaultKind::Twice => {
                 let message = "this member stands twice; leave one of the two".to_owned();
-                Problem::new(Code::InvalidJson, "a member stands twice").with_findings(vec![
-                    Finding {
-                        path: self.path,
-                        code: "DUPLICATE_MEMBER".to_owned(),
-                        message,
-                    },
-                ])
+                Problem::new(Code::InvalidJson, "a member stands twice")
+                    .with_findings(vec![finding(self.path, DUPLICATE_MEMBER, message)])
             }
         }
     }
@@ -161,6 +176,8 @@ impl Fault {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
+    /// Read so far.
+    values: &'a Cell<usize>,
     fault: &'a RefCell<Option<Fault>>,
 }
 
@@ -195,6 +212,10 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.values.get() >= VALUES_MAX {
+            return Err(self.give_up(FaultKind::TooMany));
+        }
+        self.values.set(self.values.get() + 1);
         deserializer.deserialize_any(self)
     }
 }

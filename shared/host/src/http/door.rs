@@ -7,14 +7,18 @@ use std::{
     time::Duration,
 };
 
-use axum::http::HeaderMap;
+use axum::{body::Body, http::HeaderMap};
 use contracts::{
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, Problem},
 };
-use tokio::time::Instant;
+use serde_json::{Map, Value};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::Refused;
+use super::{Refused, body};
 use crate::{
     clock,
     principals::{Principal, Principals},
@@ -23,8 +27,10 @@ use crate::{
 /// How much is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests at once, of all callers together. Each may hold a body of a mebibyte.
+    /// Requests at once, of all callers together.
     pub in_flight_max: usize,
+    /// Of the bodies of all requests together, in KiB.
+    pub bodies_kib_max: u32,
     /// Requests at once of one principal.
     pub in_flight_of_one_max: usize,
     /// Requests a second of one principal, in the long run.
@@ -38,7 +44,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight_max: 512,
-            in_flight_of_one_max: 256,
+            bodies_kib_max: 32 * 1024,
+            in_flight_of_one_max: 128,
             per_second_max: 1000,
             burst_max: 2000,
         }
@@ -50,6 +57,8 @@ pub struct Door {
     principals: Principals,
     limits: Limits,
     taken: Mutex<Taken>,
+    /// For bodies, in KiB.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -71,12 +80,14 @@ struct Use {
 pub struct Admitted {
     pub principal: Principal,
     door: Arc<Door>,
+    body: Option<OwnedSemaphorePermit>,
 }
 
 impl Door {
     pub fn new(principals: Principals, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             principals,
+            room: Arc::new(Semaphore::new(limits.bodies_kib_max as usize)),
             limits,
             taken: Mutex::new(Taken::default()),
         })
@@ -95,6 +106,7 @@ impl Door {
         Ok(Admitted {
             principal,
             door: Arc::clone(self),
+            body: None,
         })
     }
 
@@ -104,6 +116,8 @@ impl Door {
             in_flight_of_one_max,
             per_second_max,
             burst_max,
+            // Taken where bodies are read.
+            bodies_kib_max: _,
         } = self.limits;
         let now = Instant::now();
         let mut taken = self.taken();
@@ -139,6 +153,26 @@ impl Door {
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // Counters are whole after any panic.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    /// Reads the JSON object that was sent, if there is room for it until this is dropped.
+    pub async fn object(
+        &mut self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Map<String, Value>, Refused> {
+        let kib = body::bytes_at_most(headers).div_ceil(1024);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.door.room).try_acquire_many_owned(kib) else {
+            let limit = self.door.limits.bodies_kib_max;
+            return Err(busy(&format!(
+                "{limit} KiB of bodies at once, of all callers"
+            )));
+        };
+        self.body = Some(room);
+        Ok(body::object(headers, body).await?)
     }
 }
 

@@ -17,6 +17,14 @@ pub const MISSING_MEMBER: &str = "MISSING_MEMBER";
 pub const UNKNOWN_MEMBER: &str = "UNKNOWN_MEMBER";
 pub const WRONG_TYPE: &str = "WRONG_TYPE";
 pub const INVALID_VALUE: &str = "INVALID_VALUE";
+pub const DUPLICATE_MEMBER: &str = "DUPLICATE_MEMBER";
+
+/// Findings of one answer: more than anyone corrects before trying again, and less than what a
+/// body of a mebibyte could ask for.
+const FINDINGS_MAX: usize = 100;
+
+/// Of a path or a message in a finding: what was sent may be one very long name.
+const FINDING_CHARS_MAX: usize = 256;
 
 /// Parses. Only an input that does not parse is held against the published schema, to say all
 /// that is wrong with it and not only what comes first.
@@ -52,7 +60,7 @@ pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>
         if input.insert(name, value).is_some() {
             twice.push(finding(
                 path,
-                "DUPLICATE_MEMBER",
+                DUPLICATE_MEMBER,
                 "this stands twice".to_owned(),
             ));
         }
@@ -78,12 +86,16 @@ fn typed(schema: Option<&Value>, text: String) -> Value {
 }
 
 /// `INVALID_INPUT` with all that was found.
-pub fn invalid(findings: Vec<Finding>) -> Problem {
+pub fn invalid(mut findings: Vec<Finding>) -> Problem {
     let detail = match findings.as_slice() {
         [one] if one.path.is_empty() => one.message.clone(),
         [one] => format!("`{}`: {}", one.path, one.message),
+        several if several.len() > FINDINGS_MAX => {
+            format!("more than {FINDINGS_MAX} faults; the findings name the first of them")
+        }
         several => format!("{} faults; the findings name each", several.len()),
     };
+    findings.truncate(FINDINGS_MAX);
     Problem::new(Code::InvalidInput, detail).with_findings(findings)
 }
 
@@ -93,10 +105,18 @@ pub fn one_finding(path: &str, code: &str, message: String) -> Problem {
 
 pub fn finding(path: String, code: &str, message: String) -> Finding {
     Finding {
-        path,
+        path: clipped(path),
         code: code.to_owned(),
-        message,
+        message: clipped(message),
     }
+}
+
+fn clipped(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(FINDING_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn faults(schema: &Value, input: &Value) -> Vec<Finding> {
@@ -177,6 +197,7 @@ fn members(described: &Value, fault: &Fault, found: &Map<String, Value>) -> Vec<
     found
         .keys()
         .filter(|name| known.is_none_or(|known| !known.contains_key(*name)))
+        .take(FINDINGS_MAX + 1)
         .map(|name| {
             let path = schema::join(&fault.path, name);
             finding(path, UNKNOWN_MEMBER, "there is no such member".to_owned())

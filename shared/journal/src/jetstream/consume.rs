@@ -11,13 +11,13 @@ use std::{
 use async_nats::{Message as BrokerMessage, Subscriber};
 use async_trait::async_trait;
 use contracts::position::{Position, StreamId};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, error::Elapsed, timeout},
 };
 
 use super::{
@@ -68,6 +68,7 @@ impl JetStreamJournal {
                 queue,
                 open: open.clone(),
                 stopped: stopped.clone(),
+                seen_empty: Instant::now(),
             };
             tasks.spawn(puller.run());
             queues.push(messages);
@@ -161,6 +162,8 @@ struct Puller {
     queue: mpsc::Sender<Delivery>,
     open: Open,
     stopped: watch::Receiver<bool>,
+    /// When nothing was waiting here: what is found later came after that.
+    seen_empty: Instant,
 }
 
 /// Why a request for messages came to its end.
@@ -227,6 +230,7 @@ impl Puller {
             if sent.await.is_err() {
                 return End::Broken;
             }
+            self.seen_empty = Instant::now();
             match self.receive(batch, subscriber, pause).await {
                 End::Spent => {}
                 end @ (End::Broken | End::Stopped) => return end,
@@ -238,15 +242,24 @@ impl Puller {
         let mut reconnections = self.journal.link.reconnections();
         let mut left = batch;
         while left > 0 {
+            let ready = from.next().now_or_never();
+            let began = Instant::now();
             let message = tokio::select! {
-                message = timeout(HEARTBEAT * 3, from.next()) => message,
+                message = waiting(ready, from) => message,
                 // The open request went with the old connection.
                 () = reconnections.next() => return End::Spent,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
             };
-            let Ok(Some(message)) = message else {
-                return End::Broken;
+            let (message, waited) = match message {
+                Ok((Some(message), waited)) => (message, waited),
+                Ok((None, _)) | Err(_) => return End::Broken,
             };
+            if waited {
+                // The broker says more often that it is there: a longer silence was this
+                // process's own, and what it finds now may have come any time in it.
+                let paused = began.elapsed() > HEARTBEAT * 2;
+                self.seen_empty = if paused { began } else { Instant::now() };
+            }
             match status(&message) {
                 None => {
                     *pause = Pause::default();
@@ -268,7 +281,7 @@ impl Puller {
             return;
         };
         let handle = self.handle(&reply);
-        let received = Instant::now();
+        let received = self.seen_empty;
         let raw = Raw {
             subject: message.subject.to_string(),
             headers: header_pairs(message.headers.as_ref()),
@@ -339,6 +352,17 @@ impl Puller {
     }
 }
 
+/// The next message, and whether it had to be waited for.
+async fn waiting(
+    ready: Option<Option<BrokerMessage>>,
+    from: &mut Subscriber,
+) -> Result<(Option<BrokerMessage>, bool), Elapsed> {
+    match ready {
+        Some(message) => Ok((message, false)),
+        None => Ok((timeout(HEARTBEAT * 3, from.next()).await?, true)),
+    }
+}
+
 /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.…`
 struct Reply {
     subject: String,
@@ -380,34 +404,40 @@ struct OpenMessage {
 }
 
 impl OpenMessage {
+    /// An answer that waited for the connection to come back could be taken for one about a later
+    /// delivery; silence is always safe.
     async fn answer(&self, text: String) -> Result<(), Unavailable> {
+        if !self.link.is_connected() {
+            return Err(Unavailable::new(
+                "answer a delivery",
+                "the connection is lost",
+            ));
+        }
         let sent = self.link.send(self.reply.clone(), None, text.into()).await;
         sent.map_err(|error| Unavailable::new("answer a delivery", error))
     }
 
-    /// A later delivery of the same message is not closed with this one.
-    fn close(&self) {
+    /// False where it was answered before, or where a later delivery of the same message has come.
+    fn close(&self) -> bool {
         let mut open = self.open.lock();
-        if open.get(&self.key) == Some(&self.reply) {
+        let is_open = open.get(&self.key) == Some(&self.reply);
+        if is_open {
             open.remove(&self.key);
         }
+        is_open
     }
 }
 
 #[async_trait]
 impl Acknowledge for OpenMessage {
     async fn ack(&self) -> Result<(), Unavailable> {
-        self.close();
+        if !self.close() {
+            return Ok(());
+        }
         self.answer("+ACK".to_owned()).await
     }
 
     async fn in_progress(&self) -> Result<(), Unavailable> {
-        if !self.link.is_connected() {
-            return Err(Unavailable::new(
-                "keep a delivery",
-                "the connection is lost",
-            ));
-        }
         self.answer("+WPI".to_owned()).await
     }
 
@@ -416,7 +446,9 @@ impl Acknowledge for OpenMessage {
     }
 
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable> {
-        self.close();
+        if !self.close() {
+            return Ok(());
+        }
         self.answer(give_back(delay)).await
     }
 }
