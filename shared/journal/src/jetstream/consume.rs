@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{Instant, error::Elapsed, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -242,17 +242,15 @@ impl Puller {
         let mut reconnections = self.journal.link.reconnections();
         let mut left = batch;
         while left > 0 {
-            let ready = from.next().now_or_never();
             let began = Instant::now();
             let message = tokio::select! {
-                message = waiting(ready, from) => message,
+                message = next(from) => message,
                 // The open request went with the old connection.
                 () = reconnections.next() => return End::Spent,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
             };
-            let (message, waited) = match message {
-                Ok((Some(message), waited)) => (message, waited),
-                Ok((None, _)) | Err(_) => return End::Broken,
+            let Some((message, waited)) = message else {
+                return End::Broken;
             };
             if waited {
                 // The broker says more often that it is there: a longer silence was this
@@ -352,15 +350,14 @@ impl Puller {
     }
 }
 
-/// The next message, and whether it had to be waited for.
-async fn waiting(
-    ready: Option<Option<BrokerMessage>>,
-    from: &mut Subscriber,
-) -> Result<(Option<BrokerMessage>, bool), Elapsed> {
-    match ready {
-        Some(message) => Ok((message, false)),
-        None => Ok((timeout(HEARTBEAT * 3, from.next()).await?, true)),
+/// The next message, and whether it had to be waited for; nothing where none comes although the
+/// broker says more often that it is there. Safe to cancel.
+async fn next(from: &mut Subscriber) -> Option<(BrokerMessage, bool)> {
+    if let Some(message) = from.next().now_or_never() {
+        return Some((message?, false));
     }
+    let message = timeout(HEARTBEAT * 3, from.next()).await.ok()??;
+    Some((message, true))
 }
 
 /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.…`
