@@ -2,7 +2,7 @@
 
 use contracts::{
     event::Event,
-    events::executor::{CompletionOutcome, FailureCode},
+    events::executor::CompletionOutcome,
     ids::{ExecutionId, RunId, StepId},
     operations::execution::{
         ApproveInput, ApproveOutput, CancelInput, CancelOutput, RejectInput, RejectOutput,
@@ -118,8 +118,7 @@ pub(crate) async fn approve(
     };
     let note = input.note.as_deref();
     let done = decided(call, input.execution_id, |_, known, now| {
-        let decision = intake::approve(known, &ballot, note, now)?;
-        independent(call, known).map(|()| decision)
+        intake::approve(known, &ballot, note, now)
     })
     .await?;
     // Counted now or before: the vote stands either way.
@@ -153,8 +152,7 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
         inputs_digest: input.inputs_digest,
     };
     let done = decided(call, input.execution_id, |_, known, now| {
-        let decision = intake::reject(known, &ballot, &input.reason, now)?;
-        independent(call, known).map(|()| decision)
+        intake::reject(known, &ballot, &input.reason, now)
     })
     .await?;
     let vote = done.history.last(|event| {
@@ -175,25 +173,11 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
     })
 }
 
-/// A name may be lent for a vote, but not to whoever asked for what is voted on.
-fn independent(call: &Call<'_>, known: &Known) -> Result<(), Rejection> {
-    if call.actor().id == known.requester().id {
-        Err(Rejection::RequesterCannotVote)
-    } else {
-        Ok(())
-    }
-}
-
 pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<CancelOutput, Problem> {
     let by = call.acting(Some(&input.cancelled_by))?;
     let reason = input.reason.as_deref();
     let done = decided(call, input.execution_id, |_, known, now| {
-        let events = intake::cancel(known, &by, reason, now)?;
-        if events.is_empty() && known.ends_by(FailureCode::Cancelled).is_none() {
-            // It stops for another reason, and may be retried after it: that is no cancellation.
-            return Err(Rejection::Ended(known.status()));
-        }
-        Ok(events)
+        intake::cancel(known, &by, reason, now)
     })
     .await?;
     let requested = done.history.last(|event| {

@@ -29,6 +29,8 @@ mod failures;
 mod hostile;
 #[path = "intake_it/intents.rs"]
 mod intents;
+#[path = "intake_it/odd.rs"]
+mod odd;
 #[path = "intake_it/plans.rs"]
 mod plans;
 #[path = "intake_it/process.rs"]

@@ -62,8 +62,23 @@ pub enum OpenError {
 
 /// An opened read model.
 pub struct Database {
-    pub writer: SqliteConnection,
+    pub writer: Writer,
     pub readers: SqlitePool,
+}
+
+/// The one connection that writes.
+pub struct Writer {
+    options: SqliteConnectOptions,
+    pub connection: SqliteConnection,
+}
+
+impl Writer {
+    /// In the place of one on which a write failed: after a full disk SQLite has rolled back by
+    /// itself, and the connection does not know.
+    pub async fn reopen(&mut self) -> Result<(), sqlx::Error> {
+        self.connection = self.options.clone().connect().await?;
+        Ok(())
+    }
 }
 
 impl Database {
@@ -96,9 +111,13 @@ impl Database {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
-            .connect_with(options.read_only(true))
+            .connect_with(options.clone().read_only(true))
             .await
             .map_err(opened)?;
+        let writer = Writer {
+            options,
+            connection: writer,
+        };
         Ok(Self { writer, readers })
     }
 }

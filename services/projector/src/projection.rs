@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     database::{
+        Writer,
         rows::SkillRow,
         write::{self, WriteError},
     },
@@ -69,7 +70,7 @@ pub enum StartError {
 pub struct Projection {
     host: Arc<Host>,
     tail: Box<dyn Tail>,
-    writer: SqliteConnection,
+    writer: Writer,
     folds: Folds,
     reached: Positions,
     /// What the log held at the start, until the read model has it.
@@ -91,20 +92,20 @@ impl Projection {
     /// Goes on where the read model ends; refuses one that is not of this log.
     pub async fn start(
         host: Arc<Host>,
-        mut writer: SqliteConnection,
+        mut writer: Writer,
         feeds: Arc<Feeds>,
     ) -> Result<(Self, watch::Receiver<Positions>), StartError> {
         let (streams, epoch) = (host.journal.streams(), host.journal.epoch());
-        let reached = write::positions(&mut writer, &streams).await?;
+        let reached = write::positions(&mut writer.connection, &streams).await?;
         let tail = host.journal.tail(&reached, Scope::Everything).await;
         let tail = tail.map_err(|error| match error {
             TailError::BeyondEnd { .. } => StartError::Ahead(error),
             TailError::Unavailable(_) => StartError::Tail(error),
         })?;
         for position in reached.iter() {
-            is_of_this_log(&host, &mut writer, position).await?;
+            is_of_this_log(&host, &mut writer.connection, position).await?;
         }
-        builtin_skills(&mut writer).await?;
+        builtin_skills(&mut writer.connection).await?;
         let catching_up = unread(&host, &reached).await?;
         if let Some(end) = &catching_up {
             let reason = format!("the read model is brought from `{reached}` to `{end}`");
@@ -129,7 +130,7 @@ impl Projection {
     /// Runs until shutdown.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let ended = self.follow().await;
-        if let Err(error) = write::close(self.writer).await {
+        if let Err(error) = write::close(self.writer.connection).await {
             // Nothing is lost: the next start finds it beside the file.
             tracing::debug!(reason = chain(&error), "the database was not closed");
         }
@@ -201,7 +202,7 @@ impl Projection {
                     end,
                 }));
             }
-            is_of_this_log(&self.host, &mut self.writer, position).await?;
+            is_of_this_log(&self.host, &mut self.writer.connection, position).await?;
         }
         Ok(())
     }
@@ -227,6 +228,12 @@ impl Projection {
             tokio::select! {
                 () = tokio::time::sleep(RETRY_AFTER) => {}
                 () = self.host.shutdown.cancelled() => return Ok(Stored::Stopped),
+            }
+            if let Err(error) = self.writer.reopen().await {
+                tracing::warn!(
+                    reason = chain(&error),
+                    "the database cannot be opened again yet"
+                );
             }
         }
         self.host.health.ready("projection");

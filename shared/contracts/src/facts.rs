@@ -24,6 +24,26 @@ pub struct Actor {
     pub kind: ActorType,
     pub id: PrincipalId,
     pub grants: BTreeSet<String>,
+    /// Who acted under this name, where that is someone else (the grant `act-as`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<PrincipalId>,
+}
+
+impl Actor {
+    /// Who really acted: a lent name makes nobody another person.
+    pub fn person(&self) -> &PrincipalId {
+        self.via.as_ref().unwrap_or(&self.id)
+    }
+
+    /// Whether one of them is, or acts under the name of, the other.
+    pub fn shares_a_person_with(&self, other: &Self) -> bool {
+        let names = |actor: &'_ Self| [Some(actor.id.clone()), actor.via.clone()];
+        let theirs = names(other);
+        names(self)
+            .into_iter()
+            .flatten()
+            .any(|name| theirs.contains(&Some(name)))
+    }
 }
 
 #[derive(
@@ -157,7 +177,7 @@ impl ApprovalRule {
     /// Whether `voter` may vote on what `requester` asked for.
     pub fn admits(&self, voter: &Actor, requester: &Actor) -> bool {
         voter.kind != ActorType::Agent
-            && voter.id != requester.id
+            && !voter.shares_a_person_with(requester)
             && self.eligible.iter().any(|eligible| match eligible {
                 Eligible::Grant(grant) => voter.grants.contains(grant),
                 Eligible::Principal(id) => *id == voter.id,

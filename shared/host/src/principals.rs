@@ -181,6 +181,7 @@ impl Principals {
         }
         Ok(Principal {
             actor: Actor {
+                via: None,
                 kind: found.kind,
                 id: found.id.clone(),
                 grants: found.grants.clone(),
@@ -220,6 +221,7 @@ impl Principals {
             .filter(|held| held.not_after.is_none_or(|end| now < end))
             .flat_map(|held| held.grants.intersection(&principal.actor.grants));
         Ok(Actor {
+            via: Some(principal.actor.id.clone()),
             // Also of one that has expired: an agent does not become a person by it.
             kind: theirs.first().map_or(ActorType::User, |held| held.kind),
             id: named.clone(),

@@ -425,6 +425,7 @@ fn sample(
     let facts = Facts {
         version: FACTS_VERSION,
         actor: Actor {
+            via: None,
             kind,
             id: "probe".parse()?,
             grants: some("probe"),

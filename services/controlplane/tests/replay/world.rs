@@ -66,6 +66,7 @@ pub fn workspace() -> WorkspaceId {
 
 pub fn actor(id: &str, grants: &[&str]) -> Actor {
     Actor {
+        via: None,
         kind: ActorType::User,
         id: id.parse().unwrap(),
         grants: grants.iter().map(ToString::to_string).collect(),

@@ -67,6 +67,7 @@ pub fn now() -> Timestamp {
 
 pub fn actor(id: &str, grants: &[&str]) -> Actor {
     Actor {
+        via: None,
         kind: ActorType::User,
         id: id.parse().unwrap(),
         grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),

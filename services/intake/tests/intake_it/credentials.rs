@@ -151,7 +151,9 @@ async fn a_name_that_is_not_ones_own_needs_a_grant() {
     let history = world.history(&answer.text("executionId")).await;
     let stored = history[0].event.to_json().unwrap();
     // What both hold, which is nothing: `proxy` may vote, `ada` may, but acting needs no vote.
-    let expected = json!({ "type": "user", "id": "ada", "grants": ["execution.approve"] });
+    let expected = json!({
+        "type": "user", "id": "ada", "grants": ["execution.approve"], "via": "proxy",
+    });
     assert_eq!(stored["actor"], expected);
     assert_eq!(stored["actorId"], "ada");
 }

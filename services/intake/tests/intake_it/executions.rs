@@ -323,7 +323,9 @@ async fn acting_for_someone_lends_a_name_and_no_grant() {
         .find(|recorded| recorded.event.name().as_str() == "execution.approved")
         .unwrap();
     let by = &vote.event.to_json().unwrap()["by"];
-    let expected = json!({ "type": "user", "id": "ada", "grants": ["execution.approve"] });
+    let expected = json!({
+        "type": "user", "id": "ada", "grants": ["execution.approve"], "via": "proxy",
+    });
     assert_eq!(*by, expected);
 }
 

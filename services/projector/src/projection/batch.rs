@@ -27,7 +27,7 @@ impl Projection {
         for entry in entries {
             reached.advance(entry.position);
         }
-        let mut write = write::begin(&mut self.writer).await?;
+        let mut write = write::begin(&mut self.writer.connection).await?;
         // First, so that what is read below is what this process has stored.
         write.advance(&self.reached, &reached).await?;
         let mut batch = Batch {

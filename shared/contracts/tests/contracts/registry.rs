@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 fn actor(kind: ActorType, grants: &[Grant]) -> Actor {
     Actor {
+        via: None,
         kind,
         id: "ada".parse().unwrap(),
         grants: grants

@@ -345,13 +345,8 @@ pub fn cancel(known: &Known, by: &Actor, reason: Option<&str>, now: Timestamp) -
     if known.ends_by(FailureCode::Cancelled).is_some() {
         return Ok(Vec::new());
     }
-    if known.is_ended() {
-        return Err(Rejection::Ended(known.status()));
-    }
-    if known.stop.is_some() {
-        // It ends for another reason, and nothing new is started: there is nothing to add.
-        return Ok(Vec::new());
-    }
+    // What stops for another reason may be tried again after it: that is no cancellation.
+    open(known)?;
     Ok(vec![
         CancelRequested {
             execution_id: known.id,

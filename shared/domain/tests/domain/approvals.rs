@@ -413,3 +413,27 @@ fn an_approval_that_expires_while_the_run_is_paused_ends_it() {
         .when_timer(1)
         .then(["failed: APPROVAL_EXPIRED"]);
 }
+
+#[test]
+fn a_lent_name_makes_nobody_another_person() {
+    // Who asked votes under another's name.
+    blocked()
+        .when_approved("a", "ann/sam")
+        .then_refused("REQUESTER_CANNOT_APPROVE");
+    // One person fills a quorum of two under two names.
+    given(&[step("a")])
+        .says("a", assist().quorum(2))
+        .driven()
+        .when_approved("a", "ann/bob")
+        .then(["a approved by ann"])
+        .when_approved("a", "cid/bob")
+        .then_nothing()
+        .when_approved("a", "bob")
+        .then_nothing()
+        .when_woken(1)
+        .then_nothing()
+        .when_approved("a", "dan")
+        .then(["a approved by dan"])
+        .when_woken(1)
+        .then(["a started #1"]);
+}

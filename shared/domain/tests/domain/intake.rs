@@ -230,13 +230,13 @@ fn a_cancel_is_taken_at_every_stage_before_the_end() {
 }
 
 #[test]
-fn a_cancel_adds_nothing_where_it_stops_already() {
+fn a_cancel_is_refused_where_it_stops_for_another_reason() {
     given(&[step("a"), step("b")])
         .driven()
         .when_failed("a")
         .then(["a failed #1: BROKEN"])
         .when(Input::Cancel("sam"))
-        .then_nothing()
+        .then_refused("EXECUTION_ENDED")
         .is(Status::Stopping);
 }
 

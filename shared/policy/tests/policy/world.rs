@@ -130,6 +130,7 @@ fn install(catalogue: &mut Catalogue, sequence: u64, key: &str, actions: &Value)
 
 pub fn actor(id: &str, kind: ActorType) -> Actor {
     Actor {
+        via: None,
         kind,
         id: id.parse().unwrap(),
         grants: BTreeSet::from(["intent.submit".to_owned()]),

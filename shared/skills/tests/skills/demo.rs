@@ -82,6 +82,7 @@ fn catalogue() -> Catalogue {
             artifact_digest: manifest.artifact.digest.clone(),
             manifest,
             by: Actor {
+                via: None,
                 kind: ActorType::User,
                 id: "admin".parse().unwrap(),
                 grants: BTreeSet::new(),

@@ -118,7 +118,7 @@ pub(super) fn approved(known: &mut Known, recorded: &Recorded, event: &Execution
     if counts {
         block
             .votes
-            .entry(event.by.id.clone())
+            .entry(event.by.person().clone())
             .or_insert(recorded.time());
     }
     Ok(())

@@ -27,7 +27,7 @@ pub struct Ballot {
 pub fn approve(known: &Known, ballot: &Ballot, note: Option<&str>, now: Timestamp) -> Decision {
     let block = step(known, &ballot.step).and_then(|step| step.block.as_ref());
     let voted = block.is_some_and(|block| {
-        block.votes.contains_key(&ballot.by.id)
+        block.votes.contains_key(ballot.by.person())
             && ballot.block.is_none_or(|id| id == block.opened.block_id)
     });
     if voted {
@@ -117,7 +117,7 @@ fn votable<'a>(
     if let Some(id) = ballot.block.filter(|id| *id != block.opened.block_id) {
         return Err(Rejection::BlockSuperseded(id));
     }
-    if ballot.by.id == known.requester().id {
+    if ballot.by.shares_a_person_with(known.requester()) {
         return Err(Rejection::RequesterCannotVote);
     }
     if !block.opened.approval.admits(&ballot.by, known.requester()) {

@@ -22,13 +22,18 @@ pub fn at(ms: i64) -> Timestamp {
 }
 
 /// `sam` is who asks for everything; `eve` holds no grant; `bot…` are agents; all others may
-/// approve.
+/// approve. `ann/bob` is the name of ann, lent by bob.
 pub fn who(name: &str) -> Actor {
+    let (name, via) = match name.split_once('/') {
+        Some((name, via)) => (name, Some(via.parse().unwrap())),
+        None => (name, None),
+    };
     let grants: &[&str] = match name {
         "eve" => &[],
         _ => &["execution.approve", "intent.submit"],
     };
     Actor {
+        via,
         kind: if name.starts_with("bot") {
             ActorType::Agent
         } else {
