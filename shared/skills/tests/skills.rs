@@ -8,9 +8,13 @@
 
 #[path = "skills/canonical.rs"]
 mod canonical;
+#[path = "skills/case.rs"]
+mod case;
 #[path = "skills/demo.rs"]
 mod demo;
 #[path = "skills/keys.rs"]
 mod keys;
+#[path = "skills/trusting.rs"]
+mod trusting;
 #[path = "skills/verify.rs"]
 mod verify;
