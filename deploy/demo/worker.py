@@ -8,6 +8,7 @@ with the same key is still being worked on, {"inProgress": true}.
 
 import argparse
 import asyncio
+import functools
 import inspect
 import json
 import logging
@@ -100,7 +101,7 @@ class Shop:
 
 
 class Worker:
-    def __init__(self, workspace, dedup, count_file, delay_ms):
+    def __init__(self, workspace, caller_inbox, dedup, count_file, delay_ms):
         shop = Shop()
         # Entry point: (skill, its actions).
         self.skills = {
@@ -110,6 +111,7 @@ class Worker:
             "support-accounts": ("support.accounts", {"delete": shop.delete}),
         }
         self.workspace = workspace
+        self.caller_inbox = caller_inbox
         self.dedup = dedup
         self.count_file = count_file
         self.delay_ms = delay_ms
@@ -120,12 +122,21 @@ class Worker:
 
     async def serve(self, client):
         # A queue group: several workers share the calls.
+        subjects = [f"cp.skill.{self.workspace}.{name}" for name in self.skills]
         return [
-            await client.subscribe(f"cp.skill.{self.workspace}.{name}", queue="worker", cb=self.take)
-            for name in self.skills
+            await client.subscribe(subject, queue="worker", cb=functools.partial(self.take, subject))
+            for subject in subjects
         ]
 
-    async def take(self, message):
+    async def take(self, subject, message):
+        # The broker delivers what a stream holds to any subject, if a consumer asks for it: under
+        # the subject it was stored at, to be acknowledged. Only the executor calls.
+        if message.subject != subject or not message.reply.startswith(self.caller_inbox):
+            log.warning(
+                "refused on %s: not a call of the executor, but %s for %s",
+                subject, message.subject, message.reply or "nobody",
+            )  # fmt: skip
+            return
         # The client awaits this before it delivers the next message, so a full worker stops reading.
         await self.slots.acquire()
         call = asyncio.create_task(self.answer(message))
@@ -147,9 +158,6 @@ class Worker:
             reply = await self.once(message.subject.rsplit(".", 1)[-1], request)
         except Failure as failure:
             reply = {"error": failure.answer}
-        if not message.reply:
-            log.warning("a call on %s did not ask for an answer", message.subject)
-            return
         await message.respond(json.dumps(reply).encode())
         log.info(
             "%s/%s %s key=%.12s attempt=%s execution=%s %.0fms",
@@ -241,6 +249,12 @@ def arguments():
         help="better given as CP_NATS_PASSWORD, where other users of this machine cannot see it",
     )
     parser.add_argument("--workspace", default=env("CP_WORKSPACE", "demo"))
+    parser.add_argument(
+        "--caller-inbox",
+        metavar="PREFIX",
+        default=env("CP_CALLER_INBOX", "_INBOX_executor."),
+        help="where calls want their answers; others are refused",
+    )
     parser.add_argument("--count-file", metavar="FILE", help="append one JSON line per real call")
     parser.add_argument("--no-dedup", action="store_true", help="act on every call")
     parser.add_argument("--delay-ms", type=int, default=0, metavar="N", help="how long each call takes")
@@ -283,7 +297,9 @@ async def main():
     client = await connecting
 
     count_file = open(options.count_file, "a", encoding="utf-8") if options.count_file else None
-    worker = Worker(options.workspace, not options.no_dedup, count_file, options.delay_ms)
+    worker = Worker(
+        options.workspace, options.caller_inbox, not options.no_dedup, count_file, options.delay_ms
+    )
     subscriptions = await worker.serve(client)
     await client.flush()
     log.info("ready: serving %s of workspace %s", ", ".join(worker.skills), options.workspace)

@@ -161,7 +161,8 @@ impl Selection {
 
 /// Replays what is selected of the log as it stands now.
 pub async fn run(source: Source, selection: &Selection) -> Result<Report, ReplayError> {
-    let mut walk = walk::Walk::new(selection);
+    let whole = *selection == Selection::All || matches!(source, Source::File(_));
+    let mut walk = walk::Walk::new(selection, whole);
     let mut take = |entry| walk.take(entry);
     match source {
         Source::Journal(journal) => source::journal(journal.as_ref(), selection, &mut take).await?,

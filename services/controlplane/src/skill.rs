@@ -48,7 +48,8 @@ pub enum Command {
         /// Where the signed manifest goes; standard output where it is left out
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// After this instant the signature is refused
+        /// After this instant the signature is refused: a courtesy, as whoever holds the manifest can
+        /// remove it; to retire a key, use `notAfter` in the trust document
         #[arg(long, value_name = "INSTANT")]
         expires: Option<Timestamp>,
     },
@@ -290,7 +291,7 @@ fn publisher_key(global: &Global, publisher: &str) -> Result<PathBuf, Failure> {
     // The name comes from a file that anyone may have written.
     let key = Path::new(publisher)
         .file_name()
-        .map(|name| keys.join(name).with_extension("pem"));
+        .map(|name| keys.join(format!("{}.pem", name.display())));
     match key.filter(|key| key.is_file()) {
         Some(key) => Ok(key),
         None => Err(Failure::Usage(format!(

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use contracts::{
     canonical::Digest,
     event::EventName,
-    facts::facts_digest,
+    facts::{Actor, StepFacts, facts_digest},
     ids::{ExecutionId, StepId},
+    manifest::Effect,
     operations::{
         execution::{
             ApproveInput, ApproveOutput, ExecutionRecord, OpenApproval, RejectInput, RejectOutput,
@@ -19,6 +20,7 @@ use contracts::{
     problem::Code,
     registry::OperationName,
 };
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
@@ -26,9 +28,12 @@ use crate::{
     command::{Global, Session},
     execution::{open_approvals, record, terms},
     failure::Failure,
-    screen::{Screen, plain, pretty},
+    screen::{Screen, plain, pretty, shortened},
     trace,
 };
+
+/// Enough of a digest to tell one build of a skill from another.
+const PIN_CHARS: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub struct Approve {
@@ -39,7 +44,8 @@ pub struct Approve {
     /// Why, for the record
     #[arg(long)]
     note: Option<String>,
-    /// Do not ask before voting
+    /// Do not ask before voting; needed where nobody can be asked: with `--json`, or without a
+    /// terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -53,7 +59,8 @@ pub struct Reject {
     /// Why, for the record and for who asked
     #[arg(long, value_parser = said)]
     reason: String,
-    /// Do not ask before voting
+    /// Do not ask before voting; needed where nobody can be asked: with `--json`, or without a
+    /// terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -64,7 +71,14 @@ pub struct Ballot {
     pub step: StepSummary,
     pub approval: OpenApproval,
     /// Nothing where the credential may not see them.
-    pub inputs: Option<Value>,
+    pub seen: Option<Seen>,
+}
+
+/// What only the record of an execution tells of a step.
+pub struct Seen {
+    pub inputs: Value,
+    /// As its skill declares it; nothing where no verdict tells it.
+    pub facts: Option<StepFacts>,
 }
 
 pub async fn approve(approve: Approve, global: &Global) -> Result<(), Failure> {
@@ -146,12 +160,16 @@ pub async fn find(
             step.status.as_str()
         )));
     };
-    let inputs = inputs(api, execution, &wanted, &approval.inputs_digest, at_least).await?;
+    let seen = match trace::entries(api, execution, true, at_least).await {
+        Ok(output) => Some(seen_in(&output.entries, &wanted, &approval.inputs_digest)?),
+        Err(Failure::Refused(refusal)) if refusal.code == Code::Forbidden.as_str() => None,
+        Err(failure) => return Err(failure),
+    };
     Ok(Ballot {
         record,
         step,
         approval,
-        inputs,
+        seen,
     })
 }
 
@@ -195,7 +213,7 @@ pub fn shown(screen: Screen, ballot: &Ballot) -> String {
         record,
         step,
         approval,
-        inputs,
+        seen,
     } = ballot;
     let mut lines = Vec::new();
     let mut say = |topic: &str, text: String| {
@@ -206,7 +224,7 @@ pub fn shown(screen: Screen, ballot: &Ballot) -> String {
         record.text.as_deref().map(plain).unwrap_or_default(),
     );
     if let Some(actor) = &record.actor {
-        say("by", actor.id.to_string());
+        say("by", named(actor));
     }
     say(
         "step",
@@ -215,15 +233,24 @@ pub fn shown(screen: Screen, ballot: &Ballot) -> String {
             step.id, step.uses.key, step.uses.version, step.action
         ),
     );
+    let pin = step.uses.digest.to_string();
+    say("pinned", shortened(&pin, PIN_CHARS));
+    if let Some(facts) = seen.as_ref().and_then(|seen| seen.facts.as_ref()) {
+        say("publisher", plain(&facts.publisher));
+        say("effect", effect(facts.effect).to_owned());
+    }
     say("reason", plain(&approval.reason));
     if let Some(tier) = step.tier {
         say("risk", screen.state(tier.as_str()));
     }
     say("plan hash", approval.plan_hash.to_string());
-    match inputs {
-        Some(inputs) => {
+    match seen {
+        Some(seen) => {
             let indent = " ".repeat(12);
-            say("inputs", pretty(inputs, &indent).trim_start().to_owned());
+            say(
+                "inputs",
+                pretty(&seen.inputs, &indent).trim_start().to_owned(),
+            );
         }
         None => say(
             "inputs",
@@ -237,11 +264,34 @@ pub fn shown(screen: Screen, ballot: &Ballot) -> String {
     lines.join("\n")
 }
 
+/// The name that was acted under, and who acted.
+pub fn named(actor: &Actor) -> String {
+    match &actor.via {
+        Some(via) => format!("{} (by {via})", actor.id),
+        None => actor.id.to_string(),
+    }
+}
+
+fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Read => "read",
+        Effect::Write => "write",
+        Effect::External => "external",
+        Effect::Money => "money",
+        Effect::Irreversible => "irreversible",
+    }
+}
+
 fn ask(session: &Session, ballot: &Ballot, verb: &str, yes: bool) -> Result<(), Failure> {
     let screen = session.screen;
     screen.line(&shown(screen, ballot));
-    if yes || screen.is_json() || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+    if yes {
         return Ok(());
+    }
+    if screen.is_json() || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(Failure::Usage(format!(
+            "nobody can be asked here, so nothing was voted: to {verb} what was shown, add `--yes`"
+        )));
     }
     let mut out = io::stdout().lock();
     let mut answer = String::new();
@@ -255,28 +305,39 @@ fn ask(session: &Session, ballot: &Ballot, verb: &str, yes: bool) -> Result<(), 
 
 /// The inputs whose digest the vote will name, from the step's last proposal or else from the
 /// plan: found by their digest, so that nothing else is shown.
-async fn inputs(
-    api: &Api,
-    execution: ExecutionId,
-    step: &StepId,
-    digest: &Digest,
-    at_least: Option<Positions>,
-) -> Result<Option<Value>, Failure> {
-    let entries = match trace::entries(api, execution, true, at_least).await {
-        Ok(output) => output.entries,
-        Err(Failure::Refused(refusal)) if refusal.code == Code::Forbidden.as_str() => {
-            return Ok(None);
-        }
-        Err(failure) => return Err(failure),
-    };
-    let candidates = entries
+pub fn seen_in(entries: &[TraceEntry], step: &StepId, digest: &Digest) -> Result<Seen, Failure> {
+    let mut candidates = entries
         .iter()
         .rev()
         .filter_map(|entry| inputs_in(entry, step));
-    Ok(candidates
-        .into_iter()
-        .find(|inputs| facts_digest(inputs) == *digest)
-        .cloned())
+    let Some(inputs) = candidates.find(|inputs| facts_digest(inputs) == *digest) else {
+        return Err(Failure::Unsuccessful(format!(
+            "the record of `{step}` holds no inputs with the digest {digest}, so nobody can know \
+             what the vote is about: nothing was voted; `execution cancel` ends the run"
+        )));
+    };
+    let facts = entries
+        .iter()
+        .rev()
+        .find_map(|entry| facts_in(entry, step))
+        .and_then(|facts| StepFacts::deserialize(facts).ok());
+    Ok(Seen {
+        inputs: inputs.clone(),
+        facts,
+    })
+}
+
+/// From the step's last verdict, or else from that on the plan.
+fn facts_in<'a>(entry: &'a TraceEntry, step: &StepId) -> Option<&'a Value> {
+    let facts = entry.payload.as_ref()?.get("facts")?;
+    let name = EventName::parse(entry.event.as_deref()?)?;
+    if name == EventName::StepJudged && entry.step_id.as_ref() == Some(step) {
+        return Some(facts);
+    }
+    if name == EventName::PlanVerified {
+        return facts.get("steps")?.get(step.as_str());
+    }
+    None
 }
 
 fn inputs_in<'a>(entry: &'a TraceEntry, step: &StepId) -> Option<&'a Value> {

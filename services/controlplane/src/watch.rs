@@ -177,10 +177,7 @@ fn summary(event: &CloudEvent) -> String {
         parts.push(format!("by {by}"));
     }
     for member in MEMBERS {
-        // A second verdict is a document of its own.
-        let judged = event.data.get("verdict").and_then(|it| it.get(member));
-        let value = judged.or_else(|| event.data.get(member));
-        match value {
+        match event.data.get(member) {
             Some(Value::String(text)) if member == "stepId" => parts.push(text.clone()),
             Some(Value::String(text)) if member == "deterministicHash" => {
                 parts.push(format!("hash {}", text.get(..12).unwrap_or(text)));

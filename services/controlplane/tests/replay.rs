@@ -16,6 +16,8 @@ mod cases;
 mod copies;
 #[path = "replay/documents.rs"]
 mod documents;
+#[path = "replay/forging.rs"]
+mod forging;
 #[path = "replay/histories.rs"]
 mod histories;
 #[path = "replay/sources.rs"]

@@ -18,6 +18,7 @@ mod executor_it {
     pub mod keys;
     pub mod policies;
     pub mod races;
+    pub mod skills;
     pub mod worker;
     pub mod world;
 }

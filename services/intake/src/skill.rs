@@ -56,7 +56,9 @@ fn asked(skill: &Skill, install: &Install) -> Option<InstallationId> {
 }
 
 fn checked(history: &History<Skill>, id: InstallationId) -> Outcome<InstallOutput> {
-    let Installation { request, answer } = history.state.installations.get(&id)?;
+    let Installation {
+        request, answer, ..
+    } = history.state.installations.get(&id)?;
     match answer.as_ref()? {
         Answer::Installed(installed) => Some(Ok(InstallOutput {
             installation_id: id,

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    canonical::Digest,
+    canonical::{self, Digest},
     ids::{ActionName, Pin, PrincipalId, StepId},
     manifest::{DeclaredRisk, Effect},
     plan::{Mode, RiskTier, Verdict},
@@ -187,8 +188,23 @@ impl ApprovalRule {
 
 /// The digest an event carries of the facts it was decided on.
 pub fn facts_digest<T: Serialize>(facts: &T) -> Digest {
-    // Facts are integers, texts and enums; only a number out of range has no canonical form, and
-    // then the digest of the plain JSON still tells two of them apart.
-    Digest::of_json(facts)
-        .unwrap_or_else(|_| Digest::of(&serde_json::to_vec(facts).unwrap_or_default()))
+    Digest::of_json(facts).unwrap_or_else(|_| {
+        // Only a number that is not exact has no canonical form: it counts as its text.
+        let value = serde_json::to_value(facts).unwrap_or_default();
+        Digest::of_json(&("inexact", as_texts(value))).unwrap_or_else(|_| Digest::of(b"inexact"))
+    })
+}
+
+fn as_texts(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(as_texts).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            members.map(|(key, item)| (key, as_texts(item))).collect()
+        }
+        number @ Value::Number(_) if canonical::check(&number).is_err() => {
+            Value::String(number.to_string())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     canonical::Digest,
     envelope::{Attributes, Envelope, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders},
     event::{CodecError, Event, Service},
+    events::RULES,
     ids::EventId,
     subject::{AggregateId, Subject},
     time::Timestamp,
@@ -45,6 +46,9 @@ pub enum Undecodable {
     Payload(#[from] CodecError),
     #[error("its payload has another digest than `ce-dataref` says, {expected}")]
     PayloadDiffers { expected: Digest },
+    /// Not poison: a newer binary wrote it.
+    #[error("it was written by rules {rules}, and this version knows {RULES}")]
+    Newer { rules: u32 },
     #[error("`ce-type` says `{header}`, the subject `{subject}`")]
     TypeDiffers { header: String, subject: String },
 }
@@ -65,8 +69,10 @@ impl Recorded {
         {
             return Err(Undecodable::PayloadDiffers { expected });
         }
+        let event = Event::decode(envelope.subject.event, &envelope.payload)
+            .map_err(|error| newer(&envelope.payload).unwrap_or_else(|| error.into()))?;
         Ok(Self {
-            event: Event::decode(envelope.subject.event, &envelope.payload)?,
+            event,
             hash: envelope.hash(),
             subject: envelope.subject.clone(),
             attributes,
@@ -94,6 +100,28 @@ impl Recorded {
     }
 }
 
+/// What newer rules wrote may hold anything this version does not know; the number of the rules is
+/// where it always is.
+fn newer(payload: &[u8]) -> Option<Undecodable> {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        rules: u32,
+    }
+    let Written { rules } = rmp_serde::from_slice(payload).ok()?;
+    (rules > RULES).then_some(Undecodable::Newer { rules })
+}
+
+/// The trace that led to an event, with the event's own span: the first 8 bytes of its id.
+fn own_span(traceparent: &str, id: EventId) -> String {
+    let span = id.uuid().simple().to_string();
+    let span = span.get(..16).unwrap_or_default();
+    match traceparent.split('-').collect::<Vec<_>>().as_slice() {
+        [version, trace, _, flags] => format!("{version}-{trace}-{span}-{flags}"),
+        // Only what is well formed is taken at the edge.
+        _ => traceparent.to_owned(),
+    }
+}
+
 /// Writes `event` as the next version after `head` (version 1 where there is none), chained to
 /// it. `time` is one clock reading per decision; the event gets the later of it and its
 /// predecessor's.
@@ -107,12 +135,16 @@ pub fn seal(
 ) -> Result<(Envelope, Recorded), CodecError> {
     let version = head.map_or(1, |head| head.version + 1);
     let payload = event.encode()?;
+    let id = event_id(aggregate, version, cause.id);
     let attributes = Attributes {
-        id: event_id(aggregate, version, cause.id),
+        id,
         event: event.name(),
         source: writer.source(),
         time: head.map_or(time, |head| head.time.max(time)),
-        traceparent: cause.traceparent.clone(),
+        traceparent: cause
+            .traceparent
+            .as_deref()
+            .map(|trace| own_span(trace, id)),
         causation: cause.id,
         prev_hash: head.map(|head| head.hash),
         data_ref: (payload.len() > INLINE_PAYLOAD_BYTES_MAX).then(|| Digest::of(&payload)),

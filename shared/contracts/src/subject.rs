@@ -176,9 +176,43 @@ impl AggregateId {
 
     /// The aggregate whose [`Self::prefix`] is `text`.
     pub fn from_prefix(text: &str) -> Result<Self, InvalidSubject> {
-        // A prefix is a subject without its last two tokens; which they are does not matter.
-        let subject: Subject = format!("{text}.1.{}", EventName::IntentReceived).parse()?;
-        Ok(subject.aggregate)
+        let shape = || InvalidSubject::Shape(text.to_owned());
+        let mut tokens = text.split('.');
+        let aggregate = Self::from_tokens(text, &mut tokens)?;
+        // One aggregate has one spelling.
+        if tokens.next().is_none() && aggregate.prefix() == text {
+            Ok(aggregate)
+        } else {
+            Err(shape())
+        }
+    }
+
+    /// Takes the tokens that every subject of an aggregate begins with; `text` is what they are
+    /// of.
+    fn from_tokens<'t>(
+        text: &str,
+        tokens: &mut impl Iterator<Item = &'t str>,
+    ) -> Result<Self, InvalidSubject> {
+        let shape = || InvalidSubject::Shape(text.to_owned());
+        let mut next = || tokens.next().ok_or_else(shape);
+        if next()? != ROOT {
+            return Err(shape());
+        }
+        let workspace: WorkspaceId = next()?.parse().map_err(|_: InvalidId| shape())?;
+        let kind = AggregateKind::parse(next()?)
+            .ok_or_else(|| InvalidSubject::Aggregate(text.to_owned()))?;
+        let shard = next()?;
+        let id = decode_token(next()?).ok_or_else(shape)?;
+        let aggregate = Self {
+            workspace,
+            kind,
+            id,
+        };
+        if aggregate.shard().to_string() == shard {
+            Ok(aggregate)
+        } else {
+            Err(InvalidSubject::Shard(text.to_owned()))
+        }
     }
 
     /// A filter for every event of the aggregate.
@@ -239,25 +273,11 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, InvalidSubject> {
         let shape = || InvalidSubject::Shape(text.to_owned());
         let mut tokens = text.splitn(7, '.');
+        let aggregate = AggregateId::from_tokens(text, &mut tokens)?;
         let mut next = || tokens.next().ok_or_else(shape);
-        if next()? != ROOT {
-            return Err(shape());
-        }
-        let workspace: WorkspaceId = next()?.parse().map_err(|_: InvalidId| shape())?;
-        let kind = AggregateKind::parse(next()?)
-            .ok_or_else(|| InvalidSubject::Aggregate(text.to_owned()))?;
-        let shard = next()?;
-        let id = decode_token(next()?).ok_or_else(shape)?;
         let version: u64 = next()?.parse().map_err(|_| shape())?;
         let event = next()?;
-        let aggregate = AggregateId {
-            workspace,
-            kind,
-            id,
-        };
-        if aggregate.shard().to_string() != shard {
-            return Err(InvalidSubject::Shard(text.to_owned()));
-        }
+        let kind = aggregate.kind;
         let event =
             EventName::parse(event).ok_or_else(|| InvalidSubject::UnknownEvent(text.to_owned()))?;
         let subject = Self {

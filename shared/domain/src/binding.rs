@@ -42,11 +42,12 @@ pub enum Unresolved {
         step: StepId,
         pointer: String,
     },
-    /// An output is data: a worker would take what stands there for a secret of the plan's.
+    /// An output is data: a worker would take what stands there for a secret of the plan's, and
+    /// who looks at the inputs for another reference.
     #[error(
-        "{path}: the output of step `{step}` names a secret at `{pointer}`, which only a plan may"
+        "{path}: the output of step `{step}` names a secret or another reference (a member that starts with `$`) at or below `{pointer}`, which only a plan may"
     )]
-    NamesSecret {
+    HoldsReference {
         path: String,
         step: StepId,
         pointer: String,
@@ -183,8 +184,8 @@ pub fn resolve<'a>(
         };
         let (path, step, pointer) = (path.to_owned(), step.clone(), pointer.clone());
         match output(&step).and_then(|output| output.pointer(&pointer)) {
-            Some(found) if names_secret(found) => {
-                faults.push(Unresolved::NamesSecret {
+            Some(found) if holds_reference(found) => {
+                faults.push(Unresolved::HoldsReference {
                     path,
                     step,
                     pointer,
@@ -235,12 +236,13 @@ pub fn size(value: &Value) -> usize {
     }
 }
 
-fn names_secret(value: &Value) -> bool {
+fn holds_reference(value: &Value) -> bool {
     match value {
         Value::Object(members) => {
-            members.contains_key("$secret") || members.values().any(names_secret)
+            members.keys().any(|name| name.starts_with('$'))
+                || members.values().any(holds_reference)
         }
-        Value::Array(items) => items.iter().any(names_secret),
+        Value::Array(items) => items.iter().any(holds_reference),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

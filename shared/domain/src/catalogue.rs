@@ -25,7 +25,14 @@ pub struct Catalogue {
     builtins: BTreeMap<SkillKey, Arc<InstalledSkill>>,
     policies: BTreeMap<WorkspaceId, Policies>,
     /// Requests that wait for the verifier's answer.
-    requested: BTreeMap<(WorkspaceId, InstallationId), Arc<SkillManifest>>,
+    requested: BTreeMap<(WorkspaceId, InstallationId), Requested>,
+}
+
+#[derive(Debug, Clone)]
+struct Requested {
+    manifest: Arc<SkillManifest>,
+    /// Disabled while it waited: the later word counts.
+    disabled: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -137,15 +144,18 @@ impl Catalogue {
             Event::SkillInstallRequested(event) => {
                 self.requested.insert(
                     (workspace.clone(), event.installation_id),
-                    Arc::new(event.manifest.clone()),
+                    Requested {
+                        manifest: Arc::new(event.manifest.clone()),
+                        disabled: false,
+                    },
                 );
             }
             Event::SkillInstalled(event) => {
                 let request = (workspace.clone(), event.installation_id);
-                if let Some(manifest) = self.requested.remove(&request) {
+                if let Some(requested) = self.requested.remove(&request) {
                     self.install(
                         workspace,
-                        &manifest,
+                        &requested,
                         event.manifest_digest,
                         event.installed_at,
                     );
@@ -157,6 +167,13 @@ impl Catalogue {
             }
             Event::SkillDisabled(event) => {
                 self.disable(workspace, &event.skill_key, event.version.as_ref());
+                for ((owner, _), requested) in &mut self.requested {
+                    let skill = &requested.manifest.skill;
+                    let named = event.version.as_ref();
+                    requested.disabled |= owner == workspace
+                        && skill.key == event.skill_key.as_str()
+                        && named.is_none_or(|named| named.as_str() == skill.version);
+                }
             }
             Event::PolicyActivationRequested(event) => {
                 let policies = self.policies.entry(workspace.clone()).or_default();
@@ -216,14 +233,15 @@ impl Catalogue {
     fn install(
         &mut self,
         workspace: &WorkspaceId,
-        manifest: &SkillManifest,
+        requested: &Requested,
         digest: Option<Digest>,
         at: Timestamp,
     ) {
-        let Some((version, skill)) = installed(manifest, digest, at) else {
+        let Some((version, mut skill)) = installed(&requested.manifest, digest, at) else {
             // The verifier does not install what cannot be read back.
             return;
         };
+        skill.enabled = !requested.disabled;
         self.skills
             .entry((workspace.clone(), skill.pin.key.clone()))
             .or_default()

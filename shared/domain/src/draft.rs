@@ -40,16 +40,32 @@ pub struct Uses {
     pub action: ActionName,
 }
 
-/// Collects findings under a path.
+/// The most findings that are told of one draft, and the most characters of a path or a message:
+/// they are stored and shown, and a draft can have as many faults as it has bytes.
+pub const FINDINGS_MAX: usize = 200;
+const TEXT_CHARS_MAX: usize = 500;
+
+/// Collects findings under a path, in the order in which they are met, which is the draft's.
 #[derive(Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
     pub fn add(&mut self, path: impl Into<String>, code: &str, message: impl Into<String>) {
+        if self.0.len() > FINDINGS_MAX {
+            return;
+        }
+        if self.0.len() == FINDINGS_MAX {
+            self.0.push(Finding {
+                path: String::new(),
+                code: "TOO_MANY_FINDINGS".to_owned(),
+                message: format!("only the first {FINDINGS_MAX} faults are told"),
+            });
+            return;
+        }
         self.0.push(Finding {
-            path: path.into(),
+            path: short(path.into()),
             code: code.to_owned(),
-            message: message.into(),
+            message: short(message.into()),
         });
     }
 
@@ -62,6 +78,13 @@ impl Findings {
         self.0.sort();
         self.0.dedup();
         self.0
+    }
+}
+
+fn short(text: String) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

@@ -98,11 +98,13 @@ pub fn request_activation(
     now: Timestamp,
 ) -> Result<(Vec<Event>, Digest), NotCanonical> {
     let hash = bundle.hash()?;
-    let pending = policy
-        .requests
-        .get(&hash)
-        .is_some_and(|request| request.answer.is_none());
-    if policy.active == Some(hash) || pending {
+    // The last word counts: what was asked for before another request is asked for again.
+    let waiting = policy.unanswered();
+    let stands = match waiting.last() {
+        Some(last) => last.event.hash == hash,
+        None => policy.active == Some(hash),
+    };
+    if stands {
         return Ok((Vec::new(), hash));
     }
     let event = PolicyActivationRequested {

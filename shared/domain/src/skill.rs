@@ -31,6 +31,8 @@ pub struct Skill {
 pub struct Installation {
     pub request: SkillInstallRequested,
     pub answer: Option<Answer>,
+    /// Set where the version was disabled while the request waited: the later word counts.
+    pub disabled: Option<SkillDisabled>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +95,7 @@ impl Skill {
                     Installation {
                         request: request.clone(),
                         answer: None,
+                        disabled: None,
                     },
                 );
             }
@@ -103,7 +106,7 @@ impl Skill {
                         Standing {
                             installation: installed.installation_id,
                             content: content(&installation.request.manifest),
-                            disabled: None,
+                            disabled: installation.disabled.clone(),
                         },
                     );
                     installation.answer = Some(Answer::Installed(installed.clone()));
@@ -115,6 +118,15 @@ impl Skill {
                 }
             }
             Event::SkillDisabled(disabled) => {
+                for installation in self.installations.values_mut() {
+                    let version = &installation.request.version;
+                    let named = disabled.version.as_ref();
+                    if installation.answer.is_none() && named.is_none_or(|named| named == version) {
+                        installation
+                            .disabled
+                            .get_or_insert_with(|| disabled.clone());
+                    }
+                }
                 for (version, standing) in &mut self.installed {
                     let named = disabled.version.as_ref();
                     if named.is_none_or(|named| named.as_str() == version) {

@@ -160,6 +160,11 @@ const fn shown(event: EventName) -> &'static [&'static str] {
             "answers",
             "inputsDigest",
             "verdict",
+            "tier",
+            "reasons",
+            "policyIds",
+            "approval",
+            "dynamic",
             "policyVersion",
             "engineVersion",
             "catalogue",
@@ -209,7 +214,7 @@ const fn shown(event: EventName) -> &'static [&'static str] {
         EventName::StepSkipped | EventName::StepCompensated => &["runId", "reason"],
         EventName::ExecutionStopping => &["runId", "code", "catalogue", "factsdigest"],
         EventName::ExecutionCompleted => &["runId", "outcome"],
-        EventName::ExecutionFailed => &["runId", "errorCode"],
+        EventName::ExecutionFailed => &["runId", "errorCode", "stepId", "catalogue", "factsdigest"],
     }
 }
 

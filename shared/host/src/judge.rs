@@ -1,6 +1,8 @@
 //! What the verifier decides, as functions of a fold and the catalogue: the same for the service
 //! and for replay.
 
+mod claims;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -130,7 +132,7 @@ impl Judge {
         verification::step_judged(known, proposed, facts, verdict, &basis, now)
     }
 
-    /// The answers to the installations that `state` asks for.
+    /// The answer to the first installation that `state` asks for.
     pub fn skill(
         &self,
         workspace: &WorkspaceId,
@@ -142,24 +144,25 @@ impl Judge {
         let trust = catalogue
             .active_policy(workspace)
             .map_or(&no_trust, |policy| &policy.bundle.trust);
-        state
-            .unanswered()
-            .flat_map(|request| {
-                let asked = skills::verify::Request {
-                    skill_key: &request.skill_key,
-                    version: &request.version,
-                    artifact_digest: &request.artifact_digest,
-                    manifest: &request.manifest,
-                };
-                let checked = Checked {
-                    report: skills::verify::verify(&asked, trust, now),
-                    manifest_digest: skills::canonical::digest(&request.manifest).ok(),
-                    trust_digest: trust.digest(),
-                    catalogue: catalogue.sequence(),
-                };
-                domain::skill::answer(state, request, checked, now)
-            })
-            .collect()
+        // One at a time: the next is held against what this one installs.
+        let Some(request) = state.unanswered().next() else {
+            return Vec::new();
+        };
+        let asked = skills::verify::Request {
+            skill_key: &request.skill_key,
+            version: &request.version,
+            artifact_digest: &request.artifact_digest,
+            manifest: &request.manifest,
+        };
+        let mut report = skills::verify::verify(&asked, trust, now);
+        claims::check(workspace, state, request, catalogue, &mut report);
+        let checked = Checked {
+            report,
+            manifest_digest: skills::canonical::digest(&request.manifest).ok(),
+            trust_digest: trust.digest(),
+            catalogue: catalogue.sequence(),
+        };
+        domain::skill::answer(state, request, checked, now)
     }
 
     /// The answers to the activations that `state` asks for.

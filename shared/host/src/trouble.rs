@@ -12,7 +12,7 @@ use contracts::{
 use journal::{
     append::AppendError,
     delivery::{Delivery, Message},
-    history::LoadError,
+    history::{Fault, LoadError},
     object::ObjectError,
     timer::Timer,
 };
@@ -57,8 +57,11 @@ pub enum Trouble {
 impl From<LoadError> for Trouble {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Corrupt { .. } => Self::Poison {
-                code: "AGGREGATE_CORRUPT",
+            LoadError::Corrupt { ref fault, .. } => Self::Poison {
+                code: match fault {
+                    Fault::Forked { .. } => "LOG_FORKED",
+                    Fault::Hole { .. } | Fault::Chain { .. } => "AGGREGATE_CORRUPT",
+                },
                 cause: error.to_string(),
             },
             LoadError::Unreadable { .. } => Self::Poison {

@@ -85,6 +85,9 @@ pub fn check<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Result<(), F
     for event in events {
         let expected = previous.map_or(1, |before| before.version() + 1);
         let found = event.version();
+        if previous.is_some_and(|before| before.version() == found) {
+            return Err(Fault::Forked { version: found });
+        }
         if found != expected {
             return Err(Fault::Hole { expected, found });
         }

@@ -37,6 +37,8 @@ pub enum Unreadable {
     Headers(#[from] InvalidHeaders),
     #[error("it does not decode")]
     Undecodable(#[from] Undecodable),
+    #[error("it has a payload beside `{digest}`, which is stored apart")]
+    NotEmpty { digest: Digest },
     #[error("its payload `{digest}`, which is stored apart, cannot be had")]
     Payload {
         digest: Digest,
@@ -53,6 +55,7 @@ impl Unreadable {
         matches!(
             self,
             Self::Subject(InvalidSubject::UnknownEvent(_) | InvalidSubject::Aggregate(_))
+                | Self::Undecodable(Undecodable::Newer { .. })
         )
     }
 }

@@ -9,6 +9,7 @@ use contracts::{
     ids::{ActionName, SkillKey},
     plan::Verdict,
 };
+use skills::entry_point::is_reserved;
 
 use crate::{
     annotations::Annotations,
@@ -18,6 +19,9 @@ use crate::{
     slices::Slices,
 };
 
+/// The publisher of the skills that come with this build.
+const BUILT_IN: &str = "core";
+
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) vocabulary: Vocabulary,
@@ -25,6 +29,8 @@ pub struct Engine {
     pub(crate) autonomous: Slices,
     pub(crate) assisted: Slices,
     pub(crate) policies: BTreeMap<String, LoadedPolicy>,
+    /// The ids of the publishers that the bundle's trust document names.
+    pub(crate) publishers: BTreeSet<String>,
 }
 
 /// What is known of a policy beside its condition.
@@ -73,6 +79,13 @@ impl Engine {
             .flat_map(|slices| slices.of(skill, action).all.policies())
             .map(|policy| policy.id().as_ref())
             .collect()
+    }
+
+    /// Whether the bundle trusts whose skill the step uses. What comes with this build has nobody
+    /// to trust; its keys are reserved, so no one else's skill passes for it.
+    pub(crate) fn trusts(&self, step: &StepFacts) -> bool {
+        let built_in = step.publisher == BUILT_IN && is_reserved(step.uses.key.as_str());
+        built_in || self.publishers.contains(&step.publisher)
     }
 
     /// `provisional`: the inputs are not all known yet, and the step will be judged again. What is

@@ -115,7 +115,7 @@ fn step_facts(
             .amount
             .as_ref()
             .and_then(|pointer| amount(pointer, inputs)),
-        signals: signals::of_value(inputs),
+        signals: signals::of_value(inputs, &step.with),
     })
 }
 

@@ -22,7 +22,7 @@ pub fn of(plan: &Plan, facts: &BTreeMap<StepId, StepFacts>) -> PlanFlow {
         reads_secrets: any(reads_secrets),
         reads_personal_data: any(reads_personal_data),
         sends_outside: any(sends_outside),
-        moves_money: any(|step| step.effect == Effect::Money || step.labels.contains("money")),
+        moves_money: any(moves_money),
         sensitive_data_leaves: plan.steps.iter().any(|step| {
             facts.get(&step.id).is_some_and(sends_outside)
                 && (step.uses_secrets()
@@ -36,6 +36,10 @@ pub fn of(plan: &Plan, facts: &BTreeMap<StepId, StepFacts>) -> PlanFlow {
 
 pub fn sends_outside(step: &StepFacts) -> bool {
     step.effect == Effect::External || step.labels.contains("external")
+}
+
+pub fn moves_money(step: &StepFacts) -> bool {
+    step.effect == Effect::Money || step.labels.contains("money")
 }
 
 fn reads_secrets(step: &StepFacts) -> bool {

@@ -1,7 +1,8 @@
 //! Verdicts.
 //!
 //! Above what policies say stands code: tier `high` is never autonomous, tier `blocked` is
-//! blocked, mode `assist` lets nothing run by itself. Where the policies, the facts or the plan do
+//! blocked, mode `assist` lets nothing run by itself, and a skill runs only while the active bundle
+//! trusts its publisher. Where the policies, the facts or the plan do
 //! not fit together, the answer is no.
 
 use std::collections::BTreeMap;
@@ -134,6 +135,16 @@ fn judge(engine: Option<&Engine>, facts: &Facts, step: &StepFacts, dynamic: bool
             facts.version
         );
         return blocked(step, vec![reason]);
+    }
+    if !engine.trusts(step) {
+        let reason = format!(
+            "its publisher `{}` is not trusted by the active bundle; add it to the bundle's trust, or use another skill",
+            step.publisher
+        );
+        return StepVerdict {
+            dynamic,
+            ..blocked(step, vec![reason])
+        };
     }
     match engine.rule(facts, step, dynamic) {
         Ok(ruling) => conclude(engine, facts, step, dynamic, &ruling),

@@ -32,4 +32,4 @@ pub mod tier;
 mod trust;
 
 /// Recorded in each verdict. Raised when the same facts and bundle come out differently.
-pub const ENGINE_VERSION: &str = "policy-1+cedar-4.14.1";
+pub const ENGINE_VERSION: &str = "policy-2+cedar-4.14.1";

@@ -358,6 +358,12 @@ fn assemble(bundle: &Bundle, found: Vec<Found>, schema: &Schema) -> Result<Engin
         thresholds: bundle.thresholds.clone(),
         autonomous,
         assisted,
+        publishers: bundle
+            .trust
+            .publishers
+            .iter()
+            .map(|publisher| publisher.id.clone())
+            .collect(),
         policies: found
             .into_iter()
             .map(|found| {

@@ -27,20 +27,26 @@ pub fn of_text(text: &str) -> BTreeSet<TextSignal> {
 }
 
 /// Of every text in a document, names of members included. References (`$from`, `$secret`) are no
-/// text.
-pub fn of_value(value: &Value) -> BTreeSet<TextSignal> {
+/// text where the plan has them, which is at the same place in `planned`: an output that is bound
+/// may hold what only looks like one.
+pub fn of_value(value: &Value, planned: &Value) -> BTreeSet<TextSignal> {
     let mut signals = BTreeSet::new();
     // Not recursive: an output may be nested as deeply as its worker likes.
-    let mut rest = vec![value];
-    while let Some(value) = rest.pop() {
+    let mut rest = vec![(value, Some(planned))];
+    while let Some((value, planned)) = rest.pop() {
         match value {
             Value::String(text) => signals.extend(of_text(text)),
-            Value::Array(items) => rest.extend(items),
-            Value::Object(_) if is_reference(value) => {}
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                rest.extend(
+                    items.map(|(index, item)| (item, planned.and_then(|it| it.get(index)))),
+                );
+            }
+            Value::Object(_) if is_reference(value) && planned == Some(value) => {}
             Value::Object(members) => {
                 for (name, member) in members {
                     signals.extend(of_text(name));
-                    rest.push(member);
+                    rest.push((member, planned.and_then(|it| it.get(name))));
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}

@@ -62,10 +62,18 @@ pub fn of_facts(facts: &Facts, step: &StepFacts) -> Vec<Cause> {
             ),
         ),
     ];
+    for label in ["external", "money"] {
+        if step.labels.contains(label) {
+            causes.push(Cause::new(
+                RiskTier::Medium,
+                format!("it is labelled `{label}`"),
+            ));
+        }
+    }
     if step.uses_secrets {
         causes.push(Cause::new(RiskTier::Medium, "it is given a secret"));
     }
-    if step.effect == Effect::Money && step.inputs_known && step.amount.is_none() {
+    if flow::moves_money(step) && step.inputs_known && step.amount.is_none() {
         causes.push(Cause::new(
             RiskTier::High,
             "it moves an amount of money that is not stated",

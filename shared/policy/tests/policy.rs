@@ -25,6 +25,8 @@ mod bundles;
 mod explanations;
 #[path = "policy/facts.rs"]
 mod facts;
+#[path = "policy/labels_and_trust.rs"]
+mod labels_and_trust;
 #[path = "policy/signals.rs"]
 mod signals;
 #[path = "policy/unknown_inputs.rs"]

@@ -36,6 +36,9 @@ impl Default for Limits {
 /// Several workers share the calls of a skill.
 const QUEUE_GROUP: &str = "worker";
 
+/// The inbox of the executor's user, where its calls want their answers.
+const CALLER_INBOX: &str = "_INBOX_executor.";
+
 /// Messages that wait in a subscription; what comes beyond is dropped, and tried again by its
 /// caller with the same key.
 const WAITING_MAX: usize = 4096;
@@ -71,6 +74,7 @@ pub enum ServeError {
 pub struct Worker {
     client: Client,
     limits: Limits,
+    caller_inbox: String,
 }
 
 impl Worker {
@@ -92,7 +96,18 @@ impl Worker {
                 user: user.to_owned(),
                 source,
             })?;
-        Ok(Self { client, limits })
+        Ok(Self {
+            client,
+            limits,
+            caller_inbox: CALLER_INBOX.to_owned(),
+        })
+    }
+
+    /// Takes calls that want their answer under `prefix`, not in the executor's inbox.
+    #[must_use]
+    pub fn called_from(mut self, prefix: impl Into<String>) -> Self {
+        self.caller_inbox = prefix.into();
+        self
     }
 
     /// Serves the entry point `nats:<name>` of a workspace until `shutdown` is ready, then answers
@@ -123,6 +138,8 @@ impl Worker {
         let mut bench = Bench {
             client: self.client.clone(),
             workspace: workspace.to_owned(),
+            subject: subject.clone(),
+            caller_inbox: self.caller_inbox.clone(),
             handler: Arc::new(handler),
             answers: Answers::new(&self.limits),
             at_work: JoinSet::new(),
@@ -176,6 +193,8 @@ impl Worker {
 struct Bench<H> {
     client: Client,
     workspace: String,
+    subject: String,
+    caller_inbox: String,
     handler: Arc<H>,
     answers: Answers,
     /// Each gives the answer of a success.
@@ -193,6 +212,16 @@ where
             tracing::warn!(subject = %message.subject, "a call did not ask for an answer");
             return;
         };
+        // The broker delivers what a stream holds to any subject, if a consumer asks for it: under
+        // the subject it was stored at, to be acknowledged. Only the executor calls.
+        if message.subject.as_str() != self.subject || !reply_to.starts_with(&self.caller_inbox) {
+            tracing::warn!(
+                subject = %message.subject,
+                reply_to = %reply_to,
+                "refused: not a call of the executor"
+            );
+            return;
+        }
         let call = match Call::read(&message, &self.workspace) {
             Ok(call) => call,
             Err(error) => {

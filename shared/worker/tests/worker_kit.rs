@@ -12,6 +12,7 @@ use std::sync::{
 };
 
 use async_nats::{Client, ConnectOptions};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 use testkit::nats::{NatsServer, ServerOptions};
 use tokio::{
@@ -23,11 +24,12 @@ use worker::{
     wire::{InvalidReply, Reply},
 };
 
-/// A worker's user may subscribe to its skills and answer, nothing else.
+/// A worker's user may subscribe to its skills and answer, nothing else; `other` may do all.
 const USERS: &str = r#"
 authorization {
   users: [
-    { user: executor, password: secret, permissions: { publish: "cp.skill.>", subscribe: "_INBOX.>" } }
+    { user: executor, password: secret, permissions: { publish: "cp.skill.>", subscribe: "_INBOX_executor.>" } }
+    { user: other, password: secret }
     { user: worker, password: secret, permissions: {
         subscribe: "cp.skill.demo.*", publish: { deny: ">" }, allow_responses: { max: 1, expires: "10m" } } }
   ]
@@ -55,6 +57,7 @@ impl Stage {
         })
         .await;
         let caller = ConnectOptions::with_user_and_password("executor".into(), "secret".into())
+            .custom_inbox_prefix("_INBOX_executor")
             .connect(server.url())
             .await
             .unwrap();
@@ -99,6 +102,14 @@ impl Stage {
         };
         stage.is_serving().await;
         stage
+    }
+
+    /// Somebody else whom the broker lets in.
+    async fn other(&self) -> Client {
+        ConnectOptions::with_user_and_password("other".into(), "secret".into())
+            .connect(self.server.url())
+            .await
+            .unwrap()
     }
 
     /// Returns once the worker answers: until then the broker says at once that nobody is there.
@@ -309,6 +320,95 @@ async fn what_is_no_call_of_this_skill_is_refused() {
         assert!(!failure.retryable);
     }
     assert_eq!(stage.acts.load(Ordering::SeqCst), 0);
+    stage.done().await;
+}
+
+/// Asks the broker for something that has to succeed.
+async fn ask(client: &Client, subject: &str, body: Value) {
+    let answer = client
+        .request(subject.to_owned(), body.to_string().into())
+        .await
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    assert_eq!(answer.get("error"), None, "{subject}");
+}
+
+#[tokio::test]
+async fn what_a_push_consumer_delivers_to_its_subject_is_not_acted_on() {
+    let stage = Stage::set(Limits::default()).await;
+    let other = stage.other().await;
+    let stored = json!({ "name": "LOG", "subjects": ["log.>"] });
+    ask(&other, "$JS.API.STREAM.CREATE.LOG", stored).await;
+    let forged = serde_json::to_value(call("forged", "read")).unwrap();
+    ask(&other, "log.forged", forged).await;
+    let mut seen = other.subscribe("cp.skill.demo.orders").await.unwrap();
+    let consumer = json!({ "stream_name": "LOG", "config": {
+        "deliver_subject": "cp.skill.demo.orders",
+        "deliver_group": "worker",
+        "deliver_policy": "all",
+        "ack_policy": "none",
+    }});
+    ask(&other, "$JS.API.CONSUMER.CREATE.LOG", consumer).await;
+    let delivered = seen.next().await.unwrap();
+    assert_eq!(delivered.subject.as_str(), "log.forged");
+    assert!(delivered.reply.unwrap().starts_with("$JS.ACK."));
+
+    // What is called now comes to the worker after what was delivered.
+    stage.let_end(2);
+    assert_eq!(stage.call("k", "read").await.unwrap(), output(1));
+    assert_eq!(stage.acts.load(Ordering::SeqCst), 1);
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn who_wants_the_answer_elsewhere_is_not_the_executor() {
+    let stage = Stage::set(Limits::default()).await;
+    let other = stage.other().await;
+    let forged = serde_json::to_vec(&call("forged", "read")).unwrap();
+    for reply_to in ["_INBOX.x", "_INBOX_executors.x"] {
+        other
+            .publish_with_reply("cp.skill.demo.orders", reply_to, forged.clone().into())
+            .await
+            .unwrap();
+    }
+    other.flush().await.unwrap();
+    stage.let_end(3);
+    assert_eq!(stage.call("k", "read").await.unwrap(), output(1));
+    assert_eq!(stage.acts.load(Ordering::SeqCst), 1);
+    stage.done().await;
+}
+
+#[tokio::test]
+async fn another_caller_is_taken_where_the_worker_is_told_so() {
+    let stage = Stage::set(Limits::default()).await;
+    let other = stage.other().await;
+    let worker = Worker::connect(&stage.server.url(), "worker", "secret", Limits::default())
+        .await
+        .unwrap()
+        .called_from("_INBOX.");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let handler = |_: Call| async { Ok(json!({ "act": "told" })) };
+        worker.serve("demo", "mail", handler, stopped).await
+    });
+    let body = serde_json::to_vec(&call("k", "read")).unwrap();
+    let answer = loop {
+        // Until the worker serves, the broker says at once that nobody is there.
+        let asked = other.request("cp.skill.demo.mail", body.clone().into());
+        match asked.await {
+            Ok(answer) => break answer,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(
+        Reply::decode(&answer.payload).unwrap(),
+        Reply::Output(json!({ "act": "told" }))
+    );
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
     stage.done().await;
 }
 

@@ -132,14 +132,8 @@ fn tell_event(screen: Screen, event: &CloudEvent) {
             }
         }
         Some(EventName::StepJudged) => {
-            let judged = |name| {
-                let verdict = event
-                    .data
-                    .get("verdict")
-                    .and_then(|verdict| verdict.get(name));
-                screen.state(&plain(verdict.and_then(Value::as_str).unwrap_or_default()))
-            };
-            let (verdict, tier) = (judged("verdict"), judged("tier"));
+            let verdict = screen.state(&text("verdict"));
+            let tier = screen.state(&text("tier"));
             let line =
                 format!("`{step}` again, now that its inputs are known: {verdict}, risk {tier}");
             say(screen, "judged", &line);
@@ -246,11 +240,11 @@ async fn vote_on(
         )));
     };
     let ballot = vote::find(&cast.approver, execution, Some(&planned.step), position).await?;
-    if let Some(inputs) = &ballot.inputs {
+    if let Some(seen) = &ballot.seen {
         say(
             screen,
             "inputs",
-            pretty(inputs, "             ").trim_start(),
+            pretty(&seen.inputs, "             ").trim_start(),
         );
     }
     let note = planned.note.clone();

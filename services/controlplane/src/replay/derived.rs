@@ -10,7 +10,7 @@ use host::judge::Judge;
 use policy::ENGINE_VERSION;
 
 use super::{
-    past::{NoCatalogue, Past},
+    past::{Named, NoCatalogue, Past},
     report::What,
 };
 
@@ -30,6 +30,8 @@ pub(super) enum Derived {
 pub(super) struct Memory {
     pub judge: Judge,
     pub past: Past,
+    /// The greatest catalogue that the aggregate at hand has named so far.
+    pub named: Option<Named>,
 }
 
 /// What a decision may be, where not all that it depends on is recorded.
@@ -53,7 +55,13 @@ impl Memory {
             likeliest: None,
         };
         if let Some(sequence) = catalogue {
+            let named = Named {
+                sequence,
+                at: recorded.time(),
+            };
             let fold = self.past.at(sequence)?;
+            self.past.fits(named, self.named)?;
+            self.named = self.named.max(Some(named));
             found.add(possible(&self.judge, &fold), recorded);
             return Ok(found);
         }
@@ -130,7 +138,10 @@ impl Derived {
 impl From<NoCatalogue> for Derived {
     fn from(error: NoCatalogue) -> Self {
         match error {
-            NoCatalogue::BeyondEnd { .. } => Self::Nothing(What::Catalogue, error.to_string()),
+            NoCatalogue::BeyondEnd { .. }
+            | NoCatalogue::Outdated { .. }
+            | NoCatalogue::Later { .. }
+            | NoCatalogue::Back { .. } => Self::Nothing(What::Catalogue, error.to_string()),
             NoCatalogue::Unknown(_) => Self::NotRederived(error.to_string()),
         }
     }

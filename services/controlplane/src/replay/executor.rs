@@ -53,7 +53,7 @@ fn named_catalogue(event: &Event) -> Option<u64> {
         Event::StepBlocked(event) => Some(event.catalogue),
         Event::StepStarted(event) => Some(event.catalogue),
         Event::ExecutionStopping(event) => event.catalogue,
-        Event::ExecutionFailed(event) => event.problem.as_ref()?.get("catalogue")?.as_u64(),
+        Event::ExecutionFailed(event) => event.catalogue,
         _ => None,
     }
 }

@@ -15,6 +15,10 @@ const RECENT_MAX: usize = 16;
 /// name. Clocks of two processes differ by little, and few events are stored meanwhile.
 const AROUND: usize = 16;
 
+/// How far the time of a decision and of the catalogue that it names may lie apart: the clocks of
+/// services differ, and facts may be a second old.
+const SKEW_MS: u64 = 60_000;
+
 /// Every event of the catalogue, in memory: each service holds their fold as well.
 pub(super) struct Past {
     events: Vec<Stored>,
@@ -34,6 +38,13 @@ struct Stored {
     recorded: Arc<Recorded>,
 }
 
+/// A catalogue that a decision names, and when it was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub sequence: u64,
+    pub at: Timestamp,
+}
+
 /// Why there is no fold for a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoCatalogue {
@@ -41,6 +52,12 @@ pub(super) enum NoCatalogue {
     BeyondEnd { sequence: u64, end: u64 },
     #[error("it was decided on a catalogue with an event that this binary cannot read, at {0}")]
     Unknown(u64),
+    #[error("it was decided on catalogue {sequence}, and the event at {next} had long been stored")]
+    Outdated { sequence: u64, next: u64 },
+    #[error("it was decided on catalogue {sequence}, which was not stored until long after")]
+    Later { sequence: u64 },
+    #[error("it was decided on catalogue {sequence}, long after one on catalogue {before}")]
+    Back { sequence: u64, before: u64 },
 }
 
 impl Past {
@@ -91,6 +108,33 @@ impl Past {
             .events
             .partition_point(|stored| stored.sequence <= sequence);
         Ok(self.of(count))
+    }
+
+    /// Whether the catalogue that is named was the one at that time. Services confirm it each on
+    /// their own, so one may go back behind another's for a moment, but for no longer.
+    pub fn fits(&self, named: Named, greatest: Option<Named>) -> Result<(), NoCatalogue> {
+        let Named { sequence, at } = named;
+        if let Some(before) = greatest
+            && sequence < before.sequence
+            && at.since_ms(before.at) > SKEW_MS
+        {
+            let before = before.sequence;
+            return Err(NoCatalogue::Back { sequence, before });
+        }
+        let count = self
+            .events
+            .partition_point(|stored| stored.sequence <= sequence);
+        let last = count.checked_sub(1).and_then(|last| self.events.get(last));
+        if last.is_some_and(|last| last.recorded.time().since_ms(at) > SKEW_MS) {
+            return Err(NoCatalogue::Later { sequence });
+        }
+        match self.events.get(count) {
+            Some(next) if at.since_ms(next.recorded.time()) > SKEW_MS => {
+                let next = next.sequence;
+                Err(NoCatalogue::Outdated { sequence, next })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Everything there is.

@@ -92,6 +92,8 @@ pub struct Place {
 pub enum What {
     /// A message that is not an event.
     Unreadable,
+    /// Messages of a stream are not there.
+    Missing,
     /// Versions do not count on.
     Version,
     /// `ce-prevhash` is not the hash of the event before.
@@ -108,7 +110,7 @@ pub enum What {
     Encoding,
     /// The event is illegal in its state.
     Illegal,
-    /// The log does not hold the catalogue that was decided on.
+    /// The log does not hold the catalogue that was decided on, or it was not the one at that time.
     Catalogue,
     /// The deciders decide otherwise.
     Decision,
@@ -198,7 +200,7 @@ impl Place {
         }
     }
 
-    /// A message whose subject is not one of the log's.
+    /// A message whose subject is not one of the log's, or that is not there.
     pub(super) fn nowhere(position: Position, subject: &str) -> Self {
         Self {
             stream: position.stream.name(),
@@ -216,6 +218,7 @@ impl What {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
+            Self::Missing => "missing",
             Self::Version => "version",
             Self::Chain => "chain",
             Self::Id => "id",
@@ -235,6 +238,9 @@ impl What {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.version == 0 && self.id.is_empty() {
+            return write!(f, "{} at {}", self.stream, self.sequence);
+        }
         if self.version == 0 {
             return write!(f, "{} at {}: `{}`", self.stream, self.sequence, self.id);
         }

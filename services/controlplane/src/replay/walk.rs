@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use contracts::{
     envelope::{Attributes, Envelope},
     event::Event,
-    position::StreamId,
+    position::{Position, StreamId},
     record::{Head, Recorded},
     subject::{AggregateId, AggregateKind, InvalidSubject, Subject},
 };
@@ -25,12 +25,15 @@ use super::{
     derived::{Derived, Memory, decided_by_others},
     diff, execution, installed,
     integrity::{self, Fault},
-    past::Past,
+    past::{Named, Past},
     report::{Place, Report, Unfinished, What},
 };
 
 pub(super) struct Walk<'a> {
     selection: &'a Selection,
+    /// Whether every message of every stream is taken, and not only those of one execution.
+    whole: bool,
+    reached: BTreeMap<StreamId, u64>,
     memory: Memory,
     /// INVARIANT: of what has ended for good only the head is kept.
     histories: BTreeMap<AggregateId, History>,
@@ -40,6 +43,7 @@ pub(super) struct Walk<'a> {
 /// One aggregate, as far as it was read.
 struct History {
     head: Option<Head>,
+    named: Option<Named>,
     fold: Fold,
 }
 
@@ -59,12 +63,15 @@ const BROKEN: &str = "the history before it does not hold together";
 const UNKNOWN: &str = "an event before it is not known to this binary";
 
 impl<'a> Walk<'a> {
-    pub fn new(selection: &'a Selection) -> Self {
+    pub fn new(selection: &'a Selection, whole: bool) -> Self {
         Self {
             selection,
+            whole,
+            reached: BTreeMap::new(),
             memory: Memory {
                 judge: Judge::default(),
                 past: Past::new(),
+                named: None,
             },
             histories: BTreeMap::new(),
             report: Report::default(),
@@ -73,6 +80,7 @@ impl<'a> Walk<'a> {
 
     /// Takes the next message of its stream; all of the catalogue comes before anything else.
     pub fn take(&mut self, entry: Entry) {
+        self.no_gap(entry.position);
         let subject = match entry.raw.subject.parse::<Subject>() {
             Ok(subject) => subject,
             Err(error) => return self.unknown_subject(&entry, &error),
@@ -119,6 +127,25 @@ impl<'a> Walk<'a> {
         self.histories.insert(subject.aggregate, history);
     }
 
+    /// Nothing is ever deleted from a stream, so its sequences count on.
+    fn no_gap(&mut self, position: Position) {
+        let Position { stream, sequence } = position;
+        if !self.whole && stream != StreamId::Catalogue {
+            return;
+        }
+        let due = self.reached.insert(stream, sequence).unwrap_or(0) + 1;
+        if sequence > due {
+            let first = Position {
+                stream,
+                sequence: due,
+            };
+            let last = sequence - 1;
+            let why = format!("`{}` lacks {due} to {last}", stream.name());
+            let place = Place::nowhere(first, "");
+            self.report.differs(&place, What::Missing, why, Vec::new());
+        }
+    }
+
     /// What is left when the log ends.
     pub fn finish(mut self) -> Report {
         for (aggregate, history) in &self.histories {
@@ -155,6 +182,7 @@ impl<'a> Walk<'a> {
         }
         History {
             head: None,
+            named: None,
             fold: Fold::of(aggregate.kind()),
         }
     }
@@ -210,9 +238,12 @@ impl<'a> Walk<'a> {
             }
             Fold::Execution(_) | Fold::Skill(_) | Fold::Policy(_) | Fold::Unfolded => {}
         }
-        match &others {
-            Some(reason) => self.report.not_rederived(place, reason),
-            None => self.derive(&history.fold, place, recorded, envelope),
+        if let Some(reason) = &others {
+            self.report.not_rederived(place, reason);
+        } else {
+            self.memory.named = history.named;
+            self.derive(&history.fold, place, recorded, envelope);
+            history.named = self.memory.named;
         }
         let fold = std::mem::replace(&mut history.fold, Fold::Ended);
         history.fold = match fold.evolve(recorded) {

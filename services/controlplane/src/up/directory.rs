@@ -2,9 +2,12 @@
 //! process at a time.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io::{self, ErrorKind, Read as _, Seek as _, Write as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -23,6 +26,22 @@ const EXAMPLE: &str = r#"{
   ]
 }
 "#;
+
+const LOCK: &str = "lock";
+const SETTINGS: &str = "settings.json";
+
+/// What a first start that was cut off may leave before the settings are written.
+const BEFORE_SETTINGS: [&str; 9] = [
+    LOCK,
+    "secrets",
+    "keys",
+    "logs",
+    "broker",
+    "run",
+    "examples",
+    ".gitignore",
+    "settings.part",
+];
 
 /// Held for as long as a process uses the directory.
 pub struct Directory {
@@ -48,30 +67,34 @@ impl Directory {
         let root = path
             .canonicalize()
             .with_context(|| format!("cannot use `{}`", path.display()))?;
-        let lock = lock(&root.join("lock"))?;
+        claim(&root)?;
+        let lock = lock(&root.join(LOCK))?;
         let directory = Self { root, _lock: lock };
         for part in [
             directory.secrets(),
             directory.keys(),
             directory.logs(),
             directory.broker(),
+            directory.run(),
             directory.root.join("examples"),
         ] {
             make_private(&part)?;
         }
         // Addresses of an earlier life would be taken for those of this one.
-        let run = directory.run();
-        match fs::remove_dir_all(&run) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(anyhow::Error::new(error)
-                    .context("cannot clear `run`")
-                    .into());
-            }
-            Ok(()) | Err(_) => make_private(&run)?,
-        }
+        remove_addresses(&directory.run()).context("cannot clear `run`")?;
         fs::write(directory.example(), EXAMPLE).context("cannot write the example")?;
         // It may lie in a checkout, and holds secrets.
-        fs::write(directory.root.join(".gitignore"), "*\n").context("cannot write `.gitignore`")?;
+        match File::create_new(directory.root.join(".gitignore")) {
+            Ok(mut file) => file
+                .write_all(b"*\n")
+                .context("cannot write `.gitignore`")?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(anyhow::Error::new(error)
+                    .context("cannot write `.gitignore`")
+                    .into());
+            }
+        }
         Ok(directory)
     }
 
@@ -128,7 +151,7 @@ impl Directory {
     }
 
     fn settings(&self) -> PathBuf {
-        self.root.join("settings.json")
+        self.root.join(SETTINGS)
     }
 }
 
@@ -189,6 +212,71 @@ fn make_private(path: &Path) -> Result<(), Failure> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make `{}`", path.display()))?;
+    Ok(())
+}
+
+/// Nothing is changed in a directory that is someone else's, or that holds something else.
+fn claim(root: &Path) -> Result<(), Failure> {
+    let unusable = || format!("cannot use `{}`", root.display());
+    let metadata = fs::metadata(root).with_context(unusable)?;
+    if metadata.uid() != user() {
+        return Err(Failure::Usage(format!(
+            "`{}` belongs to another user: name a directory of your own with `--data`",
+            root.display()
+        )));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(Failure::Usage(format!(
+            "others may write to `{root}`: `chmod go-w` it if you know everything in it, or name \
+             another directory with `--data`",
+            root = root.display()
+        )));
+    }
+    if let Some(stranger) = stranger(root).with_context(unusable)? {
+        return Err(Failure::Usage(format!(
+            "`{}` holds what no control plane made, such as `{stranger}`: name a new or an empty \
+             directory with `--data`",
+            root.display()
+        )));
+    }
+    fs::set_permissions(root, fs::Permissions::from_mode(0o700)).with_context(unusable)?;
+    Ok(())
+}
+
+/// Something in a directory that is not a control plane's; nothing if it is one's, or empty.
+fn stranger(root: &Path) -> io::Result<Option<String>> {
+    let settings = fs::read(root.join(SETTINGS));
+    if settings.is_ok_and(|bytes| serde_json::from_slice::<Settings>(&bytes).is_ok()) {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let is_begun = fs::read_to_string(root.join(LOCK))
+        .is_ok_and(|holder| holder.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_known = |name: &str| is_begun && BEFORE_SETTINGS.contains(&name);
+    Ok(names.into_iter().find(|name| !is_known(name)))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the standard library does not tell who runs this"
+)]
+fn user() -> u32 {
+    // SAFETY: it takes nothing, and always succeeds.
+    unsafe { libc::geteuid() }
+}
+
+fn remove_addresses(run: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(run)? {
+        let path = entry?.path();
+        let is_ours = |name: &OsStr| name == "address" || name == "ports";
+        if path.extension().is_some_and(is_ours) {
+            fs::remove_file(path)?;
+        }
+    }
     Ok(())
 }
 

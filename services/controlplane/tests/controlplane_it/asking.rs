@@ -1,7 +1,8 @@
 //! Submitting, watching, voting, cancelling: who may, and with which exit code.
 
+use contracts::{facts::facts_digest, operations::trace::TraceEntry};
+use controlplane::vote::{named, seen_in};
 use serde_json::json;
-
 use testkit::process::Process;
 
 use crate::world::{STOP_WITHIN, World, command, type_in};
@@ -99,9 +100,9 @@ async fn a_vote_names_what_was_shown_and_needs_the_right_person() {
     let id = world.submit(&words);
     wait_until(&world, &id, "execution.step.blocked").await;
 
-    let shown = world.type_in(&["execution", "approve", &id, "nobody"]);
+    let shown = world.type_in(&["execution", "approve", &id, "--yes", "nobody"]);
     assert_eq!(shown.code, 1);
-    let by_requester = world.type_in(&["--as", "submitter", "execution", "approve", &id]);
+    let by_requester = world.type_in(&["--as", "submitter", "execution", "approve", &id, "--yes"]);
     assert_eq!(by_requester.code, 1, "{}", by_requester.out);
     assert!(
         by_requester.err.contains("execution.approve"),
@@ -109,13 +110,26 @@ async fn a_vote_names_what_was_shown_and_needs_the_right_person() {
         by_requester.err
     );
 
-    let approved = world.type_in(&["execution", "approve", &id, "--note", "fine"]);
+    // Here nobody can be asked.
+    for options in [&[][..], &["--json"]] {
+        let unasked = [options, &["execution", "approve", &id]].concat();
+        let unasked = world.type_in(&unasked);
+        assert_eq!(unasked.code, 2, "{}", unasked.out);
+        assert!(unasked.err.contains("add `--yes`"), "{}", unasked.err);
+    }
+    let open = world.ask(&["execution", "get", &id]);
+    assert_eq!(open["execution"]["status"], "blocked", "nothing was voted");
+
+    let approved = world.type_in(&["execution", "approve", &id, "--yes", "--note", "fine"]);
     assert_eq!(approved.code, 0, "{}", approved.err);
     let record = world.ask(&["execution", "get", &id]);
     let hash = record["execution"]["planHash"].as_str().unwrap();
     for part in [
         "Say hello",
         "hello: core.echo@1.0.0/echo",
+        "pinned      ",
+        "publisher   core",
+        "effect      read",
         hash,
         "\"message\": \"hello\"",
     ] {
@@ -138,11 +152,14 @@ async fn a_vote_names_what_was_shown_and_needs_the_right_person() {
     assert!(vote["payload"]["inputsDigest"].is_string());
 
     // No vote is open any more.
-    assert_eq!(world.type_in(&["execution", "approve", &id]).code, 1);
+    assert_eq!(
+        world.type_in(&["execution", "approve", &id, "--yes"]).code,
+        1
+    );
 
     let rejected = world.submit(&words);
     wait_until(&world, &rejected, "execution.step.blocked").await;
-    let no = world.type_in(&["execution", "reject", &rejected, "hello", "--reason", "no"]);
+    let no = world.type_in(&["execution", "reject", &rejected, "--yes", "--reason", "no"]);
     assert_eq!(no.code, 0, "{}", no.err);
     let watched = world.type_in(&["execution", "watch", &rejected]);
     assert_eq!(watched.code, 1, "it did not complete");
@@ -187,6 +204,33 @@ async fn all_findings_of_a_faulty_plan_are_shown() {
 }
 
 #[test]
+fn a_vote_on_inputs_that_the_record_does_not_hold_is_refused() {
+    let inputs = json!({ "message": "hello" });
+    let proposed = json!([{
+        "timestamp": "2031-01-01T00:00:00.000Z",
+        "stage": "execution",
+        "status": "running",
+        "event": "execution.step.proposed",
+        "stepId": "hello",
+        "payload": { "inputs": inputs },
+    }]);
+    let entries: Vec<TraceEntry> = serde_json::from_value(proposed).unwrap();
+    let step = "hello".parse().unwrap();
+    let seen = seen_in(&entries, &step, &facts_digest(&inputs)).unwrap();
+    assert_eq!(seen.inputs, inputs);
+    let other = facts_digest(&json!({ "message": "bye" }));
+    let refused = seen_in(&entries, &step, &other).err().unwrap().to_string();
+    assert!(refused.contains("holds no inputs"), "{refused}");
+}
+
+#[test]
+fn who_acted_under_a_lent_name_is_shown() {
+    let actor = json!({ "type": "user", "id": "ada", "grants": [], "via": "proxy" });
+    let actor = serde_json::from_value(actor).unwrap();
+    assert_eq!(named(&actor), "ada (by proxy)");
+}
+
+#[test]
 fn wrong_usage_is_2_and_no_control_plane_is_3() {
     assert_eq!(type_in(&["intent", "submit"]).code, 2);
     assert_eq!(type_in(&["execution", "get", "not-an-id"]).code, 2);
@@ -218,7 +262,7 @@ async fn who_watches_is_told_what_it_waits_for_and_no_more_than_that() {
     let watching = watch(&world, &id, &[]);
     let hint = format!("execution approve {id} hello");
     watching.line(&hint).await;
-    world.ask(&["execution", "approve", &id]);
+    world.ask(&["execution", "approve", &id, "--yes"]);
     assert!(watching.wait(STOP_WITHIN).await.success());
     let later = world.type_in(&["execution", "watch", &id]);
     assert!(

@@ -41,7 +41,14 @@ async fn it_stays_up_with_a_refund_that_a_person_approves() {
     let waiting = report["waiting"].as_str().unwrap();
     let context = report["context"].as_str().unwrap();
 
-    let approved = type_in(&["--context", context, "execution", "approve", waiting]);
+    let approved = type_in(&[
+        "--context",
+        context,
+        "execution",
+        "approve",
+        waiting,
+        "--yes",
+    ]);
     assert_eq!(approved.code, 0, "{}", approved.err);
     assert!(
         approved.out.contains("\"amountMinor\": 2450"),

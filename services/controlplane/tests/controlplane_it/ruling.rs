@@ -55,6 +55,16 @@ async fn a_skill_is_installed_only_if_someone_trusted_signed_it() {
     assert_eq!(installed["verified"], true);
     let position = installed["position"].as_str().unwrap();
 
+    // A publisher's name may have dots.
+    let keys = world.path("keys");
+    fs::copy(keys.join("development.pem"), keys.join("acme.mail.pem")).unwrap();
+    let mut dotted: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    dotted["publisher"]["id"] = "acme.mail".into();
+    let unsigned = path("dotted.json");
+    fs::write(&unsigned, dotted.to_string()).unwrap();
+    let signed = world.ask(&["skill", "sign", &unsigned]);
+    assert_eq!(signed["publisher"]["id"], "acme.mail");
+
     let listed = world.type_in(&["skill", "list", "--at-least", position]);
     assert!(listed.out.contains("test.notes"), "{}", listed.out);
     let disabled = world.ask(&["skill", "disable", "test.notes", "--reason", "over"]);

@@ -6,15 +6,17 @@ use std::{
         fd::{FromRawFd as _, OwnedFd},
         unix::fs::PermissionsExt as _,
     },
+    path::Path,
 };
 
+use controlplane::up::directory::Directory;
 use testkit::process::Process;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
 };
 
-use crate::world::{STOP_WITHIN, World, command, kill9, processes_of};
+use crate::world::{STOP_WITHIN, World, command, kill9, processes_of, type_in};
 
 const HELLO: &str = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
 
@@ -142,6 +144,66 @@ async fn one_directory_is_for_one_process_and_for_its_owner() {
         let told = String::from_utf8_lossy(&[command, environment].concat()).into_owned();
         assert!(!told.contains(world.file("secrets/executor.password").trim()));
     }
+}
+
+#[test]
+fn a_directory_that_holds_something_else_is_refused_and_stays_as_it_is() {
+    let directory = crate::world::directory();
+    let data = directory.path().join("project");
+    let files = [
+        "run/build.sh",
+        "logs/old.log",
+        ".gitignore",
+        "lock",
+        "settings.json",
+    ];
+    for name in files {
+        let file = data.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "{}").unwrap();
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |mode| fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+    let up = ["up", "--data", data.to_str().unwrap()];
+    for (wanted, said) in [
+        (0o755, "holds what no control plane made"),
+        (0o777, "chmod go-w"),
+    ] {
+        set(wanted);
+        let refused = type_in(&up);
+        assert_eq!(refused.code, 2, "{}{}", refused.out, refused.err);
+        assert!(refused.err.contains(said), "{}", refused.err);
+        assert!(refused.err.contains("`--data`"), "{}", refused.err);
+        assert_eq!(mode(&data), wanted);
+        for name in files {
+            assert_eq!(fs::read_to_string(data.join(name)).unwrap(), "{}", "{name}");
+        }
+        assert_eq!(fs::read_dir(&data).unwrap().count(), files.len());
+    }
+}
+
+#[test]
+fn of_what_it_finds_in_its_own_directory_only_old_addresses_go() {
+    let directory = crate::world::directory();
+    let data = directory.path();
+    fs::set_permissions(data, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(Directory::open(data).unwrap());
+    let mode = fs::metadata(data).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    for name in [
+        "run/intake.address",
+        "run/nats-server_1.ports",
+        "run/note",
+        ".gitignore",
+    ] {
+        fs::write(data.join(name), "mine").unwrap();
+    }
+    // Cut off before its settings were written, it is a control plane's all the same.
+    drop(Directory::open(data).unwrap());
+    let left = fs::read_dir(data.join("run")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["note"]);
+    assert_eq!(fs::read_to_string(data.join(".gitignore")).unwrap(), "mine");
 }
 
 #[tokio::test]

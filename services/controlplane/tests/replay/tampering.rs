@@ -97,8 +97,8 @@ async fn a_changed_verdict() {
         path,
     )
     .await;
-    let change = |event: &mut Value| event["verdict"]["verdict"] = json!("autonomous");
-    let path = "/verdict/verdict";
+    let change = |event: &mut Value| event["verdict"] = json!("autonomous");
+    let path = "/verdict";
     case.check(
         &case.refund,
         EventName::StepJudged,

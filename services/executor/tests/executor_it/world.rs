@@ -301,7 +301,11 @@ impl World {
 
     /// Installs the skill `shop`, signed by a key that `trusting` trusts.
     pub async fn install_shop(&self) {
-        let manifest = shop();
+        self.ask_to_install(shop(), EventName::SkillInstalled).await;
+    }
+
+    /// Asks for an installation and gives its answer, the first event of the name `answer`.
+    pub async fn ask_to_install(&self, manifest: SkillManifest, answer: EventName) -> Recorded {
         let key = manifest.skill.key.parse().unwrap();
         let aggregate = AggregateId::skill(workspace(), &key);
         let install = skill::Install {
@@ -311,9 +315,15 @@ impl World {
             manifest,
             by: actor("root", &["skill.install"]),
         };
-        let (events, _) = skill::request_install(&Skill::default(), &install, now()).unwrap();
-        assert!(self.append(&aggregate, None, events).await);
-        self.until_in(&aggregate, EventName::SkillInstalled).await;
+        let history = self
+            .journal
+            .load(&aggregate, Read::Confirmed)
+            .await
+            .unwrap();
+        let state = Skill::fold(history.iter().map(|(_, recorded)| recorded));
+        let (events, _) = skill::request_install(&state, &install, now()).unwrap();
+        assert!(self.append(&aggregate, state.head, events).await);
+        self.until_in(&aggregate, answer).await
     }
 
     /// The history up to its last event.
@@ -447,7 +457,7 @@ pub fn check(history: &[Recorded]) {
     }
 }
 
-fn key() -> ed25519_dalek::SigningKey {
+pub fn key() -> ed25519_dalek::SigningKey {
     skills::key::keygen([7; 32])
 }
 
@@ -466,7 +476,7 @@ pub fn trusting() -> Bundle {
 }
 
 /// A skill with one action of each kind of effect, served as `shop`.
-fn shop() -> SkillManifest {
+pub fn shop() -> SkillManifest {
     let action = |effect: &str, risk: &str| {
         json!({
             "input": { "type": "object" },

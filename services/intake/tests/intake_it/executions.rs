@@ -1,4 +1,4 @@
-use contracts::problem::Code;
+use contracts::{problem::Code, record::Recorded};
 use domain::execution::Known;
 use serde_json::{Value, json};
 
@@ -198,12 +198,16 @@ async fn a_vote_is_stored_as_it_was_sent() {
     assert_eq!(stored.get("planHash"), None, "{stored}");
     assert_eq!(stored.get("inputsDigest"), None);
     assert_eq!(stored["by"]["grants"], json!(["execution.approve"]));
-    let first = &history[0].attributes.traceparent;
-    assert!(
-        history
-            .iter()
-            .all(|recorded| recorded.attributes.traceparent == *first)
-    );
+    // One trace, and each event's own span in it.
+    let part = |recorded: &Recorded, index: usize| {
+        let traceparent = recorded.attributes.traceparent.as_ref().unwrap();
+        traceparent.split('-').nth(index).unwrap().to_owned()
+    };
+    for recorded in &history {
+        assert_eq!(part(recorded, 1), part(&history[0], 1));
+        let id = recorded.id().uuid().simple().to_string();
+        assert_eq!(part(recorded, 2), id[..16]);
+    }
 }
 
 #[tokio::test]

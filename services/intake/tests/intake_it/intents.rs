@@ -309,22 +309,24 @@ async fn trace_of(input: &Value, headers: &[(&str, &str)]) -> String {
     let digest = Digest::of(answer.text("executionId").as_bytes()).to_string();
     trace
         .replace(&digest[..32], "(derived)")
-        .replace(&digest[32..48], "(span)")
+        .replace(&history[0].id().uuid().simple().to_string()[..16], "(own)")
 }
 
 #[tokio::test]
 async fn the_trace_is_the_callers() {
     let mut input = intent(echo());
-    assert_eq!(trace_of(&input, &[("traceparent", PARENT)]).await, PARENT);
+    // The event's span is its own, in the caller's trace.
+    let expected = format!("00-{TRACE}-(own)-01");
+    assert_eq!(trace_of(&input, &[("traceparent", PARENT)]).await, expected);
     input["traceId"] = json!("0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(trace_of(&input, &[("traceparent", PARENT)]).await, PARENT);
+    assert_eq!(trace_of(&input, &[("traceparent", PARENT)]).await, expected);
 }
 
 #[tokio::test]
 async fn a_trace_id_in_the_body_is_taken_where_no_header_is() {
     let mut input = intent(echo());
     input["traceId"] = json!(TRACE);
-    let expected = format!("00-{TRACE}-(span)-01");
+    let expected = format!("00-{TRACE}-(own)-01");
     assert_eq!(trace_of(&input, &[]).await, expected);
     assert_eq!(
         trace_of(&input, &[("traceparent", "nonsense")]).await,
@@ -337,11 +339,11 @@ async fn a_trace_that_nobody_can_read_follows_from_the_execution() {
     let mut input = intent(echo());
     for unusable in [json!(null), json!("order-4711"), json!("0".repeat(32))] {
         input["traceId"] = unusable;
-        assert_eq!(trace_of(&input, &[]).await, "00-(derived)-(span)-01");
+        assert_eq!(trace_of(&input, &[]).await, "00-(derived)-(own)-01");
     }
     let two = [("traceparent", PARENT), ("traceparent", PARENT)];
     assert_eq!(
         trace_of(&intent(echo()), &two).await,
-        "00-(derived)-(span)-01"
+        "00-(derived)-(own)-01"
     );
 }

@@ -163,6 +163,14 @@ payload! {
         error_message: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<Map<String, Value>>,
+        /// Of the step it failed by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step_id: Option<StepId>,
+        /// Set where the catalogue was the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        catalogue: Option<u64>,
+        #[serde(rename = "factsdigest", default, skip_serializing_if = "Option::is_none")]
+        facts_digest: Option<Digest>,
     }
 }
 

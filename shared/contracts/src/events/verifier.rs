@@ -40,7 +40,8 @@ payload! {
         /// The version of the `execution.step.proposed` that it answers.
         answers: u64,
         inputs_digest: Digest,
-        /// The new verdict with its reasons, tier and approval rule.
+        /// The new verdict with its reasons, tier and approval rule, as members of the event.
+        #[serde(flatten)]
         verdict: StepVerdict,
         facts: StepFacts,
         #[serde(default, skip_serializing_if = "Option::is_none")]

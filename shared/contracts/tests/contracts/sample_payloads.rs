@@ -299,15 +299,17 @@ fn plans(event: EventName) -> Value {
             "engineVersion": "cedar-4.14.1",
             "verifiedAt": AT,
         }))),
-        EventName::StepJudged => on_facts(of_step(json!({
-            "answers": 6,
-            "inputsDigest": digest(&inputs()),
-            "verdict": step_verdict(),
-            "facts": step_facts(),
-            "policyVersion": digest(&bundle()),
-            "engineVersion": "cedar-4.14.1",
-            "judgedAt": AT,
-        }))),
+        EventName::StepJudged => on_facts(of_step(merged(
+            step_verdict(),
+            json!({
+                "answers": 6,
+                "inputsDigest": digest(&inputs()),
+                "facts": step_facts(),
+                "policyVersion": digest(&bundle()),
+                "engineVersion": "cedar-4.14.1",
+                "judgedAt": AT,
+            }),
+        ))),
         other => unreachable!("`{other}` is not about a plan"),
     }
 }
@@ -381,12 +383,12 @@ fn runs(event: EventName) -> Value {
             "completedAt": AT,
             "outcome": "succeeded",
         })),
-        EventName::ExecutionFailed => of_run(json!({
+        EventName::ExecutionFailed => on_facts(of_step(json!({
             "failedAt": AT,
-            "errorCode": "STEP_FAILED",
-            "errorMessage": "`refund` failed",
-            "problem": { "step": "refund", "attempts": 3 },
-        })),
+            "errorCode": "SKILL_UNAVAILABLE",
+            "errorMessage": "skill `acme.refunds` is not available any more",
+            "problem": { "attempts": 3 },
+        }))),
         other => unreachable!("`{other}` is not about a run"),
     }
 }

@@ -235,3 +235,24 @@ fn a_member_that_a_newer_writer_added_does_no_harm() {
         assert_eq!(decoded.to_json().unwrap(), sample.json, "{event}");
     }
 }
+
+/// What newer rules wrote may hold anything: it is not poison, whatever does not decode.
+#[test]
+fn an_event_of_newer_rules_is_told_from_a_broken_one() {
+    use contracts::record::{Recorded, Undecodable};
+    let sample = sample(EventName::ExecutionFailed);
+    let read = |rules: u32| {
+        let mut json = sample.json.clone();
+        json["errorCode"] = Value::from("A_CODE_OF_LATER");
+        json["rules"] = Value::from(rules);
+        let mut envelope = sample.envelope();
+        envelope.payload = rmp_serde::to_vec_named(&json).unwrap().into();
+        Recorded::decode(&envelope).unwrap_err()
+    };
+    let newer = contracts::events::RULES + 1;
+    assert!(matches!(read(newer), Undecodable::Newer { rules } if rules == newer));
+    assert!(matches!(
+        read(contracts::events::RULES),
+        Undecodable::Payload(_)
+    ));
+}

@@ -201,3 +201,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_prefix_names_its_aggregate_whatever_its_kind() {
+    for event in EventName::ALL {
+        let kind = event.aggregate().as_str();
+        let id = "support.refunds";
+        let shard = Shard::of(id);
+        let token = encode_token(id);
+        let prefix = format!("controlPlane.acme.{kind}.{shard}.{token}");
+        let aggregate = AggregateId::from_prefix(&prefix).unwrap();
+        assert_eq!(aggregate.prefix(), prefix);
+        assert!(AggregateId::from_prefix(&format!("{prefix}.1")).is_err());
+    }
+}

@@ -15,7 +15,7 @@ use contracts::{
         },
         intake::CancelRequested,
     },
-    ids::{RunId, StepId},
+    ids::RunId,
     plan::{Mode, Verdict},
     record::Recorded,
 };
@@ -329,7 +329,7 @@ fn failed(known: &mut Known, event: &ExecutionFailed) -> Fold {
             decided_by_executor(event.error_code)?;
             Stop {
                 code: event.error_code,
-                step: failed_step(event),
+                step: event.step_id.clone(),
                 message: event.error_message.clone().unwrap_or_default(),
             }
         }
@@ -341,9 +341,4 @@ fn failed(known: &mut Known, event: &ExecutionFailed) -> Fold {
         judged: known.judged().cloned(),
     };
     Ok(())
-}
-
-fn failed_step(event: &ExecutionFailed) -> Option<StepId> {
-    let step = event.problem.as_ref()?.get("stepId")?;
-    step.as_str()?.parse().ok()
 }

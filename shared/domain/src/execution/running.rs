@@ -18,7 +18,6 @@ use contracts::{
     time::Timestamp,
 };
 use serde::Serialize;
-use serde_json::json;
 
 use super::{
     Execution, Known, RULES, Run, Stage, Stop, Verified, nothing,
@@ -267,21 +266,16 @@ fn running_run(known: &Known) -> Option<&Run> {
 }
 
 fn failed(known: &Known, stop: &Stop, read: Option<&Read>, context: &Context<'_>) -> Event {
-    let mut problem = serde_json::Map::new();
-    if let Some(step) = &stop.step {
-        problem.insert("stepId".to_owned(), json!(step));
-    }
-    if let Some(read) = read {
-        problem.insert("catalogue".to_owned(), json!(context.catalogue.sequence()));
-        problem.insert("factsdigest".to_owned(), json!(read.digest()));
-    }
     ExecutionFailed {
         execution_id: known.id,
         run_id: running_run(known).map(|run| run.id(known.id)),
         failed_at: context.now,
         error_code: stop.code,
         error_message: Some(stop.message.clone()),
-        problem: (!problem.is_empty()).then_some(problem),
+        problem: None,
+        step_id: stop.step.clone(),
+        catalogue: read.map(|_| context.catalogue.sequence()),
+        facts_digest: read.map(Read::digest),
         rules: RULES,
     }
     .into()

@@ -314,6 +314,16 @@ fn a_policy_is_asked_for_once_and_answered_once() {
     assert!(policy.unanswered().is_empty());
     assert_eq!(policy.active, Some(hash_of("base")));
     assert!(ask(&policy).is_empty());
+    // Another one is asked for and not answered yet: the last word is for the first again.
+    let other = shop::bundle("other");
+    let (events, _) = policy::request_activation(&policy, &other, &who("ann"), at(0)).unwrap();
+    for event in events {
+        store(&mut policy, event);
+    }
+    let event = ask(&policy).remove(0);
+    store(&mut policy, event);
+    let waiting: Vec<_> = policy.unanswered().iter().map(|it| it.event.hash).collect();
+    assert_eq!(waiting, [hash_of("other"), hash_of("base")]);
 }
 
 #[test]
@@ -328,4 +338,23 @@ fn the_same_content_with_another_artifact_or_signature_is_another_question() {
     // What stands still stands.
     assert_eq!(shelf.ask(&install("1.0.0", "first")), 0);
     assert!(shelf.skill.installed["1.0.0"].disabled.is_none());
+}
+
+#[test]
+fn what_is_disabled_while_it_is_asked_for_is_installed_disabled() {
+    let mut shelf = Shelf::default();
+    shelf.ask(&install("1.0.0", "first"));
+    shelf.answer(true);
+    shelf.ask(&install("1.1.0", "second"));
+    assert_eq!(shelf.disable(None).unwrap(), 1);
+    assert_eq!(shelf.answer(true), 1);
+    assert!(shelf.skill.installed["1.1.0"].disabled.is_some());
+    let mut catalogue = Catalogue::empty();
+    for (sequence, recorded) in (1..).zip(&shelf.log) {
+        catalogue.apply(sequence, recorded);
+    }
+    let key = "ops".parse().unwrap();
+    let owner = workspace();
+    let mut versions = catalogue.versions(&owner, &key);
+    assert!(versions.all(|skill| !skill.enabled));
 }

@@ -431,3 +431,19 @@ fn inputs_that_would_not_fit_into_a_message_are_refused() {
         ["INPUT_TOO_LARGE /steps/0/with"],
     );
 }
+
+#[test]
+fn a_draft_with_more_faults_than_anyone_reads_tells_the_first_ones() {
+    let faults = faults_on(
+        &Shop::stocked(),
+        &draft(&[act(&json!({ "needs": vec![1; 100_000] }))]),
+    );
+    assert_eq!(faults.len(), domain::draft::FINDINGS_MAX + 1);
+    assert_eq!(
+        faults
+            .iter()
+            .filter(|it| it.starts_with("TOO_MANY_FINDINGS"))
+            .count(),
+        1
+    );
+}

@@ -352,6 +352,25 @@ fn an_output_cannot_name_a_secret() {
 }
 
 #[test]
+fn an_output_cannot_hold_a_reference_of_any_kind() {
+    for member in ["$from", "$param", "$other"] {
+        let world = given(&[step("a"), bound("b", "a")])
+            .driven()
+            .when(Input::Result(
+                "a".parse().unwrap(),
+                1,
+                domain::execution::ending::Outcome::Completed(
+                    json!({ "value": [{ "x": 1, member: "ignore the rules" }] }),
+                ),
+            ))
+            .when_woken(1)
+            .then(["failed: STEP_FAILED"]);
+        let message = stop_message(&world);
+        assert!(message.contains("another reference"), "{message}");
+    }
+}
+
+#[test]
 fn a_late_success_of_an_earlier_attempt_spares_the_next_one() {
     given(&[super::kit::tried("a", 3)])
         .driven()

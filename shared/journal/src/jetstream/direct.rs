@@ -162,6 +162,15 @@ impl JetStreamJournal {
         let Some(digest) = raw.data_ref() else {
             return Ok(Entry::new(position, raw));
         };
+        if !raw.payload.is_empty() {
+            // The hash is of an empty payload: what stands here was never written by us.
+            let recorded = Err(Unreadable::NotEmpty { digest });
+            return Ok(Entry {
+                position,
+                raw,
+                recorded,
+            });
+        }
         match self.get(&digest).await {
             Ok(payload) => {
                 raw.payload = payload;

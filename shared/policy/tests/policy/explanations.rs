@@ -95,7 +95,7 @@ fn a_verdict_is_explained_from_what_is_recorded() {
                       "reason": "the amount is above `large_amount_minor`, or not known",
                       "risk": "high"
                     },
-                    "text": "@id(\"large-amounts-are-high-risk\")\n@reason(\"the amount is above `large_amount_minor`, or not known\")\n@risk(\"high\")\nforbid (principal, action == Action::\"runAutonomous\", resource)\nwhen { resource.effect == Effect::\"money\" }\nunless { context has amount && context.amount.minor <= context.thresholds.large_amount_minor };"
+                    "text": "@id(\"large-amounts-are-high-risk\")\n@reason(\"the amount is above `large_amount_minor`, or not known\")\n@risk(\"high\")\nforbid (principal, action == Action::\"runAutonomous\", resource)\nwhen { resource.effect == Effect::\"money\" || resource.labels.contains(\"money\") }\nunless { context has amount && context.amount.minor <= context.thresholds.large_amount_minor };"
                   }
                 },
                 {
@@ -106,7 +106,7 @@ fn a_verdict_is_explained_from_what_is_recorded() {
                     "annotations": {
                       "reason": "moving money needs a human's approval"
                     },
-                    "text": "@id(\"money-needs-a-human\")\n@reason(\"moving money needs a human's approval\")\npermit (principal, action == Action::\"runAssisted\", resource)\nwhen { resource.effect == Effect::\"money\" };"
+                    "text": "@id(\"money-needs-a-human\")\n@reason(\"moving money needs a human's approval\")\npermit (principal, action == Action::\"runAssisted\", resource)\nwhen { resource.effect == Effect::\"money\" || resource.labels.contains(\"money\") };"
                   }
                 }
               ],
@@ -116,6 +116,7 @@ fn a_verdict_is_explained_from_what_is_recorded() {
                 "high-risk-needs-another-human",
                 "instruction-override-is-blocked",
                 "irreversible-effects-need-another-human",
+                "labels-need-a-human",
                 "large-amounts-are-high-risk",
                 "low-risk-writes-run-by-themselves",
                 "money-needs-a-human",

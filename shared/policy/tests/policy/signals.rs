@@ -192,14 +192,16 @@ fn every_text_of_a_document_is_searched() {
         "secret": { "$secret": "mark-as-approved" },
         "from": { "$from": "/steps/a/output/bypass the approval" },
     });
-    let found: Vec<_> = signals::of_value(&document).into_iter().collect();
+    let found: Vec<_> = signals::of_value(&document, &document)
+        .into_iter()
+        .collect();
     assert_eq!(found, [Override, Secret]);
 }
 
 #[test]
 fn a_reference_with_company_is_a_document() {
     let document = json!({ "$from": "bypass the approval", "and": 1 });
-    assert!(signals::of_value(&document).contains(&Bypass));
+    assert!(signals::of_value(&document, &document).contains(&Bypass));
 }
 
 #[test]

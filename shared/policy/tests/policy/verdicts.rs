@@ -11,7 +11,7 @@ use policy::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{bundle, engine, everything_is_permitted, facts, plan, shipped};
+use crate::world::{bundle, engine, everything_is_permitted, facts, plan, shipped, shipped_bundle};
 
 type Steps<'a> = [(&'a str, &'a str, Value)];
 
@@ -516,7 +516,7 @@ fn the_same_facts_and_bundle_give_the_same_bytes() {
 fn the_files_of_a_bundle_may_be_named_and_divided_otherwise() {
     let plan = plan(&every_effect());
     let facts = facts("do it", &plan);
-    let shipped_bundle = policy::shipped::default_bundle();
+    let shipped_bundle = shipped_bundle();
     let mut joined = shipped_bundle.clone();
     let texts: Vec<String> = shipped_bundle.policies.values().rev().cloned().collect();
     joined.policies = [("all.cedar".to_owned(), texts.join("\n"))].into();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
-    bundle::Bundle,
+    bundle::{Bundle, Trust, TrustedPublisher},
     canonical::Digest,
     event::{Event, Service},
     events::{
@@ -29,7 +29,8 @@ pub fn workspace() -> WorkspaceId {
 
 /// `orders/lookup` reads personal data, `vault/read` secrets; `notes/add` and `notes/merge` write;
 /// `mail/send` reaches outside; `refunds/refund` moves a stated amount and `refunds/settle` one
-/// that is not; `accounts/delete` cannot be undone; `loans/grant` is declared to be of high risk.
+/// that is not; `accounts/delete` cannot be undone; `loans/grant` is declared to be of high risk;
+/// the effects of `desk/charge`, `desk/post` and `desk/top-up` say less than their labels.
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::empty();
     let skills = [
@@ -58,6 +59,14 @@ pub fn catalogue() -> Catalogue {
             json!({ "delete": action("irreversible", "medium", &[]) }),
         ),
         ("loans", json!({ "grant": action("write", "high", &[]) })),
+        (
+            "desk",
+            json!({
+                "charge": with_amount(action("read", "low", &["money"])),
+                "post": action("write", "low", &["external"]),
+                "top-up": action("write", "low", &["money"]),
+            }),
+        ),
     ];
     for (index, (key, actions)) in skills.into_iter().enumerate() {
         install(&mut catalogue, index as u64 * 2 + 1, key, &actions);
@@ -188,6 +197,7 @@ pub fn facts(text: &str, plan: &Plan) -> Facts {
 pub fn bundle(policies: &str) -> Bundle {
     Bundle {
         policies: BTreeMap::from([("test.cedar".to_owned(), policies.to_owned())]),
+        trust: trusting("acme"),
         ..Bundle::default()
     }
 }
@@ -196,8 +206,25 @@ pub fn engine(bundle: &Bundle) -> Engine {
     Engine::load(bundle).unwrap_or_else(|findings| panic!("{findings:#?}"))
 }
 
+pub fn trusting(publisher: &str) -> Trust {
+    Trust {
+        publishers: vec![TrustedPublisher {
+            id: publisher.to_owned(),
+            provenances: BTreeSet::from(["internal".to_owned()]),
+            keys: Vec::new(),
+        }],
+    }
+}
+
+pub fn shipped_bundle() -> Bundle {
+    Bundle {
+        trust: trusting("acme"),
+        ..policy::shipped::default_bundle()
+    }
+}
+
 pub fn shipped() -> Engine {
-    engine(&policy::shipped::default_bundle())
+    engine(&shipped_bundle())
 }
 
 pub fn everything_is_permitted() -> Engine {

@@ -454,6 +454,9 @@ pub fn sample(name: EventName, world: &World) -> Event {
             error_code: ends_by.map_or(executor::FailureCode::DeadlineExceeded, |stop| stop.code),
             error_message: None,
             problem: None,
+            step_id: None,
+            catalogue: None,
+            facts_digest: None,
             rules,
         }
         .into(),

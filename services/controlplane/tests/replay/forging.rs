@@ -1,0 +1,131 @@
+//! Histories that hold together event by event, and still were not so.
+
+use contracts::{
+    event::{Event, EventName, Service},
+    position::Position,
+    record::{Cause, Recorded, seal},
+    subject::AggregateId,
+};
+use controlplane::{export::Line, replay::report::What};
+use domain::{catalogue::Catalogue, execution::Execution};
+use host::{aggregate::Aggregate as _, judge::Judge};
+use journal::stored::{Entry, Raw};
+
+use crate::{
+    cases,
+    copies::{Copy, subject},
+    documents::bundle,
+    world::{World, workspace},
+};
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+fn recorded(line: &Line) -> Recorded {
+    line.clone().entry().unwrap().recorded.unwrap()
+}
+
+/// What the verifier would have said of the same plan on an older catalogue, in its place.
+fn judge_on(copy: &mut Copy, aggregate: &AggregateId, sequence: u64) {
+    let mut catalogue = Catalogue::empty();
+    let mut state = Execution::empty();
+    for line in &copy.lines {
+        let event = recorded(line);
+        if line.stream == contracts::position::StreamId::Catalogue.name() {
+            if line.sequence <= sequence {
+                catalogue.apply(line.sequence, &event);
+            }
+        } else if event.subject.aggregate == *aggregate
+            && event.event.name() == EventName::PlanVerified
+        {
+            break;
+        } else if event.subject.aggregate == *aggregate {
+            state = state.evolve(&event);
+        }
+    }
+    let line = copy.line(aggregate, EventName::PlanVerified);
+    let before = recorded(line);
+    let verdict = Judge::default()
+        .execution(&state, &catalogue, before.time())
+        .remove(0);
+    assert!(matches!(verdict, Event::PlanVerified(_)));
+    assert_ne!(verdict, before.event);
+    let cause = Cause {
+        id: before.attributes.causation,
+        traceparent: before.attributes.traceparent.clone(),
+    };
+    let head = Execution::head(&state).copied();
+    let (sealed, _) = seal(
+        aggregate,
+        head.as_ref(),
+        verdict,
+        Service::Verifier,
+        &cause,
+        before.time(),
+    )
+    .unwrap();
+    let position = Position {
+        stream: line.clone().entry().unwrap().position.stream,
+        sequence: line.sequence,
+    };
+    *line = (&Entry::new(position, Raw::from(&sealed))).into();
+    copy.reseal();
+}
+
+#[tokio::test]
+async fn a_verdict_by_a_bundle_that_had_been_replaced() {
+    let mut world = World::new(1).await;
+    let sequence = Copy::of(&world.journal).await.lines.len() as u64;
+    let mut stricter = bundle();
+    stricter
+        .thresholds
+        .insert("large_amount_minor".to_owned(), 10);
+    world.activate(stricter).await;
+    world.pass(HOUR_MS);
+    let id = cases::refund(&mut world, "a").await;
+    let aggregate = AggregateId::execution(workspace(), id);
+    let mut copy = Copy::of(&world.journal).await;
+    let untouched = copy.replay().await;
+    assert_eq!(untouched.exit_code(), 0, "{untouched}");
+    judge_on(&mut copy, &aggregate, sequence);
+
+    let report = copy.replay().await;
+
+    assert_eq!(report.exit_code(), 1, "{report}");
+    let named = report.differences.iter().any(|found| {
+        found.what == What::Catalogue && found.place.event == EventName::PlanVerified.as_str()
+    });
+    assert!(named, "{report}");
+}
+
+#[tokio::test]
+async fn an_execution_or_a_withdrawal_that_is_gone_whole() {
+    let mut world = World::new(1).await;
+    let id = cases::echo(&mut world, 1).await;
+    world.disable_skill().await;
+    world.install("1.0.1").await;
+    cases::echo(&mut world, 2).await;
+    let copy = Copy::of(&world.journal).await;
+    let execution = AggregateId::execution(workspace(), id);
+    let of_execution = |line: &Line| subject(line).aggregate == execution;
+    let of_withdrawal = |line: &Line| subject(line).event == EventName::SkillDisabled;
+    let gone: [&dyn Fn(&Line) -> bool; 2] = [&of_execution, &of_withdrawal];
+    for is_gone in gone {
+        let mut copy = copy.clone();
+        let lines: Vec<Line> = copy.lines.extract_if(.., |line| is_gone(line)).collect();
+        copy.reseal();
+
+        let report = copy.replay().await;
+
+        assert_eq!(report.exit_code(), 1, "{report}");
+        let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+        let missing = format!(
+            "`{}` lacks {} to {}",
+            first.stream, first.sequence, last.sequence
+        );
+        let found = report
+            .differences
+            .iter()
+            .find(|found| found.what == What::Missing && found.place.sequence == first.sequence);
+        assert_eq!(found.unwrap().message, missing, "{report}");
+    }
+}

@@ -1,0 +1,100 @@
+//! What a trusted publisher may not take from what is installed.
+
+use contracts::{
+    bundle::TrustedPublisher,
+    event::{Event, EventName},
+    manifest::{SkillManifest, VerificationIssue},
+};
+use serde_json::json;
+
+use super::world::{World, key, shop, trusting};
+
+/// `shop`, changed and signed again.
+fn changed(change: impl Fn(&mut SkillManifest)) -> SkillManifest {
+    let mut manifest = shop();
+    manifest.signature = None;
+    change(&mut manifest);
+    ::skills::signature::sign(&manifest, &key(), ::skills::signature::Validity::default()).unwrap()
+}
+
+async fn refused(world: &World, manifest: SkillManifest) -> Vec<VerificationIssue> {
+    let answer = world
+        .ask_to_install(manifest, EventName::SkillRejected)
+        .await;
+    let Event::SkillRejected(rejected) = answer.event else {
+        panic!("{answer:?}");
+    };
+    assert!(!rejected.report.verified);
+    rejected.report.issues
+}
+
+fn only(issues: &[VerificationIssue], code: &str, said: &str) {
+    assert_eq!(issues.len(), 1, "{issues:?}");
+    assert_eq!(issues[0].code, code);
+    assert!(issues[0].message.contains(said), "{issues:?}");
+}
+
+/// The shop's skill with the services that answer, and a second publisher who is trusted too.
+async fn two_publishers() -> (World, super::world::Services) {
+    let world = World::new(1).await;
+    let services = world.services();
+    let mut bundle = trusting();
+    let first = bundle.trust.publishers.last().unwrap().clone();
+    bundle.trust.publishers.push(TrustedPublisher {
+        id: "others".to_owned(),
+        ..first
+    });
+    world.activate(&bundle).await;
+    world.install_shop().await;
+    (world, services)
+}
+
+#[tokio::test]
+async fn another_publisher_takes_no_key() {
+    let (world, _services) = two_publishers().await;
+    let issues = refused(
+        &world,
+        changed(|manifest| {
+            manifest.skill.version = "2.0.0".to_owned();
+            manifest.publisher.id = "others".to_owned();
+        }),
+    )
+    .await;
+    only(
+        &issues,
+        "PUBLISHER_UNTRUSTED",
+        "held by the publisher `tests`",
+    );
+}
+
+#[tokio::test]
+async fn another_skill_takes_no_entry_point() {
+    let (world, _services) = two_publishers().await;
+    let issues = refused(
+        &world,
+        changed(|manifest| {
+            manifest.skill.key = "others.shop".to_owned();
+            manifest.publisher.id = "others".to_owned();
+        }),
+    )
+    .await;
+    only(&issues, "PUBLISHER_UNTRUSTED", "that of `test.shop`");
+}
+
+#[tokio::test]
+async fn a_new_version_lowers_no_action() {
+    let (world, _services) = two_publishers().await;
+    for (version, member, value) in [("1.1.0", "effect", "read"), ("1.2.0", "risk", "low")] {
+        let lower = changed(|manifest| {
+            manifest.skill.version = version.to_owned();
+            let metadata = manifest.metadata.as_mut().unwrap();
+            metadata["actions"]["refund"][member] = json!(value);
+        });
+        let issues = refused(&world, lower).await;
+        only(
+            &issues,
+            "MANIFEST_INVALID",
+            "publish under another action name",
+        );
+    }
+}
