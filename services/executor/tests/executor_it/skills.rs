@@ -14,7 +14,15 @@ fn changed(change: impl Fn(&mut SkillManifest)) -> SkillManifest {
     let mut manifest = shop();
     manifest.signature = None;
     change(&mut manifest);
-    ::skills::signature::sign(&manifest, &key(), ::skills::signature::Validity::default()).unwrap()
+    let key = match manifest.publisher.id.as_str() {
+        "others" => others_key(),
+        _ => key(),
+    };
+    ::skills::signature::sign(&manifest, &key, ::skills::signature::Validity::default()).unwrap()
+}
+
+fn others_key() -> ed25519_dalek::SigningKey {
+    ::skills::key::keygen([8; 32])
 }
 
 async fn refused(world: &World, manifest: SkillManifest) -> Vec<VerificationIssue> {
@@ -39,11 +47,11 @@ async fn two_publishers() -> (World, super::world::Services) {
     let world = World::new(1).await;
     let services = world.services();
     let mut bundle = trusting();
-    let first = bundle.trust.publishers.last().unwrap().clone();
-    bundle.trust.publishers.push(TrustedPublisher {
-        id: "others".to_owned(),
-        ..first
-    });
+    let mut others: TrustedPublisher = bundle.trust.publishers.last().unwrap().clone();
+    others.id = "others".to_owned();
+    others.keys[0].public_key =
+        ::skills::key::public_key_text(&others_key().verifying_key()).unwrap();
+    bundle.trust.publishers.push(others);
     world.activate(&bundle).await;
     world.install_shop().await;
     (world, services)
