@@ -29,7 +29,7 @@ pub(super) fn check(
         report.publisher_trusted = false;
         refuse(report, Code::PublisherUntrusted, message);
     }
-    for message in lowered(workspace, request, catalogue) {
+    for message in lowered(workspace, state, request, catalogue) {
         refuse(report, Code::ManifestInvalid, message);
     }
 }
@@ -84,17 +84,17 @@ fn entry_point_of_another(
 /// Actions that would be judged more leniently than those of the newest version.
 fn lowered(
     workspace: &WorkspaceId,
+    state: &Skill,
     request: &SkillInstallRequested,
     catalogue: &Catalogue,
 ) -> Vec<String> {
-    let mut versions = catalogue.versions(workspace, &request.skill_key).peekable();
-    let Some(newest) = versions.peek().copied() else {
-        return Vec::new();
-    };
     // One that was installed before may come back: its content is the same.
-    if versions.any(|skill| skill.pin.version == request.version) {
+    if state.installed.contains_key(request.version.as_str()) {
         return Vec::new();
     }
+    let Some(newest) = catalogue.versions(workspace, &request.skill_key).next() else {
+        return Vec::new();
+    };
     let metadata = Value::Object(request.manifest.metadata.clone().unwrap_or_default());
     let Ok(metadata) = serde_json::from_value::<SkillMetadata>(metadata) else {
         // The manifest is refused for it already.
