@@ -208,11 +208,9 @@ impl World {
     ) -> Result<(), E> {
         let aggregate = AggregateId::execution(workspace(), id);
         loop {
-            let history = self
-                .journal
-                .load(&aggregate, Read::Confirmed)
-                .await
-                .unwrap();
+            let Ok(history) = self.journal.load(&aggregate, Read::Confirmed).await else {
+                continue;
+            };
             let state = Execution::fold(history.iter().map(|(_, recorded)| recorded));
             let events = decide(&state)?;
             if self.append(&aggregate, state.head().copied(), events).await {
@@ -221,7 +219,7 @@ impl World {
         }
     }
 
-    /// False after a conflict.
+    /// False where it is to be decided again.
     async fn append(
         &self,
         aggregate: &AggregateId,
@@ -240,7 +238,11 @@ impl World {
             .unwrap();
             match self.journal.append(&envelope).await {
                 Ok(_) => head = Some(recorded.head()),
-                Err(AppendError::Conflict { .. }) => return false,
+                // While a leader is elected nobody knows whether it is stored: looked at again, and
+                // asked again, as every caller has to.
+                Err(AppendError::Conflict { .. } | AppendError::Unavailable { .. }) => {
+                    return false;
+                }
                 Err(error) => panic!("cannot append: {error:?}"),
             }
         }
