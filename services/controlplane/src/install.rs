@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::{event::Service, ids::WorkspaceId};
-use host::clock;
+use host::clock::{Ambient as _, System};
 use journal::{
     broker::{Durability, ServerConfig, User},
     jetstream::{self, ConnectOptions, InstallOptions},
@@ -191,7 +191,7 @@ impl Passwords {
 
 /// 32 random bytes in hexadecimal.
 pub fn random_text() -> String {
-    contracts::canonical::Digest::from_bytes(clock::random_bytes()).to_string()
+    contracts::canonical::Digest::from_bytes(System.random_bytes()).to_string()
 }
 
 /// One user for each service, one for the workers of a workspace, one who installs, and one who

@@ -18,7 +18,7 @@ use contracts::{
     registry::OperationName,
     time::Timestamp,
 };
-use host::clock;
+use host::clock::{Ambient as _, System};
 use serde_json::json;
 use skills::{
     key,
@@ -211,7 +211,7 @@ pub fn trusted(publisher: &str, key: &Path) -> Result<TrustedPublisher, Failure>
 
 /// A new private key in a file that only its owner may read.
 pub fn make_key(path: &Path) -> Result<String, Failure> {
-    let key = key::keygen(clock::random_bytes());
+    let key = key::keygen(System.random_bytes());
     let pem = key::private_key_pem(&key).map_err(anyhow::Error::new)?;
     write_private(path, pem.as_bytes())
         .with_context(|| format!("cannot write the key `{}`", path.display()))?;
@@ -267,7 +267,7 @@ fn sign(
         None => publisher_key(global, &unsigned.publisher.id)?,
     };
     let validity = Validity {
-        issued_at: Some(clock::now()),
+        issued_at: Some(System.now()),
         expires_at,
     };
     let signed = signed(&unsigned, &key, validity)?;

@@ -12,7 +12,7 @@ use domain::{
     execution::ending::{Failure, Outcome},
     schema,
 };
-use host::{clock, failpoint};
+use host::{clock::Ambient, failpoint};
 use journal::{
     Journal,
     request::{Request, RequestError, skill_subject},
@@ -33,6 +33,7 @@ const MESSAGE_CHARS_MAX: usize = 1000;
 /// Everything an attempt needs, decided and stored before.
 pub struct Call {
     pub journal: Arc<dyn Journal>,
+    pub ambient: Arc<dyn Ambient>,
     pub workspace: WorkspaceId,
     pub started: StepStarted,
     pub step: PlanStep,
@@ -107,7 +108,8 @@ impl Call {
     /// that is no failure, and no try.
     async fn call(&self, name: &str) -> Result<Value, Failure> {
         loop {
-            let left = Duration::from_millis(self.started.timeout_at.since_ms(clock::now()));
+            let left = self.started.timeout_at.since_ms(self.ambient.now());
+            let left = Duration::from_millis(left);
             if left.is_zero() {
                 return Err(Failure::timed_out());
             }

@@ -29,7 +29,6 @@ use domain::{
 };
 use host::{
     catalogue::Confirmed,
-    clock,
     engine::{Host, chain},
     failpoint,
     incident::{self, Incident},
@@ -72,7 +71,7 @@ pub async fn run(
         calls: Calls::default(),
         armed: BTreeMap::new(),
         ended_for_others: false,
-        tokens: clock::random_bytes(),
+        tokens: fleet.host().ambient.random_bytes(),
     };
     loop {
         match driver.until_rest(&mut wakes).await {
@@ -122,9 +121,11 @@ impl Driver<'_> {
             while let Ok(woken) = wakes.try_recv() {
                 self.take(woken);
             }
+            // In a fixed order, here and below, so that a simulated run can be run again.
             let nap = tokio::select! {
-                nap = self.settle() => nap?,
+                biased;
                 () = host.shutdown.cancelled() => return Ok(Rest::ShuttingDown),
+                nap = self.settle() => nap?,
             };
             self.held.expire(host.ack_wait);
             if self.calls.is_idle() && nap.is_none() && wakes.is_empty() {
@@ -132,10 +133,11 @@ impl Driver<'_> {
                 return Ok(Rest::Reached);
             }
             tokio::select! {
+                biased;
+                () = host.shutdown.cancelled() => return Ok(Rest::ShuttingDown),
                 Some(woken) = wakes.recv() => self.take(woken),
                 () = self.calls.next() => {}
                 () = sleep(nap) => {}
-                () = host.shutdown.cancelled() => return Ok(Rest::ShuttingDown),
             }
         }
     }
@@ -304,7 +306,7 @@ impl Driver<'_> {
             aggregate: self.execution.aggregate.clone(),
             key: "go-on".to_owned(),
             version: self.execution.state.version(),
-            due: clock::now(),
+            due: self.host.now(),
             wake: None,
         };
         self.host.journal.arm(&timer).await?;
@@ -366,6 +368,7 @@ impl Driver<'_> {
         };
         Effect::Call(Box::new(Call {
             journal: Arc::clone(&self.host.journal),
+            ambient: Arc::clone(&self.host.ambient),
             workspace: known.workspace.clone(),
             step: step.clone(),
             inputs,
@@ -473,7 +476,8 @@ impl Driver<'_> {
                     event: self.held.cause(),
                 };
                 let journal = self.host.journal.as_ref();
-                match incident::raise(journal, Service::Executor, &incident, clock::now()).await {
+                match incident::raise(journal, Service::Executor, &incident, self.host.now()).await
+                {
                     Ok(()) => self.held.acknowledge().await,
                     Err(error) => {
                         let reason = chain(&error);
@@ -502,7 +506,7 @@ impl Driver<'_> {
         }
         for (wake, version) in self.held.wakes() {
             let aggregate = &self.execution.aggregate;
-            let timer = trouble::later(Service::Executor, aggregate, wake, version);
+            let timer = trouble::later(self.host, aggregate, wake, version);
             if self.host.journal.arm(&timer).await.is_err() {
                 return self.held.give_back(RETRY_AFTER, self.host.ack_wait).await;
             }

@@ -2,7 +2,7 @@
 //! starts one.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -64,7 +64,7 @@ struct Awake {
 /// The drivers that run, by execution.
 pub struct Fleet {
     host: Arc<Host>,
-    drivers: Mutex<HashMap<AggregateId, Awake>>,
+    drivers: Mutex<BTreeMap<AggregateId, Awake>>,
     /// A driver has ended.
     room: Notify,
 }
@@ -72,7 +72,7 @@ pub struct Fleet {
 pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 3]) -> Result<(), Unavailable> {
     let fleet = Arc::new(Fleet {
         host: Arc::clone(&host),
-        drivers: Mutex::new(HashMap::new()),
+        drivers: Mutex::new(BTreeMap::new()),
         room: Notify::new(),
     });
     let mut tasks = JoinSet::new();
@@ -98,8 +98,9 @@ async fn keep_alive(fleet: Arc<Fleet>) -> Result<(), Unavailable> {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => {}
+            biased;
             () = fleet.host.shutdown.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
         }
         let all: Vec<Deliveries> = {
             let drivers = fleet.drivers();
@@ -126,6 +127,7 @@ async fn consume(
             deliveries.next().await
         };
         let delivery = tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             delivery = next => delivery,
         };
@@ -235,7 +237,7 @@ impl Fleet {
         &self.host
     }
 
-    fn drivers(&self) -> MutexGuard<'_, HashMap<AggregateId, Awake>> {
+    fn drivers(&self) -> MutexGuard<'_, BTreeMap<AggregateId, Awake>> {
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,7 +11,6 @@ use contracts::{
 use domain::execution::Execution;
 use host::{
     aggregate::{self, Loaded},
-    clock,
     engine::{FOLD_AGE_MAX, Host},
     trouble::Trouble,
     write::{WriteError, Writer},
@@ -132,7 +131,7 @@ impl<'a> Tracked<'a> {
 
     /// The instant of a decision: the later of the clock, the last event, and the timer that came.
     pub fn instant(&self, due: Option<Timestamp>) -> Timestamp {
-        let clock = clock::now();
+        let clock = self.host.now();
         let after = self.state.head().map_or(clock, |head| head.time.max(clock));
         due.map_or(after, |due| due.max(after))
     }

@@ -19,7 +19,6 @@ use contracts::{
     registry::OperationName,
 };
 use host::{
-    clock,
     http::{self, Refused, input},
     principals::Principal,
 };
@@ -47,10 +46,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Who acts, where the input names someone.
     pub fn acting(&self, named: Option<&PrincipalId>) -> Result<Actor, Problem> {
-        self.intake
-            .door
-            .principals()
-            .acting(self.principal, named, clock::now())
+        self.intake.door.acting(self.principal, named)
     }
 
     pub fn actor(&self) -> &Actor {

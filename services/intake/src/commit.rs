@@ -14,7 +14,6 @@ use contracts::{
 };
 use host::{
     aggregate::{Aggregate, known},
-    clock,
     engine::chain,
     failpoint,
     write::{WriteError, Writer},
@@ -71,8 +70,7 @@ impl<A: Aggregate> History<A> {
     }
 
     /// Not before the last event, so that times in payloads do not run backward either.
-    fn instant(&self) -> Timestamp {
-        let now = clock::now();
+    fn instant(&self, now: Timestamp) -> Timestamp {
         self.state.head().map_or(now, |head| head.time.max(now))
     }
 }
@@ -145,7 +143,7 @@ impl Intake {
         let mut history = guess;
         let mut confirmed = false;
         for _ in 0..ROUNDS_MAX {
-            let now = history.instant();
+            let now = history.instant(self.host.now());
             match decide(&history, now) {
                 Ok(events) if !events.is_empty() => {
                     if self

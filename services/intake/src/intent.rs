@@ -11,7 +11,6 @@ use domain::execution::{
     intake::{self, Door, Submission},
 };
 use host::{
-    clock,
     http::{
         self,
         input::{INVALID_VALUE, one_finding},
@@ -49,7 +48,7 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
     }
     let id = match key(call)? {
         Some(key) => intake::keyed_id(workspace, Door::Http, call.principal.actor.id.as_str(), key),
-        None => clock::execution_id(),
+        None => call.intake.host.ambient.execution_id(),
     };
     let traceparent = traceparent(call, input.trace_id.as_deref(), id);
     let submission = Submission {

@@ -47,7 +47,7 @@ const WAITS_MAX: usize = 256;
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::load(config.principals_file.as_deref())?;
-    let door = Door::new(principals, Limits::default());
+    let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
     let shutdown = host.shutdown.clone();
     Ok(Work {
         routes: routes(host, door, OUTCOME_WITHIN),

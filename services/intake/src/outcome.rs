@@ -36,9 +36,10 @@ impl Call<'_> {
         let following = follow(self, history, aggregate, outcome);
         let stopped = self.intake.host.shutdown.cancelled();
         let known = tokio::select! {
-            known = tokio::time::timeout_at(until, following) => known.ok().flatten(),
+            biased;
             // What was asked is recorded; a stop does not wait for what comes of it.
             () = stopped => None,
+            known = tokio::time::timeout_at(until, following) => known.ok().flatten(),
         };
         known.unwrap_or_else(|| Err(pending()))
     }

@@ -35,7 +35,6 @@ use domain::{
 };
 use futures::stream;
 use host::{
-    clock,
     http::{
         Refused,
         door::Door,
@@ -197,9 +196,7 @@ impl Credential {
 
     /// Whether it still is the same principal's, with the same grants.
     fn stands(&self) -> bool {
-        let principals = self.door.principals();
-        let found = principals.authenticate(&self.headers, clock::now());
-        found.as_ref() == Ok(&self.principal)
+        self.door.authenticate(&self.headers).as_ref() == Ok(&self.principal)
     }
 }
 

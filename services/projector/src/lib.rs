@@ -56,8 +56,8 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
         Projection::start(Arc::clone(&host), writer, Arc::clone(&feeds)).await?;
     let streams = host.journal.streams();
     let api = Api {
+        door: Door::new(principals, Limits::default(), Arc::clone(&host.ambient)),
         host,
-        door: Door::new(principals, Limits::default()),
         reader: Reader::new(readers, streams.clone()),
         reached: Reached::new(positions, streams),
         feeds,

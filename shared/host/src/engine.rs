@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     aggregate::{self, Aggregate},
     catalogue::Follower,
-    clock, failpoint,
+    clock::Ambient,
+    failpoint,
     health::Health,
     trouble::{Trouble, settle_delivery, unreadable},
     wake::Wake,
@@ -40,6 +41,7 @@ const CONCURRENT_MAX: usize = 64;
 pub struct Host {
     pub service: Service,
     pub incarnation: Incarnation,
+    pub ambient: Arc<dyn Ambient>,
     pub journal: Arc<dyn Journal>,
     pub catalogue: Follower,
     pub health: Health,
@@ -50,6 +52,31 @@ pub struct Host {
 }
 
 impl Host {
+    /// A process as it begins.
+    pub fn new(
+        service: Service,
+        journal: Arc<dyn Journal>,
+        ambient: Arc<dyn Ambient>,
+        ack_wait: Duration,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            service,
+            incarnation: ambient.incarnation(),
+            ambient,
+            catalogue: Follower::new(Arc::clone(&journal)),
+            journal,
+            health: Health::default(),
+            ack_wait,
+            shutdown,
+            failure: OnceLock::new(),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.ambient.now()
+    }
+
     /// Ends the process: whoever started it starts it again, whole.
     pub fn fail(&self, reason: String) {
         tracing::error!(reason, "cannot go on");
@@ -105,7 +132,9 @@ async fn consume(
     let mut working: JoinSet<()> = JoinSet::new();
     loop {
         let full = working.len() >= CONCURRENT_MAX;
+        // In a fixed order, so that a simulated run can be run again.
         let delivery = tokio::select! {
+            biased;
             () = host.shutdown.cancelled() => break,
             Some(ended) = working.join_next() => match ended {
                 Ok(()) => continue,
@@ -134,6 +163,7 @@ async fn work(host: Arc<Host>, delivery: Delivery, handler: Arc<dyn Handle>) {
             tokio::time::interval_at(received + host.ack_wait / 4, host.ack_wait / 4);
         loop {
             tokio::select! {
+                biased;
                 outcome = &mut handling => break outcome,
                 _ = progress.tick() => drop(delivery.handle.in_progress().await),
             }
@@ -178,7 +208,7 @@ where
         }
         // Facts are confirmed after the message was received, whatever else shares the answer.
         let catalogue = host.catalogue.confirmed_since(received).await?;
-        let now = instant(clock::now(), state, wake);
+        let now = instant(host.now(), state, wake);
         let events = decide(state, &catalogue, now);
         if events.is_empty() {
             break;

@@ -1,11 +1,6 @@
 //! A service as a process: configuration, connection, health, work, shutdown.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    process::ExitCode,
-    sync::{Arc, OnceLock},
-};
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -18,11 +13,10 @@ use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalogue::Follower,
-    clock,
+    clock::System,
     config::Config,
     engine::{Host, chain},
-    health::{self, Health},
+    health,
     http::server::{self, Bounds},
     telemetry,
 };
@@ -64,16 +58,13 @@ where
     tokio::spawn(stop_on_signal(shutdown.clone()));
 
     let journal: Arc<dyn Journal> = Arc::new(connect(service, &config).await?);
-    let host = Arc::new(Host {
+    let host = Arc::new(Host::new(
         service,
-        incarnation: clock::incarnation(),
-        catalogue: Follower::new(Arc::clone(&journal)),
-        journal: Arc::clone(&journal),
-        health: Health::default(),
-        ack_wait: config.ack_wait,
-        shutdown: shutdown.clone(),
-        failure: OnceLock::new(),
-    });
+        Arc::clone(&journal),
+        Arc::new(System),
+        config.ack_wait,
+        shutdown.clone(),
+    ));
     let listen = config.listen;
     let address_file = config.address_file.clone();
     let Work { routes, mut task } = work(Arc::clone(&host), config).await?;

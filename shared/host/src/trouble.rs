@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use contracts::{
     canonical::Digest,
-    event::Service,
     ids::{EventId, WorkspaceId},
     subject::AggregateId,
 };
@@ -19,7 +18,6 @@ use journal::{
 
 use crate::{
     catalogue::FollowError,
-    clock,
     engine::{Host, chain},
     incident::{self, Incident, RaiseError},
     wake::Wake,
@@ -162,7 +160,7 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
         Err(Trouble::Poison { code, cause }) => {
             let incident = about(&delivery.message, code, cause);
             let journal = host.journal.as_ref();
-            let raised = incident::raise(journal, host.service, &incident, clock::now()).await;
+            let raised = incident::raise(journal, host.service, &incident, host.now()).await;
             match raised {
                 Ok(()) => delivery.handle.ack().await,
                 Err(error) => {
@@ -185,7 +183,7 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
     let Some(wake) = Wake::of(&delivery.message) else {
         return delivery.handle.retry_later(RETRY_AFTER * 10).await;
     };
-    let timer = later(host.service, &wake.aggregate, wake.id, wake.version);
+    let timer = later(host, &wake.aggregate, wake.id, wake.version);
     match host.journal.arm(&timer).await {
         Ok(()) => delivery.handle.ack().await,
         Err(_) => delivery.handle.retry_later(RETRY_AFTER).await,
@@ -194,15 +192,15 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
 
 /// The timer that stands for a wake-up that is put off: it comes with the same id, so that what
 /// was left under it may still be taken over.
-pub fn later(service: Service, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
+pub fn later(host: &Host, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
     let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
     let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
     Timer {
-        service,
+        service: host.service,
         aggregate: aggregate.clone(),
         key: format!("put-off-{wake}"),
         version,
-        due: clock::now().plus_ms(PUT_OFF_MS_MIN + spread),
+        due: host.now().plus_ms(PUT_OFF_MS_MIN + spread),
         wake: Some(wake),
     }
 }

@@ -2,7 +2,7 @@ use std::{path::Path, time::Duration};
 
 use contracts::{canonical::Digest, facts::ActorType, problem::Code, registry::Grant};
 use host::{
-    clock,
+    clock::{Ambient as _, System},
     principals::{self, Document, Principals, PrincipalsError},
 };
 use serde_json::json;
@@ -171,9 +171,9 @@ fn a_lent_name_keeps_its_type_after_its_credential() {
     let mut headers = axum::http::HeaderMap::new();
     let bearer = format!("Bearer {}", token("proxy"));
     headers.insert("authorization", bearer.parse().unwrap());
-    let proxy = principals.authenticate(&headers, clock::now()).unwrap();
+    let proxy = principals.authenticate(&headers, System.now()).unwrap();
     let bot = "bot".parse().unwrap();
-    let acting = principals.acting(&proxy, Some(&bot), clock::now()).unwrap();
+    let acting = principals.acting(&proxy, Some(&bot), System.now()).unwrap();
     assert_eq!(acting.kind, ActorType::Agent);
     assert!(acting.grants.is_empty());
 }
@@ -228,7 +228,7 @@ fn lets_in(principals: &Principals, who: &str) -> bool {
     let mut headers = axum::http::HeaderMap::new();
     let value = format!("Bearer {}", token(who)).parse().unwrap();
     headers.insert("authorization", value);
-    principals.authenticate(&headers, clock::now()).is_ok()
+    principals.authenticate(&headers, System.now()).is_ok()
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn an_agents_vote_is_taken_out_when_the_file_is_read() {
         "authorization",
         format!("Bearer {}", token("bot")).parse().unwrap(),
     );
-    let bot = principals.authenticate(&headers, clock::now()).unwrap();
+    let bot = principals.authenticate(&headers, System.now()).unwrap();
     assert_eq!(bot.actor.kind, ActorType::Agent);
     assert_eq!(bot.actor.grants, ["act-as".to_owned()].into());
     assert!(bot.require(Grant::ActAs).is_ok() && bot.require(Grant::ExecutionApprove).is_err());
@@ -315,7 +315,7 @@ fn an_agents_vote_is_taken_out_when_the_file_is_read() {
 
 #[test]
 fn a_token_is_as_long_as_its_bytes_say() {
-    let token = principals::token(clock::random_bytes());
+    let token = principals::token(System.random_bytes());
     assert_eq!(token.len(), 64);
-    assert_ne!(token, principals::token(clock::random_bytes()));
+    assert_ne!(token, principals::token(System.random_bytes()));
 }

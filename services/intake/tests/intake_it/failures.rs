@@ -4,7 +4,7 @@ use contracts::{
     ids::RunId,
     problem::Code,
 };
-use host::clock;
+use host::clock::{Ambient as _, System};
 use serde_json::{Value, json};
 
 use crate::{
@@ -119,7 +119,7 @@ async fn a_history_that_does_not_hold_together_takes_nothing_more() {
             execution: id,
             number: 1,
         },
-        completed_at: clock::now(),
+        completed_at: System.now(),
         outcome: None,
         rules: 1,
     };
@@ -169,7 +169,7 @@ async fn what_newer_rules_decided_is_left_to_a_newer_binary() {
         execution_id: execution.parse().unwrap(),
         by: serde_json::from_value(json!({ "type": "user", "id": "sam", "grants": [] })).unwrap(),
         reason: None,
-        requested_at: clock::now(),
+        requested_at: System.now(),
         rules: RULES + 1,
     };
     world.store(Service::Intake, &execution, cancelled).await;

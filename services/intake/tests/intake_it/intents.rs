@@ -1,4 +1,5 @@
 use contracts::{canonical::Digest, event::Event, problem::Code};
+use host::clock::{Ambient as _, System};
 use serde_json::{Value, json};
 
 use crate::{
@@ -255,7 +256,7 @@ async fn a_deadline_lies_ahead() {
 async fn a_deadline_that_has_passed_since_does_not_change_the_answer() {
     let world = World::alone().await;
     let mut input = intent(echo());
-    let soon = host::clock::now().plus_ms(400);
+    let soon = System.now().plus_ms(400);
     input["deadlineAt"] = json!(soon);
     let key = [("idempotency-key", "k")];
     let first = world.ask_with("sam", "intent.submit", &input, &key).await;

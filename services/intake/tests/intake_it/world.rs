@@ -29,10 +29,8 @@ use domain::{
 };
 use host::{
     aggregate,
-    catalogue::Follower,
-    clock,
+    clock::{Ambient as _, System},
     engine::{self, Handle, Host},
-    health::Health,
     http::{
         door::{Door, Limits},
         server::{self, Bounds},
@@ -168,7 +166,7 @@ impl World {
         std::fs::write(&principals_file, serde_json::to_vec(&everybody()).unwrap()).unwrap();
         let principals = Principals::load(Some(&principals_file)).unwrap();
         let host = |service| host(service, &journals[&service], &shutdown);
-        let door = Door::new(principals, settings.limits);
+        let door = Door::new(principals, settings.limits, Arc::new(System));
         let routes = intake::routes(host(Service::Intake), door, settings.outcome_within);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -298,7 +296,7 @@ impl World {
             service,
             aggregate: &aggregate,
             cause: &Cause::default(),
-            now: clock::now(),
+            now: System.now(),
         };
         writer
             .append(&loaded.unwrap().state, event.into())
@@ -317,7 +315,7 @@ impl Drop for World {
 type Journals = BTreeMap<Service, Arc<dyn Journal>>;
 
 pub fn memory() -> MemoryJournal {
-    MemoryJournal::new(StreamCount::ONE, clock::now())
+    MemoryJournal::new(StreamCount::ONE, System.now())
 }
 
 fn each(log: &MemoryJournal) -> Journals {
@@ -364,16 +362,13 @@ fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
 }
 
 fn host(service: Service, journal: &Arc<dyn Journal>, shutdown: &CancellationToken) -> Arc<Host> {
-    Arc::new(Host {
+    Arc::new(Host::new(
         service,
-        incarnation: clock::incarnation(),
-        journal: Arc::clone(journal),
-        catalogue: Follower::new(Arc::clone(journal)),
-        health: Health::default(),
-        ack_wait: Duration::from_secs(15),
-        shutdown: shutdown.clone(),
-        failure: std::sync::OnceLock::new(),
-    })
+        Arc::clone(journal),
+        Arc::new(System),
+        Duration::from_secs(15),
+        shutdown.clone(),
+    ))
 }
 
 /// The token of a principal: not random, because it guards nothing.

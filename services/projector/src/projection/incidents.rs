@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use contracts::{canonical::Digest, event::Service, ids::WorkspaceId, record::Recorded};
 use host::{
-    clock,
     engine::{Host, chain},
     incident::{self, Incident, RaiseError},
     write::WriteError,
@@ -50,7 +49,7 @@ pub fn broken(recorded: &Recorded, broken: &Break) -> Incident {
 pub async fn raise(host: &Host, incident: &Incident) -> Stored {
     loop {
         let journal = host.journal.as_ref();
-        let raised = incident::raise(journal, Service::Projector, incident, clock::now()).await;
+        let raised = incident::raise(journal, Service::Projector, incident, host.now()).await;
         let Err(error) = raised else {
             host.health.ready("incidents");
             return Stored::Yes;

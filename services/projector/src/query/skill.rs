@@ -10,7 +10,7 @@ use contracts::{
     position::{Position, Positions, StreamId},
     problem::{Code, Problem},
 };
-use host::{catalogue::FollowError, clock, engine::chain, principals::Principal};
+use host::{catalogue::FollowError, engine::chain, principals::Principal};
 use semver::Version;
 use skills::verify::{Request, verify as check};
 use tokio::time::Instant;
@@ -69,7 +69,7 @@ pub async fn verify(
         artifact_digest: &input.artifact_digest,
         manifest: &input.manifest,
     };
-    let now = clock::now();
+    let now = api.host.now();
     let report = check(&request, trust, now);
     let codes: Vec<&str> = report
         .issues

@@ -10,11 +10,10 @@ use std::{
 
 use contracts::{event::Service, facts::ActorType, ids::WorkspaceId, time::Timestamp};
 use host::{
-    catalogue::Follower,
-    clock,
+    clock::System,
     config::{Config, LogFormat},
     engine::Host,
-    health::{self, Health},
+    health,
     http::server::{self, Bounds},
     principals::{Credential, Document, token, token_hash},
     serve::Work,
@@ -122,16 +121,13 @@ pub async fn start(
     directory: &Path,
 ) -> anyhow::Result<Projector> {
     let shutdown = CancellationToken::new();
-    let host = Arc::new(Host {
-        service: Service::Projector,
-        incarnation: clock::incarnation(),
-        catalogue: Follower::new(Arc::clone(&journal)),
-        journal: Arc::clone(&journal),
-        health: Health::default(),
-        ack_wait: Duration::from_secs(2),
-        shutdown: shutdown.clone(),
-        failure: std::sync::OnceLock::new(),
-    });
+    let host = Arc::new(Host::new(
+        Service::Projector,
+        Arc::clone(&journal),
+        Arc::new(System),
+        Duration::from_secs(2),
+        shutdown.clone(),
+    ));
     let config = Config {
         nats_url: String::new(),
         nats_user: None,

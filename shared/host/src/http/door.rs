@@ -9,6 +9,7 @@ use std::{
 
 use axum::{body::Body, http::HeaderMap};
 use contracts::{
+    facts::Actor,
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, Problem},
 };
@@ -20,8 +21,8 @@ use tokio::{
 
 use super::{Refused, body};
 use crate::{
-    clock,
-    principals::{Principal, Principals},
+    clock::Ambient,
+    principals::{Principal, Principals, Unauthenticated},
 };
 
 /// How much is served.
@@ -56,6 +57,7 @@ impl Default for Limits {
 pub struct Door {
     principals: Principals,
     limits: Limits,
+    ambient: Arc<dyn Ambient>,
     taken: Mutex<Taken>,
     /// For bodies, in KiB.
     room: Arc<Semaphore>,
@@ -84,23 +86,33 @@ pub struct Admitted {
 }
 
 impl Door {
-    pub fn new(principals: Principals, limits: Limits) -> Arc<Self> {
+    pub fn new(principals: Principals, limits: Limits, ambient: Arc<dyn Ambient>) -> Arc<Self> {
         Arc::new(Self {
             principals,
             room: Arc::new(Semaphore::new(limits.bodies_kib_max as usize)),
             limits,
+            ambient,
             taken: Mutex::new(Taken::default()),
         })
     }
 
-    pub fn principals(&self) -> &Principals {
-        &self.principals
+    /// Whose token the request carries, now.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Unauthenticated> {
+        self.principals.authenticate(headers, self.ambient.now())
+    }
+
+    /// Who acts when `principal` names `named`, now: see [`Principals::acting`].
+    pub fn acting(
+        &self,
+        principal: &Principal,
+        named: Option<&PrincipalId>,
+    ) -> Result<Actor, Problem> {
+        self.principals.acting(principal, named, self.ambient.now())
     }
 
     pub fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Result<Admitted, Refused> {
         let principal = self
-            .principals
-            .authenticate(headers, clock::now())
+            .authenticate(headers)
             .map_err(|error| Refused::from(Problem::from(error)))?;
         self.take_place(&key(&principal))?;
         Ok(Admitted {
