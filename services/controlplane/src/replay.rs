@@ -21,6 +21,7 @@ use contracts::{
     ids::{ExecutionId, WorkspaceId},
     subject::{AggregateId, AggregateKind},
 };
+use host::judge::Judge;
 use journal::{Journal, Unavailable, tail::TailError};
 
 use crate::export::{ExportError, InvalidLine};
@@ -161,8 +162,17 @@ impl Selection {
 
 /// Replays what is selected of the log as it stands now.
 pub async fn run(source: Source, selection: &Selection) -> Result<Report, ReplayError> {
+    run_with(source, selection, Arc::default()).await
+}
+
+/// As [`run`], with bundles that may be loaded already.
+pub async fn run_with(
+    source: Source,
+    selection: &Selection,
+    judge: Arc<Judge>,
+) -> Result<Report, ReplayError> {
     let whole = *selection == Selection::All || matches!(source, Source::File(_));
-    let mut walk = walk::Walk::new(selection, whole);
+    let mut walk = walk::Walk::new(selection, whole, judge);
     let mut take = |entry| walk.take(entry);
     match source {
         Source::Journal(journal) => source::journal(journal.as_ref(), selection, &mut take).await?,

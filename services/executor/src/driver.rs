@@ -15,6 +15,7 @@ use contracts::{
     event::{Event, Service},
     events::executor::StepStarted,
     ids::{EventId, StepId},
+    planted::{self, Bug},
     subject::AggregateId,
     time::Timestamp,
 };
@@ -158,6 +159,11 @@ impl Driver<'_> {
             delivered,
             "woken"
         );
+        if planted::is(Bug::AckBeforeRest) {
+            // What is taken is as good as done.
+            let early = Arc::clone(&handle);
+            tokio::spawn(async move { early.ack().await });
+        }
         self.held.take(wake.id, wake.version, handle, received);
         self.due = self.due.max(wake.due);
         // Another process may have armed something else meanwhile.
@@ -173,6 +179,7 @@ impl Driver<'_> {
     /// says how long to sleep for the rest.
     async fn settle(&mut self) -> Result<Option<Duration>, Trouble> {
         self.execution.refresh(self.held.version()).await?;
+        let begun_at = self.execution.state.version();
         loop {
             if let Execution::Corrupt(corruption) = &self.execution.state {
                 return Err(Trouble::Poison {
@@ -198,6 +205,11 @@ impl Driver<'_> {
         }
         self.held.decided();
         self.ended_for_others = false;
+        let appended = self.execution.state.version() > begun_at;
+        if planted::is(Bug::LostTimer) && !appended && begun_at > self.held.version() {
+            // Who appended what stands after the wake-up has armed what it waits for.
+            return Ok(None);
+        }
         self.arm().await
     }
 
@@ -215,7 +227,12 @@ impl Driver<'_> {
         match ending::end(&self.execution.state, &step, attempt, &outcome, now) {
             Ok(event) => {
                 failpoint::reach("before-end-stored");
-                if self.execution.append(event, self.held.cause(), now).await? {
+                let stored = match self.execution.append(event, self.held.cause(), now).await {
+                    // It was sent, so it will be there.
+                    Err(Trouble::Transient(_)) if planted::is(Bug::EndWithoutAppend) => true,
+                    answered => answered?,
+                };
+                if stored {
                     self.calls.stored();
                     self.ended_for_others = true;
                     failpoint::reach("after-end-stored");
@@ -507,7 +524,8 @@ impl Driver<'_> {
         for (wake, version) in self.held.wakes() {
             let aggregate = &self.execution.aggregate;
             let timer = trouble::later(self.host, aggregate, wake, version);
-            if self.host.journal.arm(&timer).await.is_err() {
+            let armed = self.host.journal.arm(&timer).await;
+            if armed.is_err() && !planted::is(Bug::PutOffForgets) {
                 return self.held.give_back(RETRY_AFTER, self.host.ack_wait).await;
             }
         }

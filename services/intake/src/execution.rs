@@ -8,7 +8,7 @@ use contracts::{
         ApproveInput, ApproveOutput, CancelInput, CancelOutput, RejectInput, RejectOutput,
         StartInput, StartOutput,
     },
-    plan::{Mode, Status},
+    plan::Status,
     problem::{Code, Problem},
     subject::AggregateId,
     time::Timestamp,
@@ -26,22 +26,8 @@ use crate::{
 };
 
 pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOutput, Problem> {
-    let done = decided(call, input.execution_id, |history, known, now| {
-        let decision = intake::start(known, input.plan_id, input.mode, call.actor(), now);
-        let is_its_plan = known
-            .compiled()
-            .is_some_and(|compiled| compiled.plan_id == input.plan_id);
-        match (decision, begun(history)) {
-            // Started twice is the same run, also for whoever asks again after its end.
-            (Err(Rejection::Ended(_)), Some(run)) if is_its_plan => {
-                if run.mode == input.mode.unwrap_or(known.intent.mode) {
-                    Ok(Vec::new())
-                } else {
-                    Err(Rejection::AlreadyStarted(run.mode))
-                }
-            }
-            (decision, _) => decision,
-        }
+    let done = decided(call, input.execution_id, |known, now| {
+        intake::start(known, input.plan_id, input.mode, call.actor(), now)
     })
     .await?;
     let mut history = done.history;
@@ -52,7 +38,6 @@ pub(crate) async fn start(call: &Call<'_>, input: StartInput) -> Result<StartOut
 struct Begun {
     run_id: RunId,
     at: Timestamp,
-    mode: Mode,
 }
 
 /// The last run, or the end of an execution that is only observed.
@@ -62,14 +47,12 @@ fn begun(history: &History<Execution>) -> Option<Begun> {
             Some(Begun {
                 run_id: started.run_id,
                 at: started.started_at,
-                mode: started.mode,
             })
         } else if let Event::ExecutionCompleted(completed) = event {
             let observed = completed.outcome == Some(CompletionOutcome::Observed);
             observed.then_some(Begun {
                 run_id: completed.run_id,
                 at: completed.completed_at,
-                mode: Mode::Observe,
             })
         } else {
             None
@@ -117,7 +100,7 @@ pub(crate) async fn approve(
         inputs_digest: input.inputs_digest,
     };
     let note = input.note.as_deref();
-    let done = decided(call, input.execution_id, |_, known, now| {
+    let done = decided(call, input.execution_id, |known, now| {
         intake::approve(known, &ballot, note, now)
     })
     .await?;
@@ -127,7 +110,7 @@ pub(crate) async fn approve(
             return None;
         };
         let is_it = vote.step_id == input.step_id
-            && vote.by.id == ballot.by.id
+            && vote.by.person() == ballot.by.person()
             && input.block_id.is_none_or(|block| block == vote.block_id);
         is_it.then_some((vote.approved_at, vote.block_id))
     });
@@ -151,7 +134,7 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
         plan_hash: input.plan_hash,
         inputs_digest: input.inputs_digest,
     };
-    let done = decided(call, input.execution_id, |_, known, now| {
+    let done = decided(call, input.execution_id, |known, now| {
         intake::reject(known, &ballot, &input.reason, now)
     })
     .await?;
@@ -176,7 +159,7 @@ pub(crate) async fn reject(call: &Call<'_>, input: RejectInput) -> Result<Reject
 pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<CancelOutput, Problem> {
     let by = call.acting(Some(&input.cancelled_by))?;
     let reason = input.reason.as_deref();
-    let done = decided(call, input.execution_id, |_, known, now| {
+    let done = decided(call, input.execution_id, |known, now| {
         intake::cancel(known, &by, reason, now)
     })
     .await?;
@@ -197,7 +180,7 @@ pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<Cancel
 
 async fn decided<D>(call: &Call<'_>, id: ExecutionId, decide: D) -> Result<Done<Execution>, Problem>
 where
-    D: Fn(&History<Execution>, &Known, Timestamp) -> Decision,
+    D: Fn(&Known, Timestamp) -> Decision,
 {
     let aggregate = aggregate(call, id);
     call.intake
@@ -206,7 +189,7 @@ where
             call.traceparent(),
             |history: &History<Execution>, now| {
                 intake::existing(&history.state, id)
-                    .and_then(|known| decide(history, known, now))
+                    .and_then(|known| decide(known, now))
                     .map_err(Rejected::problem)
             },
         )

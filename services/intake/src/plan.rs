@@ -2,20 +2,15 @@
 
 use contracts::{
     event::Event,
-    events::{
-        planner::{PlanCompiled, PlanSource},
-        verifier::PlanVerified,
-    },
-    ids::DraftId,
+    events::{planner::PlanCompiled, verifier::PlanVerified},
     operations::plan::{CompileInput, CompileOutput, VerifyInput, VerifyOutput},
-    plan::Finding,
     position::Positions,
     problem::{Code, Problem},
     subject::AggregateId,
 };
 use domain::execution::{
-    Execution, Known, Stage,
-    intake::{self, Rejection},
+    Execution, Known,
+    intake::{self, Asked, Rejection},
     verification,
 };
 use host::catalogue::FollowError;
@@ -29,55 +24,37 @@ use crate::{
     refusal::{self, Rejected},
 };
 
-/// Asked of a planner: one draft, or whatever comes.
-#[derive(Clone, Copy)]
-enum Asked {
-    Plan,
-    Draft(DraftId),
-}
-
 pub(crate) async fn compile(
     call: &Call<'_>,
     input: CompileInput,
 ) -> Result<CompileOutput, Problem> {
-    let aggregate = AggregateId::execution(call.principal.workspace.clone(), input.execution_id);
+    let id = input.execution_id;
+    let aggregate = AggregateId::execution(call.principal.workspace.clone(), id);
     let mut history: History<Execution> = call.intake.load(&aggregate, Read::Confirmed).await?;
-    let known = |history: &History<Execution>| -> Result<(), Problem> {
-        match intake::existing(&history.state, input.execution_id) {
-            Ok(known) if known.intent.intent_id == input.intent_id => Ok(()),
-            Ok(_) | Err(Rejection::ExecutionNotFound(_)) => Err(Problem::of(Code::IntentNotFound)),
-            Err(rejection) => Err(rejection.problem()),
-        }
-    };
-    known(&history)?;
+    intake::of_intent(&history.state, id, input.intent_id).map_err(Rejected::problem)?;
     let Some(draft) = input.draft.map(Value::Object) else {
         return call
             .outcome(&mut history, &aggregate, |history| {
-                compiled(history, Asked::Plan)
+                compiled(history, Asked::Recorded)
             })
             .await;
     };
-    let asked = Asked::Draft(intake::draft_id(input.execution_id, &draft));
+    let asked = Asked::Of(intake::draft_id(id, &draft));
     // Whoever submits and offers a draft at once is a moment ahead of the planner's request.
     let ready = call
         .outcome(&mut history, &aggregate, |history| {
-            let known = history.state.known()?;
-            (known.stop.is_some() || !is_passing(&known.stage)).then_some(Ok(()))
+            (!intake::planner_goes_on(history.state.known()?)).then_some(Ok(()))
         })
         .await;
     // Whether that came or not, the decision says what is the case.
     drop(ready);
-    if let Some(Ok(output)) = compiled_from(&history, asked) {
-        return Ok(output);
-    }
     let decided = call
         .intake
         .carry_out_on(history, &aggregate, call.traceparent(), |history, now| {
-            known(history)?;
-            let known =
-                intake::existing(&history.state, input.execution_id).map_err(Rejected::problem)?;
             let model = input.planner_model.as_deref();
-            intake::offer_draft(known, &draft, model, call.actor(), now).map_err(Rejected::problem)
+            intake::of_intent(&history.state, id, input.intent_id)
+                .and_then(|known| intake::offer_draft(known, &draft, model, call.actor(), now))
+                .map_err(Rejected::problem)
         })
         .await?;
     let mut history = decided.history;
@@ -85,59 +62,20 @@ pub(crate) async fn compile(
         .await
 }
 
-/// The planner is about to go on by itself.
-fn is_passing(stage: &Stage) -> bool {
-    matches!(stage, Stage::Received | Stage::DraftRefused { .. })
-}
-
 fn compiled(history: &History<Execution>, asked: Asked) -> Outcome<CompileOutput> {
-    if let Some(output) = compiled_from(history, asked) {
-        return Some(output);
-    }
     let known = match &history.state {
         Execution::Known(known) => known,
         Execution::Corrupt(_) => return Some(Err(Rejection::Corrupt.problem())),
         Execution::NeverReceived => return None,
     };
-    match (&known.stage, asked) {
-        (Stage::Rejected { findings, .. }, _)
-        | (Stage::DraftRefused { findings, .. }, Asked::Draft(_)) => {
-            Some(Err(rejected(findings, history.position())))
-        }
-        (Stage::Failed { .. } | Stage::Completed { .. }, _) => Some(Err(ended(known))),
-        _ if known.stop.is_some() => Some(Err(ended(known))),
-        (Stage::AwaitingDraft { .. }, Asked::Plan) => Some(Err(Problem::of(Code::DraftRequired))),
-        // Another draft was compiled, which ends the wait for this one.
-        (Stage::Compiled { .. } | Stage::Verified(_) | Stage::Running(_), _) => {
-            Some(Err(Rejection::NotAwaitingDraft(known.status()).problem()))
-        }
-        // The planner goes on from here.
-        (
-            Stage::Received
-            | Stage::AwaitingDraft { .. }
-            | Stage::Drafted { .. }
-            | Stage::DraftRefused { .. },
-            _,
-        ) => None,
-    }
-}
-
-/// The plan that is recorded, if it came of what was asked.
-fn compiled_from(history: &History<Execution>, asked: Asked) -> Outcome<CompileOutput> {
-    let compiled = history.last(recorded_plan)?;
-    let is_asked = match (asked, &compiled.source) {
-        (Asked::Plan, _) => true,
-        (Asked::Draft(asked), PlanSource::Draft { draft_id }) => *draft_id == asked,
-        (Asked::Draft(_), PlanSource::Intent | PlanSource::Playbook { .. }) => false,
-    };
-    is_asked.then(|| Ok(output_of(compiled, history.position())))
-}
-
-fn recorded_plan(event: &Event) -> Option<&PlanCompiled> {
-    if let Event::PlanCompiled(compiled) = event {
-        Some(compiled)
-    } else {
-        None
+    match intake::plan(known, asked) {
+        Ok(plan) => plan.map(|compiled| Ok(output_of(compiled, history.position()))),
+        Err(
+            rejection @ (Rejection::PlanRejected(_)
+            | Rejection::NotSupportedYet(_)
+            | Rejection::DraftTimedOut),
+        ) => Some(Err(rejection.problem().with_position(history.position()))),
+        Err(rejection) => Some(Err(rejection.problem())),
     }
 }
 
@@ -149,20 +87,6 @@ fn output_of(compiled: &PlanCompiled, position: Positions) -> CompileOutput {
         deterministic_hash: compiled.deterministic_hash,
         position: Some(position),
     }
-}
-
-fn rejected(findings: &[Finding], position: Positions) -> Problem {
-    let unsupported = Code::NotSupportedYet.as_str();
-    let all_unsupported =
-        !findings.is_empty() && findings.iter().all(|finding| finding.code == unsupported);
-    let code = if all_unsupported {
-        Code::NotSupportedYet
-    } else {
-        Code::PlanRejected
-    };
-    Problem::of(code)
-        .with_findings(findings.to_vec())
-        .with_position(position)
 }
 
 fn ended(known: &Known) -> Problem {
@@ -240,7 +164,9 @@ fn judged(history: &History<Execution>, verified: &PlanVerified) -> VerifyOutput
         risk_tier: Some(verified.risk_tier),
         policy_version: verified.policy_version,
         plan_hash: history
-            .last(recorded_plan)
+            .state
+            .known()
+            .and_then(|known| known.compiled())
             .map(|plan| plan.deterministic_hash),
         position: Some(history.position()),
     }

@@ -15,7 +15,7 @@ pub(crate) trait Rejected {
 
 impl Rejected for execution::intake::Rejection {
     fn problem(self) -> Problem {
-        coded(self.code(), self.to_string())
+        coded(self.code(), self.to_string()).with_findings(self.findings().to_vec())
     }
 }
 

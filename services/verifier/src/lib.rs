@@ -23,8 +23,13 @@ use journal::delivery::{ConsumerSpec, Purpose};
 use tokio::time::Instant;
 
 /// Starts the verifier.
-#[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
+    start_with(host, Arc::default()).await
+}
+
+/// Starts the verifier with bundles that may be loaded already.
+#[expect(clippy::unused_async, reason = "the signature that every service has")]
+pub async fn start_with(host: Arc<Host>, judge: Arc<Judge>) -> anyhow::Result<Work> {
     let drive = ConsumerSpec::events(
         Service::Verifier,
         Purpose::Drive,
@@ -46,7 +51,7 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
     );
     // It waits for nothing itself; what only a newer binary can judge comes back so.
     let put_off = ConsumerSpec::timers(Service::Verifier);
-    let verifier = Arc::new(Verifier::default());
+    let verifier = Arc::new(Verifier { judge });
     let task = tokio::spawn(async move {
         engine::run(host, vec![drive, control, put_off], verifier).await?;
         Ok(())
@@ -57,9 +62,8 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
     })
 }
 
-#[derive(Default)]
 struct Verifier {
-    judge: Judge,
+    judge: Arc<Judge>,
 }
 
 #[async_trait]

@@ -12,6 +12,7 @@ use crate::{
     ids::{ActionName, Pin, PrincipalId, StepId},
     manifest::{DeclaredRisk, Effect},
     plan::{Mode, RiskTier, Verdict},
+    planted::{self, Bug},
 };
 
 /// The version of the facts in this build.
@@ -178,7 +179,7 @@ impl ApprovalRule {
     /// Whether `voter` may vote on what `requester` asked for.
     pub fn admits(&self, voter: &Actor, requester: &Actor) -> bool {
         voter.kind != ActorType::Agent
-            && !voter.shares_a_person_with(requester)
+            && (planted::is(Bug::RequesterVotes) || !voter.shares_a_person_with(requester))
             && self.eligible.iter().any(|eligible| match eligible {
                 Eligible::Grant(grant) => voter.grants.contains(grant),
                 Eligible::Principal(id) => *id == voter.id,

@@ -12,6 +12,7 @@
 //! * [`plan`], [`facts`], [`bundle`], [`manifest`]: documents that events carry
 //! * [`operations`], [`problem`]: commands, queries, and the answers that say no
 //! * [`registry`]: all of them in one table, with grants, errors, capabilities
+//! * [`planted`]: mistakes that the simulation must find, in builds made for it
 
 pub mod bundle;
 pub mod canonical;
@@ -23,6 +24,7 @@ pub mod ids;
 pub mod manifest;
 pub mod operations;
 pub mod plan;
+pub mod planted;
 pub mod position;
 pub mod problem;
 pub mod record;

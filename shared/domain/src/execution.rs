@@ -112,6 +112,7 @@ pub enum Stage {
     },
     Completed {
         run_id: RunId,
+        mode: Mode,
         outcome: CompletionOutcome,
         judged: Judged,
         steps: BTreeMap<StepId, Step>,

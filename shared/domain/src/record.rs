@@ -137,6 +137,7 @@ fn verdict<'a>(known: &'a Known, id: &StepId) -> Option<&'a StepVerdict> {
 fn mode(known: &Known) -> Mode {
     match &known.stage {
         Stage::Running(run) | Stage::Failed { run: Some(run), .. } => run.mode,
+        Stage::Completed { mode, .. } => *mode,
         Stage::Verified(verified) => verified.start.unwrap_or(known.intent.mode),
         Stage::Received
         | Stage::AwaitingDraft { .. }
@@ -144,7 +145,6 @@ fn mode(known: &Known) -> Mode {
         | Stage::DraftRefused { .. }
         | Stage::Compiled { .. }
         | Stage::Rejected { .. }
-        | Stage::Completed { .. }
         | Stage::Failed { run: None, .. } => known.intent.mode,
     }
 }

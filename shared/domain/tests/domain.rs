@@ -14,6 +14,7 @@
 )]
 
 mod domain {
+    mod answers;
     mod approvals;
     mod catalogue;
     mod compiling;

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use contracts::position::StreamId;
+use contracts::{
+    planted::{self, Bug},
+    position::StreamId,
+};
 use domain::catalogue::Catalogue;
 use journal::{Journal, Unavailable};
 use tokio::{sync::Mutex, time::Instant};
@@ -94,6 +97,12 @@ impl Follower {
             && state.epoch == epoch
         {
             let catalogue = Arc::clone(&state.catalogue);
+            return Ok(Confirmed { catalogue, begun });
+        }
+        if planted::is(Bug::OldBundle) && state.confirmed.is_some() && state.epoch == epoch {
+            // It was confirmed, and bundles seldom change.
+            let catalogue = Arc::clone(&state.catalogue);
+            let begun = Instant::now();
             return Ok(Confirmed { catalogue, begun });
         }
         if let Some((begun, error)) = &state.failed

@@ -167,6 +167,19 @@ impl Principals {
         })
     }
 
+    /// Those of a document that is no file, and does not change.
+    pub fn of(document: Document) -> Self {
+        let credentials = document.principals.into_iter().map(without_forbidden);
+        Self {
+            path: None,
+            watched: Mutex::new(Watched {
+                credentials: credentials.collect(),
+                stamp: None,
+                checked: Instant::now(),
+            }),
+        }
+    }
+
     /// Whose token the request carries.
     pub fn authenticate(
         &self,

@@ -73,9 +73,15 @@ impl Raw {
         Ok(Recorded::decode(&self.envelope()?)?)
     }
 
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(found, _)| found == name)?;
+        Some(value)
+    }
+
     /// The digest of a payload that was stored apart.
     pub(crate) fn data_ref(&self) -> Option<Digest> {
-        let (_, value) = self.headers.iter().find(|(name, _)| name == "ce-dataref")?;
+        let value = self.header("ce-dataref")?;
         value.strip_prefix("sha256:")?.parse().ok()
     }
 }

@@ -1,5 +1,7 @@
 //! What the deciders of this binary make of one recorded event.
 
+use std::sync::Arc;
+
 use contracts::{
     event::Event,
     events::{RULES, planner::RejectionCause},
@@ -28,7 +30,7 @@ pub(super) enum Derived {
 
 /// What decisions are made of beside the state.
 pub(super) struct Memory {
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     pub past: Past,
     /// The greatest catalogue that the aggregate at hand has named so far.
     pub named: Option<Named>,

@@ -3,7 +3,7 @@
 //! What is recorded is what is folded: a difference is named where it is, and what follows from it
 //! is judged by what was recorded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use contracts::{
     envelope::{Attributes, Envelope},
@@ -63,13 +63,13 @@ const BROKEN: &str = "the history before it does not hold together";
 const UNKNOWN: &str = "an event before it is not known to this binary";
 
 impl<'a> Walk<'a> {
-    pub fn new(selection: &'a Selection, whole: bool) -> Self {
+    pub fn new(selection: &'a Selection, whole: bool, judge: Arc<Judge>) -> Self {
         Self {
             selection,
             whole,
             reached: BTreeMap::new(),
             memory: Memory {
-                judge: Judge::default(),
+                judge,
                 past: Past::new(),
                 named: None,
             },

@@ -454,6 +454,18 @@ async fn who_asked_for_it_does_not_vote_under_another_name() {
     world.ask("ada", "execution.approve", &vote).await.ok();
 }
 
+/// One person is one vote, whatever the names: the second is answered with the first.
+#[tokio::test]
+async fn one_person_under_two_names_is_answered_with_the_one_vote() {
+    let world = World::new().await.equipped().await;
+    let (execution, _) = world.blocked(refund(), "refund").await;
+    let vote = approval(&execution, "refund", "ada");
+    let first = world.ask("proxy", "execution.approve", &vote).await;
+    let vote = approval(&execution, "refund", "bob");
+    let again = world.ask("proxy", "execution.approve", &vote).await;
+    assert_eq!(again.text("approvedAt"), first.text("approvedAt"));
+}
+
 /// Whoever stores first decides; the other is told.
 #[tokio::test]
 async fn a_vote_and_a_cancel_at_once_leave_one_history() {

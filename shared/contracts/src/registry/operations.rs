@@ -159,7 +159,7 @@ const APPROVAL: Option<&str> = Some("control-plane.approval");
 const AUDIT: Option<&str> = Some("control-plane.audit");
 const SKILL_REGISTRY: Option<&str> = Some("control-plane.skill-registry");
 
-const VOTE_ERRORS: &[Code] = &[
+const APPROVE_ERRORS: &[Code] = &[
     Code::ExecutionNotFound,
     Code::StepNotFound,
     Code::ActorMismatch,
@@ -168,6 +168,21 @@ const VOTE_ERRORS: &[Code] = &[
     Code::NoOpenBlock,
     Code::ApprovalExpired,
     Code::PlanHashRequired,
+    Code::PlanHashMismatch,
+    Code::InputsDigestMismatch,
+    Code::ExecutionEnded,
+    Code::ExecutionCorrupt,
+];
+
+/// A rejection need not name the plan: it lets nothing run.
+const REJECT_ERRORS: &[Code] = &[
+    Code::ExecutionNotFound,
+    Code::StepNotFound,
+    Code::ActorMismatch,
+    Code::NotEligible,
+    Code::RequesterCannotApprove,
+    Code::NoOpenBlock,
+    Code::ApprovalExpired,
     Code::PlanHashMismatch,
     Code::InputsDigestMismatch,
     Code::ExecutionEnded,
@@ -269,7 +284,7 @@ operations! {
         pii: &[],
         output_pii: &[],
         idempotent: false,
-        errors: VOTE_ERRORS,
+        errors: APPROVE_ERRORS,
         emits: &[EventName::ExecutionApproved],
     }
     ExecutionReject = "controlPlane.execution.reject",
@@ -282,7 +297,7 @@ operations! {
         pii: &[],
         output_pii: &[],
         idempotent: false,
-        errors: VOTE_ERRORS,
+        errors: REJECT_ERRORS,
         emits: &[EventName::ExecutionRejected],
     }
     ExecutionCancel = "controlPlane.execution.cancel",

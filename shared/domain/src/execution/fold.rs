@@ -272,7 +272,7 @@ fn completed(known: &mut Known, event: &ExecutionCompleted) -> Fold {
         return misplaced(known);
     }
     let outcome = event.outcome.unwrap_or(CompletionOutcome::Succeeded);
-    let (judged, steps) = match (&known.stage, outcome) {
+    let (mode, judged, steps) = match (&known.stage, outcome) {
         (Stage::Verified(verified), CompletionOutcome::Observed) => {
             let observed = verified.mode(&known.intent) == Some(Mode::Observe)
                 && verified.judged.verdict.verdict != Verdict::Blocked
@@ -280,7 +280,7 @@ fn completed(known: &mut Known, event: &ExecutionCompleted) -> Fold {
             if !observed {
                 return misplaced(known);
             }
-            (verified.judged.clone(), BTreeMap::new())
+            (Mode::Observe, verified.judged.clone(), BTreeMap::new())
         }
         (Stage::Running(run), CompletionOutcome::Succeeded) => {
             if event.run_id != run.id(known.id) {
@@ -289,12 +289,13 @@ fn completed(known: &mut Known, event: &ExecutionCompleted) -> Fold {
             if !run.is_done() {
                 return Err("some steps are not completed".to_owned());
             }
-            (run.judged.clone(), run.steps.clone())
+            (run.mode, run.judged.clone(), run.steps.clone())
         }
         _ => return misplaced(known),
     };
     known.stage = Stage::Completed {
         run_id: event.run_id,
+        mode,
         outcome,
         judged,
         steps,

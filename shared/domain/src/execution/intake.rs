@@ -1,6 +1,7 @@
 //! What callers may ask of an execution: allowed, the same answer again, or a coded refusal.
 //!
-//! * [`votes`]: approving and rejecting a blocked step
+//! * `drafts`: offering a draft, and asking for the plan
+//! * `votes`: approving and rejecting a blocked step
 
 use contracts::{
     canonical::Digest,
@@ -8,13 +9,12 @@ use contracts::{
     events::{
         executor::FailureCode,
         intake::{
-            CancelRequested, ExecutionStartRequested, IntentReceived, PlanDrafted,
-            PlanVerificationRequested,
+            CancelRequested, ExecutionStartRequested, IntentReceived, PlanVerificationRequested,
         },
     },
     facts::Actor,
-    ids::{BlockId, DraftId, ExecutionId, IntentId, PlanId, PrincipalId, StepId, WorkspaceId},
-    plan::{Mode, Start, Status, Verdict},
+    ids::{BlockId, ExecutionId, IntentId, PlanId, PrincipalId, StepId, WorkspaceId},
+    plan::{Finding, Mode, Start, Status, Verdict},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -23,8 +23,10 @@ use uuid::Uuid;
 
 use super::{Execution, Known, RULES, Stage};
 
+mod drafts;
 mod votes;
 
+pub use drafts::{Asked, draft_id, offer_draft, plan, planner_goes_on};
 pub use votes::{Ballot, approve, reject};
 
 /// Why a request is not carried out. An answer, never a reason to try again.
@@ -32,6 +34,8 @@ pub use votes::{Ballot, approve, reject};
 pub enum Rejection {
     #[error("there is no execution `{0}`")]
     ExecutionNotFound(ExecutionId),
+    #[error("the execution has no intent `{0}`")]
+    IntentNotFound(IntentId),
     #[error("the history of this execution does not hold together; see its incidents")]
     Corrupt,
     #[error("the execution has no plan `{0}`")]
@@ -44,6 +48,14 @@ pub enum Rejection {
     Ended(Status),
     #[error("no draft is awaited: the execution is {0}")]
     NotAwaitingDraft(Status),
+    #[error("there is no plan before a `draft` is sent; an outside planner was asked for one")]
+    DraftRequired,
+    #[error("no outside planner offered a draft in time; submit the intent again")]
+    DraftTimedOut,
+    #[error("the draft does not compile; the findings say why")]
+    PlanRejected(Vec<Finding>),
+    #[error("the draft asks for what is not supported yet; the findings name it")]
+    NotSupportedYet(Vec<Finding>),
     #[error("step `{0}` is not waiting for a vote")]
     NoOpenBlock(StepId),
     #[error("block `{0}` of this step is not the open one; look at the step again")]
@@ -73,12 +85,16 @@ impl Rejection {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::ExecutionNotFound(_) => "EXECUTION_NOT_FOUND",
+            Self::IntentNotFound(_) => "INTENT_NOT_FOUND",
             Self::Corrupt => "EXECUTION_CORRUPT",
             Self::PlanNotFound(_) => "PLAN_NOT_FOUND",
             Self::StepNotFound(_) => "STEP_NOT_FOUND",
             Self::IdempotencyConflict => "IDEMPOTENCY_CONFLICT",
             Self::Ended(_) => "EXECUTION_ENDED",
             Self::NotAwaitingDraft(_) => "NOT_AWAITING_DRAFT",
+            Self::DraftRequired => "DRAFT_REQUIRED",
+            Self::DraftTimedOut | Self::PlanRejected(_) => "PLAN_REJECTED",
+            Self::NotSupportedYet(_) => "NOT_SUPPORTED_YET",
             Self::NoOpenBlock(_) | Self::BlockSuperseded(_) => "NO_OPEN_BLOCK",
             Self::ApprovalExpired(_) => "APPROVAL_EXPIRED",
             Self::RequesterCannotVote => "REQUESTER_CANNOT_APPROVE",
@@ -89,6 +105,15 @@ impl Rejection {
             Self::NotVerified(_) => "NOT_VERIFIED",
             Self::AlreadyStarted(_) => "ALREADY_STARTED",
             Self::ModeNotPermitted(_) => "MODE_NOT_PERMITTED",
+        }
+    }
+
+    /// What was wrong with the draft, where that is the reason.
+    pub fn findings(&self) -> &[Finding] {
+        if let Self::PlanRejected(findings) | Self::NotSupportedYet(findings) = self {
+            findings
+        } else {
+            &[]
         }
     }
 }
@@ -199,54 +224,25 @@ pub fn existing(state: &Execution, id: ExecutionId) -> Result<&Known, Rejection>
     }
 }
 
+/// The state of the execution that came of this intent.
+pub fn of_intent(
+    state: &Execution,
+    id: ExecutionId,
+    intent: IntentId,
+) -> Result<&Known, Rejection> {
+    match existing(state, id) {
+        Ok(known) if known.intent.intent_id == intent => Ok(known),
+        Ok(_) | Err(Rejection::ExecutionNotFound(_)) => Err(Rejection::IntentNotFound(intent)),
+        Err(rejection) => Err(rejection),
+    }
+}
+
 fn open(known: &Known) -> Result<(), Rejection> {
     if known.is_ended() || known.stop.is_some() {
         Err(Rejection::Ended(known.status()))
     } else {
         Ok(())
     }
-}
-
-/// The id of a draft: the same draft offered twice is one.
-pub fn draft_id(execution: ExecutionId, draft: &Value) -> DraftId {
-    let digest = contracts::facts::facts_digest(draft);
-    DraftId::of(Uuid::new_v5(&execution.uuid(), digest.bytes()))
-}
-
-pub fn offer_draft(
-    known: &Known,
-    draft: &Value,
-    planner_model: Option<&str>,
-    by: &Actor,
-    now: Timestamp,
-) -> Decision {
-    let id = draft_id(known.id, draft);
-    match &known.stage {
-        Stage::Drafted { draft, .. } if draft.draft_id == id => return Ok(Vec::new()),
-        Stage::AwaitingDraft { expires_at, .. } if known.stop.is_none() && now < *expires_at => {}
-        Stage::AwaitingDraft { .. }
-        | Stage::Received
-        | Stage::Drafted { .. }
-        | Stage::DraftRefused { .. }
-        | Stage::Compiled { .. }
-        | Stage::Verified(_)
-        | Stage::Running(_)
-        | Stage::Rejected { .. }
-        | Stage::Completed { .. }
-        | Stage::Failed { .. } => return Err(Rejection::NotAwaitingDraft(known.status())),
-    }
-    Ok(vec![
-        PlanDrafted {
-            execution_id: known.id,
-            draft_id: id,
-            draft: draft.clone(),
-            planner_model: planner_model.map(str::to_owned),
-            by: by.clone(),
-            drafted_at: now,
-            rules: RULES,
-        }
-        .into(),
-    ])
 }
 
 /// Judge the plan again. Nothing to append while a verdict is awaited anyway.
@@ -310,13 +306,15 @@ pub fn start(
         }
     };
     match &known.stage {
-        Stage::Running(run) => same_run(run.mode),
+        // Also for whoever asks again after the end of it.
+        Stage::Running(run) | Stage::Failed { run: Some(run), .. } => same_run(run.mode),
+        Stage::Completed { mode, .. } => same_run(*mode),
+        Stage::Verified(_) if known.stop.is_some() => Err(Rejection::Ended(known.status())),
         Stage::Verified(verified) => match verified.start {
             Some(started) => same_run(started),
             None if verified.judged.verdict.verdict == Verdict::Blocked => {
                 Err(Rejection::NotVerified(known.status()))
             }
-            None if known.stop.is_some() => Err(Rejection::Ended(known.status())),
             None if known.intent.start == Start::Auto => same_run(known.intent.mode),
             None => Ok(vec![
                 ExecutionStartRequested {
@@ -330,14 +328,17 @@ pub fn start(
                 .into(),
             ]),
         },
-        Stage::Completed { .. } | Stage::Failed { .. } | Stage::Rejected { .. } => {
+        Stage::Failed { run: None, .. } | Stage::Rejected { .. } => {
             Err(Rejection::Ended(known.status()))
         }
         Stage::Compiled { .. }
         | Stage::Received
         | Stage::AwaitingDraft { .. }
         | Stage::Drafted { .. }
-        | Stage::DraftRefused { .. } => Err(Rejection::NotVerified(known.status())),
+        | Stage::DraftRefused { .. } => {
+            open(known)?;
+            Err(Rejection::NotVerified(known.status()))
+        }
     }
 }
 

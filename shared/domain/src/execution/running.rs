@@ -15,6 +15,7 @@ use contracts::{
     facts::facts_digest,
     ids::{EventId, Incarnation, RunId, StepId},
     plan::{Mode, Verdict},
+    planted::{self, Bug},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -286,6 +287,19 @@ fn stopping(known: &Known, stop: &Stop, context: &Context<'_>) -> Vec<Event> {
     let Some(run) = running_run(known) else {
         return vec![failed(known, stop, None, context)];
     };
+    if planted::is(Bug::SiblingStarts) {
+        // What is ready has nothing to do with what failed.
+        let mut siblings = run.judged.compiled.plan.steps.iter();
+        let ready = siblings.find_map(|step| {
+            let Next::GoesOn(event) = steps::next(known, run, step, context) else {
+                return None;
+            };
+            matches!(&event, Event::StepStarted(it) if !it.takeover).then_some(event)
+        });
+        if let Some(event) = ready {
+            return vec![event];
+        }
+    }
     let ended: Vec<Event> = run
         .judged
         .compiled

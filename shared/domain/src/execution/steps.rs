@@ -11,6 +11,7 @@ use contracts::{
     facts::facts_digest,
     ids::{BlockId, ExecutionId, StepId},
     plan::PlanStep,
+    planted::{self, Bug},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -47,8 +48,14 @@ pub(super) enum Next {
 pub fn idempotency_key(execution: ExecutionId, step: &StepId) -> Digest {
     // Fan-out index and generation are both zero until there is fan-out and re-running.
     let zero = 0_u32.to_be_bytes();
+    let execution = if planted::is(Bug::KeyForgetsExecution) {
+        // A step has one key.
+        String::new()
+    } else {
+        execution.to_string()
+    };
     Digest::of_parts([
-        execution.to_string().as_bytes(),
+        execution.as_bytes(),
         step.as_str().as_bytes(),
         b"run",
         &zero,
@@ -330,6 +337,10 @@ fn under_way(
 fn left_behind(step: &StepId, attempt: &Attempt, context: &Context<'_>) -> bool {
     if attempt.owner == context.owner {
         return !(context.under_way)(step, attempt.number);
+    }
+    if planted::is(Bug::ForeignWakeUp) {
+        // Who is woken drives.
+        return !context.fresh.is_empty();
     }
     attempt
         .wake

@@ -35,6 +35,7 @@ pub mod life;
 pub mod people;
 pub mod samples;
 pub mod shop;
+pub mod states;
 mod words;
 
 pub use control::{DEADLINE, paused, resumed, retried, with_deadline};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Unavailable,
-    append::{AppendError, claim},
+    append::{AppendError, claim, is_own},
     stored::Raw,
 };
 
@@ -136,7 +136,7 @@ impl JetStreamJournal {
                 payload: envelope.stored_payload(),
                 ..Raw::from(envelope)
             };
-            return Ok(if stored == sent {
+            return Ok(if is_own(&stored, &sent) {
                 Look::Own(sequence)
             } else {
                 Look::Other

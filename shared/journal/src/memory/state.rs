@@ -6,6 +6,7 @@ use bytes::Bytes;
 use contracts::{
     canonical::Digest,
     position::{Position, StreamId},
+    subject::AggregateId,
     time::Timestamp,
 };
 
@@ -36,6 +37,7 @@ pub(super) struct State {
     pub lost_answers: u32,
     pub failing_appends: u32,
     pub lost_acks: u32,
+    pub observer: Option<Box<dyn Fn(&Entry) + Send + Sync>>,
 }
 
 /// A durable consumer.
@@ -57,6 +59,17 @@ struct Unacknowledged {
     again_at: Timestamp,
 }
 
+impl Consumer {
+    fn wants(&self, raw: &Raw) -> bool {
+        wants(&self.spec, raw)
+    }
+}
+
+fn wants(spec: &ConsumerSpec, raw: &Raw) -> bool {
+    let event = raw.subject.splitn(7, '.').last().unwrap_or_default();
+    spec.events.iter().any(|wanted| wanted.as_str() == event)
+}
+
 impl State {
     pub fn empty(now: Timestamp) -> Self {
         Self {
@@ -75,6 +88,7 @@ impl State {
             lost_answers: 0,
             failing_appends: 0,
             lost_acks: 0,
+            observer: None,
         }
     }
 
@@ -82,9 +96,62 @@ impl State {
         self.now
     }
 
-    pub fn advance(&mut self, to: Timestamp) {
+    /// Whether a timer fired, or a message may come again.
+    pub fn advance(&mut self, to: Timestamp) -> bool {
+        let before = self.now;
         self.now = self.now.max(to);
-        self.fire();
+        let again = self
+            .consumers
+            .values()
+            .flat_map(|consumer| consumer.unacknowledged.values())
+            .any(|message| before < message.again_at && message.again_at <= self.now);
+        self.fire() || again
+    }
+
+    pub fn deliver_again(&mut self) -> bool {
+        let now = self.now;
+        let mut some = false;
+        for consumer in self.consumers.values_mut() {
+            for message in consumer.unacknowledged.values_mut() {
+                message.again_at = now;
+                some = true;
+            }
+        }
+        some
+    }
+
+    pub fn will_wake(&self, aggregate: &AggregateId, count: StreamCount) -> bool {
+        let is_timer = |timer: &Timer| timer.aggregate == *aggregate;
+        if self.armed.values().any(is_timer) || self.fired.values().any(is_timer) {
+            return true;
+        }
+        let stream = count.stream_of(aggregate);
+        let prefix = format!("{}.", aggregate.prefix());
+        self.beginning_with(&prefix).iter().any(|(sequence, raw)| {
+            self.consumers.values().any(|consumer| {
+                let reached = consumer.reached.get(&stream).copied().unwrap_or(0);
+                consumer.wants(raw)
+                    && (*sequence > reached
+                        || consumer
+                            .unacknowledged
+                            .contains_key(&(Some(stream), *sequence)))
+            })
+        })
+    }
+
+    pub fn is_at_rest(&self, count: StreamCount) -> bool {
+        self.fired.is_empty()
+            && self.consumers.values().all(|consumer| {
+                let nothing_new = || {
+                    count.streams().into_iter().all(|stream| {
+                        let reached = consumer.reached.get(&stream).copied().unwrap_or(0);
+                        !self
+                            .after(stream, reached)
+                            .any(|(_, raw)| consumer.wants(raw))
+                    })
+                };
+                consumer.unacknowledged.is_empty() && nothing_new()
+            })
     }
 
     pub fn next_instant(&self) -> Option<Timestamp> {
@@ -100,11 +167,17 @@ impl State {
 
     pub fn store(&mut self, stream: StreamId, raw: Raw) -> Position {
         let messages = self.streams.entry(stream).or_default();
-        let sequence = messages.len() as u64 + 1;
+        let position = Position {
+            stream,
+            sequence: messages.len() as u64 + 1,
+        };
         self.subjects
-            .insert(raw.subject.clone(), (stream, sequence));
+            .insert(raw.subject.clone(), (stream, position.sequence));
+        if let Some(observer) = &self.observer {
+            observer(&Entry::new(position, raw.clone()));
+        }
         messages.push(raw);
-        Position { stream, sequence }
+        position
     }
 
     pub fn end(&self, stream: StreamId) -> u64 {
@@ -148,17 +221,20 @@ impl State {
         self.fire();
     }
 
-    fn fire(&mut self) {
+    /// Whether one fired.
+    fn fire(&mut self) -> bool {
         let now = self.now;
         let mut due: Vec<_> = self
             .armed
             .extract_if(.., |_, timer| timer.due <= now)
             .collect();
         due.sort_by(|(a_slot, a), (b_slot, b)| (a.due, a_slot).cmp(&(b.due, b_slot)));
+        let some = !due.is_empty();
         for (_, timer) in due {
             self.timers_fired += 1;
             self.fired.insert(self.timers_fired, timer);
         }
+        some
     }
 
     pub fn join(&mut self, spec: ConsumerSpec) -> u64 {
@@ -227,13 +303,7 @@ impl State {
             let unseen = (1..).zip(messages).skip(usize::try_from(*reached).ok()?);
             for (sequence, raw) in unseen {
                 *reached = sequence;
-                let event = raw.subject.splitn(7, '.').last().unwrap_or_default();
-                if consumer
-                    .spec
-                    .events
-                    .iter()
-                    .any(|wanted| wanted.as_str() == event)
-                {
+                if wants(&consumer.spec, raw) {
                     return Some((Some(stream), sequence));
                 }
             }

@@ -17,6 +17,7 @@ use contracts::{
         verifier::StepJudged,
     },
     ids::{RunId, StepId},
+    planted::{self, Bug},
     record::Recorded,
 };
 
@@ -77,12 +78,17 @@ pub(super) fn blocked(known: &mut Known, event: &StepBlocked) -> Fold {
     let step = moving_step(known, event.run_id, &event.step_id)?;
     match step.state {
         StepState::Pending | StepState::RetryWait { .. } if step.open_block().is_none() => {
+            let votes = match &step.block {
+                // People have voted on the step.
+                Some(before) if planted::is(Bug::VoteWithoutBlock) => before.votes.clone(),
+                Some(_) | None => BTreeMap::new(),
+            };
             step.state = StepState::Pending;
             step.blocks += 1;
             step.block = Some(Block {
                 opened: Arc::new(event.clone()),
                 tier,
-                votes: BTreeMap::new(),
+                votes,
             });
             Ok(())
         }
@@ -111,7 +117,7 @@ pub(super) fn approved(known: &mut Known, recorded: &Recorded, event: &Execution
         .inputs_digest
         .is_none_or(|digest| digest == block.opened.inputs_digest);
     let counts = !block.is_passed()
-        && recorded.time() < block.opened.expires_at
+        && in_time(block, recorded)
         && rule.admits(&event.by, &requester)
         && names_plan
         && names_inputs;
@@ -130,7 +136,7 @@ pub(super) fn rejected(known: &mut Known, recorded: &Recorded, event: &Execution
     let counts = step.block.as_ref().is_some_and(|block| {
         block.opened.block_id == event.block_id
             && !block.is_passed()
-            && recorded.time() < block.opened.expires_at
+            && in_time(block, recorded)
             && block.opened.approval.admits(&event.by, &requester)
     });
     if counts {
@@ -143,6 +149,10 @@ pub(super) fn rejected(known: &mut Known, recorded: &Recorded, event: &Execution
     Ok(())
 }
 
+fn in_time(block: &Block, vote: &Recorded) -> bool {
+    planted::is(Bug::LateVote) || vote.time() < block.opened.expires_at
+}
+
 pub(super) fn started(known: &mut Known, recorded: &Recorded, event: &StepStarted) -> Fold {
     let run = running(known, event.run_id)?;
     let compiled = Arc::clone(&run.judged.compiled);
@@ -150,7 +160,11 @@ pub(super) fn started(known: &mut Known, recorded: &Recorded, event: &StepStarte
     if !plan_step.is_some_and(|step| ready(run, step)) {
         return Err("a step that it needs is not completed".to_owned());
     }
-    let step = moving_step(known, event.run_id, &event.step_id)?;
+    let step = if planted::is(Bug::SiblingStarts) {
+        step(known, event.run_id, &event.step_id)?
+    } else {
+        moving_step(known, event.run_id, &event.step_id)?
+    };
     if event.attempt != step.attempts + 1 {
         return Err(format!("attempt {} is next", step.attempts + 1));
     }
@@ -161,7 +175,7 @@ pub(super) fn started(known: &mut Known, recorded: &Recorded, event: &StepStarte
         _ => return Err("the step is not waiting to start".to_owned()),
     }
     step.attempts = event.attempt;
-    if !event.takeover {
+    if !event.takeover || planted::is(Bug::TakeoverIsRetry) {
         step.tries += 1;
     }
     step.state = StepState::Started(Attempt {

@@ -1,0 +1,114 @@
+//! The ends of a step's attempts, as they are recorded.
+
+use contracts::{
+    events::executor::{FailureCode, StepAccepted, StepCompleted, StepFailed},
+    ids::StepId,
+};
+
+use super::{
+    Books,
+    execution::Execution,
+    rule::{Check, Rule, broken, ensure},
+    step::{End, State, Step},
+};
+
+impl Execution {
+    pub(super) fn accepted(&mut self, event: &StepAccepted) -> Check {
+        let id = &event.step_id;
+        let step = self.step(id)?;
+        let state = step.state;
+        ensure(
+            state == State::Started(event.attempt),
+            Rule::OutOfTurn,
+            || {
+                format!(
+                    "attempt {} of step `{id}` was accepted at {state:?}",
+                    event.attempt
+                )
+            },
+        )?;
+        step.state = State::Accepted(event.attempt);
+        Ok(())
+    }
+
+    pub(super) fn reported(&mut self, id: &StepId) -> Check {
+        let step = self.step(id)?;
+        ensure(step.under_way().is_some(), Rule::OutOfTurn, || {
+            format!("step `{id}` was reported and is not under way")
+        })
+    }
+
+    pub(super) fn skipped(&mut self, id: &StepId) -> Check {
+        let step = self.step(id)?;
+        let state = step.state;
+        ensure(state == State::Waiting, Rule::OutOfTurn, || {
+            format!("step `{id}` was skipped at {state:?}")
+        })?;
+        step.state = State::Skipped;
+        Ok(())
+    }
+
+    /// The first success counts, whichever attempt brought it, also while the step waits to be
+    /// tried again.
+    pub(super) fn step_completed(&mut self, event: &StepCompleted, books: &Books) -> Check {
+        let (id, number) = (&event.step_id, event.attempt);
+        let step = self.step(id)?;
+        let state = step.state;
+        let ended = matches!(state, State::Completed | State::Failed | State::Skipped);
+        ensure(!ended, Rule::OneEnd, || {
+            format!("attempt {number} of step `{id}` was completed at {state:?}")
+        })?;
+        let done = !step.is_workers() || step.attempts.values().any(|it| it.effects > 0);
+        attempt(step, id, number)?.ended(End::Completed, books.now);
+        ensure(done, Rule::CompletedWithoutEffect, || {
+            format!("step `{id}` was completed, and no worker did it")
+        })?;
+        step.state = State::Completed;
+        step.proposal = None;
+        Ok(())
+    }
+
+    pub(super) fn step_failed(&mut self, event: &StepFailed, books: &Books) -> Check {
+        let is_stopping = self.stop.is_some();
+        let (id, number) = (&event.step_id, event.attempt);
+        let step = self.step(id)?;
+        let under_way = step.under_way();
+        attempt(step, id, number)?.ended(End::Failed(event.outcome), books.now);
+        ensure(under_way == Some(number), Rule::SupersededFailure, || {
+            format!("attempt {number} of step `{id}` failed, and {under_way:?} is under way")
+        })?;
+        let tried_again = event.next_attempt_at.is_some();
+        let left = step.tries < step.max_attempts;
+        let again = event.retryable && !is_stopping && left;
+        ensure(tried_again == again, Rule::Tries, || {
+            format!(
+                "after {} of {} tries of step `{id}`, `{}` (retryable: {}) is tried again: {tried_again}",
+                step.tries, step.max_attempts, event.error_code, event.retryable
+            )
+        })?;
+        step.not_before = event.next_attempt_at;
+        step.state = if tried_again {
+            State::Waiting
+        } else {
+            State::Failed
+        };
+        if !tried_again && !is_stopping {
+            self.stop = Some(FailureCode::StepFailed);
+        }
+        Ok(())
+    }
+}
+
+fn attempt<'a>(
+    step: &'a mut Step,
+    id: &StepId,
+    number: u32,
+) -> Check<&'a mut super::step::Attempt> {
+    match step.attempts.get_mut(&number) {
+        Some(attempt) => Ok(attempt),
+        None => broken(
+            Rule::EndWithoutStart,
+            format!("attempt {number} of step `{id}` ended and was never started"),
+        ),
+    }
+}

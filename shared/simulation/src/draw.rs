@@ -1,0 +1,343 @@
+//! A script from a seed: what people ask for, and what goes wrong.
+
+use contracts::{event::Service, plan::Mode};
+
+use crate::{
+    chance::{Chance, place},
+    script::{
+        Action, Bundle, Ending, Instance, Name, Person, Plan, Point, Script, Shown, Skill, Submit,
+        Timed, Vote, Wire, Workers,
+    },
+};
+
+/// How long people ask and faults happen, in milliseconds.
+const STORY_MS: u64 = 22_000;
+
+/// Plans by how often they are asked for.
+const PLANS: &[Plan] = &[
+    Plan::Echo,
+    Plan::Chain,
+    Plan::Chain,
+    Plan::Pair,
+    Plan::Pair,
+    Plan::Change,
+    Plan::Change,
+    Plan::Change,
+    Plan::Pay,
+    Plan::Pay,
+    Plan::Pay,
+    Plan::Erase,
+    Plan::Erase,
+    Plan::Wait,
+    Plan::Wait,
+    Plan::Retry,
+    Plan::Retry,
+    Plan::Wide,
+    Plan::Wide,
+    Plan::Mail,
+    Plan::Mail,
+    Plan::Forbidden,
+    Plan::Broken,
+    Plan::Playbook,
+    Plan::Absent,
+    Plan::Absent,
+];
+
+pub fn script(seed: u64) -> Script {
+    let mut chance = Chance::at(seed, [place("script")]);
+    let mut actions: Vec<Timed> = Vec::new();
+    let executions = chance.between(1, 4);
+    for number in 1..=executions {
+        let name = Name(u8::try_from(number).unwrap_or(u8::MAX));
+        actions.extend(execution(name, &mut chance));
+    }
+    // A third of the worlds is left in peace: what goes wrong there goes wrong by itself.
+    if chance.percent(67) {
+        for _ in 0..chance.between(1, 9) {
+            actions.extend(fault(&mut chance));
+        }
+    }
+    for _ in 0..chance.below(3) {
+        actions.push(change(&mut chance));
+    }
+    actions.sort_by_key(|timed| timed.at_ms);
+    Script {
+        seed,
+        wire: if chance.percent(70) {
+            Wire::Noisy
+        } else {
+            Wire::Prompt
+        },
+        workers: if chance.percent(65) {
+            Workers::Moody
+        } else {
+            Workers::Honest
+        },
+        ending: if chance.percent(80) {
+            Ending::Answered
+        } else {
+            Ending::Silence
+        },
+        streams: chance.pick(&[1, 1, 2, 4], 1),
+        actions,
+    }
+}
+
+fn via(chance: &mut Chance) -> u8 {
+    chance.pick(&[1, 2], 1)
+}
+
+/// What people do about one execution.
+fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
+    let plan = chance.pick(PLANS, Plan::Chain);
+    let by_hand = chance.percent(18);
+    let submitted = chance.below(STORY_MS / 2);
+    let keyed = chance.percent(75);
+    let mut at_ms = submitted;
+    let mut actions = vec![Timed {
+        at_ms,
+        action: Action::Submit(Submit {
+            name,
+            by: chance.pick(
+                &[
+                    Person::Ada,
+                    Person::Ada,
+                    Person::Ada,
+                    Person::Bob,
+                    Person::Bot,
+                ],
+                Person::Ada,
+            ),
+            plan,
+            keyed,
+            by_hand,
+            mode: chance.pick(
+                &[
+                    Mode::Autonomous,
+                    Mode::Autonomous,
+                    Mode::Autonomous,
+                    Mode::Autonomous,
+                    Mode::Assist,
+                    Mode::Observe,
+                ],
+                Mode::Autonomous,
+            ),
+            deadline_ms: chance.percent(15).then_some(chance.between(100, 25_000)),
+            via: via(chance),
+        }),
+    }];
+    let needs_draft = plan == Plan::Absent;
+    if needs_draft {
+        for _ in 0..chance.below(4) {
+            at_ms += chance.between(30, 3000);
+            actions.push(Timed {
+                at_ms,
+                action: Action::OfferDraft {
+                    of: name,
+                    plan: chance.pick(
+                        &[
+                            Plan::Chain,
+                            Plan::Broken,
+                            Plan::Change,
+                            Plan::Absent,
+                            Plan::Forbidden,
+                        ],
+                        Plan::Chain,
+                    ),
+                    via: via(chance),
+                },
+            });
+        }
+    }
+    if by_hand && chance.percent(80) {
+        at_ms += chance.between(50, 4000);
+        actions.push(Timed {
+            at_ms,
+            action: start(name, chance),
+        });
+    }
+    for _ in 0..chance.below(6) {
+        at_ms += chance.between(1, 3500);
+        let action = ask(name, chance);
+        actions.push(Timed { at_ms, action });
+    }
+    actions
+}
+
+fn start(of: Name, chance: &mut Chance) -> Action {
+    Action::Start {
+        of,
+        mode: chance.pick(
+            &[
+                None,
+                None,
+                Some(Mode::Autonomous),
+                Some(Mode::Assist),
+                Some(Mode::Observe),
+            ],
+            None,
+        ),
+        via: via(chance),
+    }
+}
+
+/// Something that someone asks of an execution.
+fn ask(of: Name, chance: &mut Chance) -> Action {
+    match chance.below(100) {
+        0..48 => Action::Vote(Vote {
+            of,
+            by: chance.pick(
+                &[
+                    Person::Grace,
+                    Person::Grace,
+                    Person::Grace,
+                    Person::Heidi,
+                    Person::Heidi,
+                    Person::Ada,
+                    Person::Bob,
+                    Person::Bot,
+                ],
+                Person::Grace,
+            ),
+            approves: chance.percent(88),
+            thinks_ms: chance.pick(&[0, 0, 5, 200, 2500], 0),
+            shows: chance.pick(
+                &[
+                    Shown::Everything,
+                    Shown::Everything,
+                    Shown::Everything,
+                    Shown::Everything,
+                    Shown::Nothing,
+                    Shown::OtherPlan,
+                    Shown::OtherInputs,
+                    Shown::OtherBlock,
+                ],
+                Shown::Everything,
+            ),
+            via: via(chance),
+        }),
+        48..58 => Action::Cancel {
+            of,
+            by: chance.pick(&[Person::Ada, Person::Grace, Person::Root], Person::Ada),
+            via: via(chance),
+        },
+        58..70 => Action::Repeat {
+            of,
+            other_body: chance.percent(30),
+            via: via(chance),
+        },
+        70..80 => Action::Verify {
+            of,
+            via: via(chance),
+        },
+        80..88 => start(of, chance),
+        88..94 => Action::AskPlan {
+            of,
+            via: via(chance),
+        },
+        _ => Action::OfferDraft {
+            of,
+            plan: chance.pick(&[Plan::Chain, Plan::Broken], Plan::Chain),
+            via: via(chance),
+        },
+    }
+}
+
+fn process(chance: &mut Chance) -> Instance {
+    let service = chance.pick(
+        &[
+            Service::Executor,
+            Service::Executor,
+            Service::Executor,
+            Service::Executor,
+            Service::Verifier,
+            Service::Planner,
+            Service::Intake,
+        ],
+        Service::Executor,
+    );
+    Instance::of(service, chance.pick(&[1, 2], 1))
+}
+
+/// What goes wrong, mostly while something is under way.
+fn fault(chance: &mut Chance) -> Vec<Timed> {
+    let at_ms = chance.below(STORY_MS);
+    let who = process(chance);
+    let action = match chance.below(100) {
+        0..34 => Action::Crash {
+            who,
+            at: chance.pick(Point::ALL, Point::Now),
+        },
+        34..46 => Action::Pause {
+            who,
+            // Below and above the time after which others take over.
+            ms: chance.pick(&[300, 2000, 9000, 16_000, 24_000], 2000),
+        },
+        46..54 => Action::Restart { who },
+        54..60 => Action::StepClock {
+            who,
+            ms: chance.pick(&[-3_600_000, -5_000, 700, 5_000, 61_000, 3_600_000], 5000),
+        },
+        60..68 => Action::Outage {
+            ms: chance.pick(&[50, 400, 2500, 7000], 400),
+        },
+        68..76 => Action::LoseAnswers {
+            who,
+            count: u32::try_from(chance.between(1, 3)).unwrap_or(1),
+        },
+        76..84 => Action::LoseAcks {
+            who,
+            count: u32::try_from(chance.between(1, 3)).unwrap_or(1),
+        },
+        84..89 => Action::DeliverAgain,
+        89..93 => {
+            let lag = Action::Lag {
+                events: u32::try_from(chance.between(1, 12)).unwrap_or(1),
+            };
+            let over = at_ms + chance.between(50, 5000);
+            return vec![
+                Timed { at_ms, action: lag },
+                Timed {
+                    at_ms: over,
+                    action: Action::Lag { events: 0 },
+                },
+            ];
+        }
+        93..97 => Action::Reconnect,
+        _ => Action::Jump {
+            ms: chance.pick(&[500, 5000, 20_000, 70_000, 3_700_000], 5000),
+        },
+    };
+    vec![Timed { at_ms, action }]
+}
+
+/// What operators change.
+fn change(chance: &mut Chance) -> Timed {
+    let at_ms = chance.below(STORY_MS);
+    let via = via(chance);
+    let action = match chance.below(10) {
+        0..6 => Action::Activate {
+            bundle: chance.pick(
+                &[
+                    Bundle::Base,
+                    Bundle::Strict,
+                    Bundle::Strict,
+                    Bundle::Closed,
+                    Bundle::Closed,
+                    Bundle::Broken,
+                ],
+                Bundle::Base,
+            ),
+            via,
+        },
+        6..8 => Action::Install {
+            skill: chance.pick(&[Skill::Shop2, Skill::Forged, Skill::Mail], Skill::Shop2),
+            via,
+        },
+        _ => Action::Disable {
+            skill: chance.pick(&[Skill::Mail, Skill::Mail, Skill::Shop], Skill::Mail),
+            via,
+        },
+    };
+    Timed { at_ms, action }
+}

@@ -1,0 +1,247 @@
+//! What the rows must say, from the events alone.
+//!
+//! * `catalogue`: skills and policies
+
+use std::collections::BTreeMap;
+
+use contracts::{
+    event::Event,
+    events::planner::RejectionCause,
+    plan::{RiskTier, Status, Verdict},
+    record::Recorded,
+    subject::{AggregateId, AggregateKind, Subject},
+};
+use domain::{
+    execution::{Execution, Known, Stage},
+    record,
+};
+use journal::{history, stored::Entry};
+
+use super::{
+    Difference,
+    rows::{
+        APPROVALS, Cell, EVENTS, EXECUTIONS, Expected, POLICIES, POSITIONS, Rows, SKILLS, integer,
+        optional, text,
+    },
+};
+
+mod catalogue;
+
+/// What is stored of one aggregate, in the order in which it was stored.
+#[derive(Default)]
+struct Aggregate<'a> {
+    events: Vec<&'a Recorded>,
+    /// Whether something stands among them that cannot be read.
+    unreadable: bool,
+}
+
+impl Aggregate<'_> {
+    fn is_sound(&self) -> bool {
+        !self.unreadable && history::check(self.events.iter().copied()).is_ok()
+    }
+}
+
+/// All rows, after these entries and no others.
+pub fn of(entries: &[&Entry], builtins: bool) -> Result<Vec<Rows>, Difference> {
+    let mut events = Rows::none(&EVENTS);
+    let mut reached: BTreeMap<String, u64> = BTreeMap::new();
+    for entry in entries {
+        let (stream, sequence) = (entry.position.stream.name(), entry.position.sequence);
+        events.insert([text(&stream), integer(sequence)], event(entry)?);
+        let reached = reached.entry(stream).or_default();
+        *reached = sequence.max(*reached);
+    }
+    let mut positions = Rows::none(&POSITIONS);
+    for (stream, sequence) in reached {
+        positions.insert([text(stream)], vec![integer(sequence).into()]);
+    }
+    let (mut executions, mut approvals) = (Rows::none(&EXECUTIONS), Rows::none(&APPROVALS));
+    let (mut skills, mut policies) = (Rows::none(&SKILLS), Rows::none(&POLICIES));
+    if builtins {
+        catalogue::builtins(&mut skills);
+    }
+    for (id, aggregate) in aggregates(entries) {
+        match id.kind() {
+            AggregateKind::Execution => {
+                execution(&aggregate, &mut executions, &mut approvals);
+            }
+            AggregateKind::Skill | AggregateKind::Policy if !aggregate.is_sound() => {
+                return Err(Difference::Unsound(id));
+            }
+            AggregateKind::Skill => catalogue::skill(&id, &aggregate.events, &mut skills),
+            AggregateKind::Policy => catalogue::policy(&id, &aggregate.events, &mut policies)?,
+            AggregateKind::Incident | AggregateKind::Hold | AggregateKind::Schedule => {}
+        }
+    }
+    Ok(vec![
+        positions, events, executions, approvals, skills, policies,
+    ])
+}
+
+/// Whether there is nothing in the log that an incident could be about.
+pub fn is_sound(entries: &[Entry]) -> bool {
+    let entries: Vec<&Entry> = entries.iter().collect();
+    let legal = |aggregate: &Aggregate<'_>| {
+        let fold = Execution::fold(aggregate.events.iter().copied());
+        !matches!(fold, Execution::Corrupt(_))
+    };
+    entries.iter().all(|entry| entry.recorded.is_ok())
+        && aggregates(&entries).iter().all(|(id, aggregate)| {
+            aggregate.is_sound() && (id.kind() != AggregateKind::Execution || legal(aggregate))
+        })
+}
+
+fn aggregates<'a>(entries: &[&'a Entry]) -> BTreeMap<AggregateId, Aggregate<'a>> {
+    let mut aggregates: BTreeMap<AggregateId, Aggregate<'a>> = BTreeMap::new();
+    for entry in entries {
+        match &entry.recorded {
+            Ok(recorded) => {
+                let aggregate = recorded.subject.aggregate.clone();
+                aggregates
+                    .entry(aggregate)
+                    .or_default()
+                    .events
+                    .push(recorded);
+            }
+            Err(_) => {
+                if let Ok(subject) = entry.raw.subject.parse::<Subject>() {
+                    aggregates.entry(subject.aggregate).or_default().unreadable = true;
+                }
+            }
+        }
+    }
+    aggregates
+}
+
+fn event(entry: &Entry) -> Result<Vec<Expected>, Difference> {
+    let subject = entry.raw.subject.parse::<Subject>().ok();
+    let subject = subject.as_ref();
+    let recorded = entry.recorded.as_ref().ok();
+    let error = entry.recorded.as_ref().err();
+    Ok([
+        text(&entry.raw.subject),
+        optional(subject, |it| text(it.aggregate.workspace())),
+        optional(subject, |it| text(it.aggregate.kind().as_str())),
+        optional(subject, |it| text(it.aggregate.id())),
+        optional(subject, |it| integer(it.version)),
+        optional(subject, |it| text(it.event.as_str())),
+        optional(recorded, |it| integer(it.time().as_millis())),
+        optional(recorded, |it| text(it.hash)),
+        text(serde_json::to_string(&entry.raw.headers)?),
+        Cell::Blob(entry.raw.payload.to_vec()),
+        optional(error, |it| text(host::engine::chain(it))),
+    ]
+    .map(Expected::from)
+    .into())
+}
+
+fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut Rows) {
+    let Some(Event::IntentReceived(intent)) = aggregate.events.first().map(|it| &it.event) else {
+        return;
+    };
+    let state = Execution::fold(aggregate.events.iter().copied());
+    let id = || text(intent.execution_id);
+    let workspace = || {
+        optional(aggregate.events.first(), |it| {
+            text(it.subject.aggregate.workspace())
+        })
+    };
+    let known = match &state {
+        Execution::Known(known) if aggregate.is_sound() => known,
+        Execution::NeverReceived | Execution::Known(_) | Execution::Corrupt(_) => {
+            executions.insert([workspace(), id()], corrupt());
+            return;
+        }
+    };
+    let open = open_blocks(known);
+    let last = aggregate.events.last();
+    let told = record::record(known);
+    executions.insert(
+        [workspace(), id()],
+        [
+            integer(aggregate.events.len()),
+            text(known.status().as_str()),
+            optional(told.verdict.map(Verdict::as_str), text),
+            optional(told.risk_tier.map(RiskTier::as_str), text),
+            optional(told.requires_approval, integer),
+            integer(open.len()),
+            text(&intent.actor.id),
+            optional(intent.channel_key.as_ref(), text),
+            text(&intent.text),
+            optional(known.compiled(), |it| text(it.deterministic_hash)),
+            optional(error_code(known, &aggregate.events), text),
+            integer(intent.received_at.as_millis()),
+            optional(last, |it| integer(it.time().as_millis())),
+        ]
+        .map(Expected::from)
+        .into(),
+    );
+    for (step, row) in open {
+        approvals.insert([workspace(), id(), text(step)], row);
+    }
+}
+
+/// The columns that do not depend on how the execution stood before its history broke.
+fn corrupt() -> Vec<Expected> {
+    let mut row = vec![Expected::Any; EXECUTIONS.columns.len() - 2];
+    let named = EXECUTIONS.columns.iter().skip(2);
+    for (column, expected) in named.zip(&mut row) {
+        match *column {
+            "status" => *expected = text(Status::Corrupt.as_str()).into(),
+            "error_code" => *expected = text("AGGREGATE_CORRUPT").into(),
+            "waiting" => *expected = integer(0).into(),
+            _ => {}
+        }
+    }
+    row
+}
+
+/// The last end, if nothing has followed it.
+fn error_code(known: &Known, events: &[&Recorded]) -> Option<&'static str> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these two end an execution without success"
+    )]
+    let code = |event: &Event| match event {
+        Event::ExecutionFailed(failed) => Some(failed.error_code.as_str()),
+        Event::PlanRejected(rejected) => Some(match rejected.cause {
+            RejectionCause::Compile => "compile",
+            RejectionCause::DraftTimeout => "draft_timeout",
+            RejectionCause::Policy => "policy",
+        }),
+        _ => None,
+    };
+    let last = events.last().filter(|_| known.is_ended())?;
+    code(&last.event)
+}
+
+/// A vote counts for a block that is not passed, of a step that waits, while nothing stops.
+fn open_blocks(known: &Known) -> Vec<(String, Vec<Expected>)> {
+    let Stage::Running(run) = &known.stage else {
+        return Vec::new();
+    };
+    if known.stop.is_some() {
+        return Vec::new();
+    }
+    let open = run.steps.iter().filter_map(|(step, state)| {
+        let block = state.open_block()?;
+        let opened = &block.opened;
+        let rule = &opened.approval;
+        let tier = run.verdict(step).map_or(block.tier, |verdict| verdict.tier);
+        let row = vec![
+            text(opened.block_id).into(),
+            text(tier.as_str()).into(),
+            text(opened.plan_hash).into(),
+            text(opened.inputs_digest).into(),
+            integer(rule.plan_hash_required).into(),
+            integer(rule.quorum).into(),
+            integer(block.votes.len()).into(),
+            Expected::Says(serde_json::json!(rule.eligible)),
+            text(&opened.reason).into(),
+            integer(opened.blocked_at.as_millis()).into(),
+            integer(opened.expires_at.as_millis()).into(),
+        ];
+        Some((step.to_string(), row))
+    });
+    open.collect()
+}

@@ -1,0 +1,307 @@
+//! What is seen of a world from outside: the log as it grows, the workers, the answers. It feeds
+//! the auditor, the counts, and the transcript.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use contracts::{
+    canonical::Digest,
+    ids::{ExecutionId, StepId},
+    subject::AggregateId,
+    time::Timestamp,
+};
+use domain::execution::intake::{Door, keyed_id};
+use journal::stored::Entry;
+use serde_json::{Map, Value};
+
+use crate::{
+    audit::{Answered, Auditor, Dispatch, Rule, Violation},
+    coverage::{Coverage, count},
+    script::{Action, Name, Person},
+    sea::Sea,
+    shop::THE_SHOP,
+    transcript,
+};
+
+pub struct Seen {
+    sea: Arc<Sea>,
+    books: Mutex<Books>,
+    asking: AtomicUsize,
+    tells: bool,
+}
+
+struct Books {
+    auditor: Auditor,
+    /// Found outside the auditor.
+    violation: Option<Violation>,
+    coverage: Coverage,
+    transcript: Vec<String>,
+    orders: BTreeMap<Name, Order>,
+    /// Whether the world has begun: what was stored before is no part of the story.
+    begun: bool,
+}
+
+/// What was submitted under a name.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub by: Person,
+    pub body: Map<String, Value>,
+    pub key: Option<String>,
+    pub id: Option<ExecutionId>,
+}
+
+/// While it lives, someone waits for an answer.
+pub struct Asking(Arc<Seen>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Seen {
+    pub fn new(sea: Arc<Sea>, tells: bool) -> Self {
+        Self {
+            sea,
+            books: Mutex::new(Books {
+                auditor: Auditor::new(),
+                violation: None,
+                coverage: Coverage::default(),
+                transcript: Vec::new(),
+                orders: BTreeMap::new(),
+                begun: false,
+            }),
+            asking: AtomicUsize::new(0),
+            tells,
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.sea.now()
+    }
+
+    pub fn begins(&self) {
+        self.books().begun = true;
+    }
+
+    pub fn asking(self: &Arc<Self>) -> Asking {
+        self.asking.fetch_add(1, Ordering::Relaxed);
+        Asking(Arc::clone(self))
+    }
+
+    pub fn is_anyone_asking(&self) -> bool {
+        self.asking.load(Ordering::Relaxed) > 0
+    }
+
+    /// One line for people, where someone reads them.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        if self.tells {
+            let line = transcript::line(self.sea.elapsed_ms(), &line());
+            self.books().transcript.push(line);
+        }
+    }
+
+    pub fn stored(&self, entry: &Entry) {
+        let at = self.sea.now();
+        let mut books = self.books();
+        let recorded = match &entry.recorded {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                let detail = format!("{}: {error}", entry.raw.subject);
+                books.found(Rule::Unreadable, None, detail, at);
+                return;
+            }
+        };
+        books.auditor.stored(at, entry.position, recorded);
+        if books.begun {
+            count(&mut books.coverage.events, recorded.event.name().as_str());
+            if self.tells {
+                let name = recorded
+                    .subject
+                    .aggregate
+                    .execution_id()
+                    .and_then(|id| books.name(id));
+                let said = transcript::event(name, recorded);
+                let line = transcript::line(self.sea.elapsed_ms(), &said);
+                books.transcript.push(line);
+            }
+        }
+    }
+
+    /// `at` is when it was sent.
+    pub fn dispatched(&self, at: Timestamp, dispatch: &Dispatch<'_>) {
+        self.tell(|| {
+            format!(
+                "the worker is asked for `{}`, attempt {}",
+                dispatch.step, dispatch.attempt
+            )
+        });
+        self.books().auditor.dispatched(at, dispatch);
+    }
+
+    pub fn effect(&self, key: Digest, attempt: u32, execution: ExecutionId, step: &StepId) {
+        let at = self.sea.now();
+        self.tell(|| format!("the worker does `{step}`"));
+        self.books()
+            .auditor
+            .effect(at, key, attempt, execution, step);
+    }
+
+    pub fn in_progress(&self, key: &Digest, attempt: u32) {
+        let at = self.sea.now();
+        self.books().auditor.in_progress(at, *key, attempt);
+    }
+
+    pub fn unreadable(&self, subject: &str) {
+        let at = self.sea.now();
+        let detail = format!("a request on `{subject}`");
+        self.books().found(Rule::Unreadable, None, detail, at);
+    }
+
+    pub fn mood(&self, mood: &str) {
+        let mood = mood.split('(').next().unwrap_or(mood);
+        count(&mut self.books().coverage.moods, mood);
+    }
+
+    pub fn death(&self, at: &str) {
+        count(&mut self.books().coverage.deaths, at);
+        self.tell(|| format!("a process dies: {at}"));
+    }
+
+    pub fn action(&self, action: &Action) {
+        let text = action.to_string();
+        let verb = text.split(' ').next().unwrap_or_default();
+        count(&mut self.books().coverage.actions, verb);
+        if !action.is_asked() {
+            self.tell(|| transcript::action(action));
+        }
+    }
+
+    pub fn command(&self, command: &str, phase: &str, answer: &str) {
+        let cell = (command.to_owned(), phase.to_owned(), answer.to_owned());
+        *self.books().coverage.commands.entry(cell).or_default() += 1;
+    }
+
+    pub fn answered(&self, answered: &Answered) {
+        let at = self.sea.now();
+        self.books().auditor.answered(at, answered);
+    }
+
+    pub fn ordered(&self, name: Name, by: Person, body: Map<String, Value>, key: Option<String>) {
+        let id = key
+            .as_deref()
+            .map(|key| keyed_id(&THE_SHOP.workspace, Door::Http, by.as_str(), key));
+        let order = Order { by, body, key, id };
+        self.books().orders.insert(name, order);
+    }
+
+    pub fn order(&self, name: Name) -> Option<Order> {
+        self.books().orders.get(&name).cloned()
+    }
+
+    pub fn named(&self, name: Name, id: ExecutionId) {
+        if let Some(order) = self.books().orders.get_mut(&name) {
+            order.id = Some(id);
+        }
+    }
+
+    pub fn id(&self, name: Name) -> Option<ExecutionId> {
+        self.books().orders.get(&name)?.id
+    }
+
+    pub fn name(&self, id: ExecutionId) -> Option<Name> {
+        self.books().name(id)
+    }
+
+    pub fn ids(&self) -> Vec<ExecutionId> {
+        let books = self.books();
+        books.orders.values().filter_map(|order| order.id).collect()
+    }
+
+    pub fn open(&self) -> Vec<AggregateId> {
+        self.books().auditor.open()
+    }
+
+    pub fn is_sound(&self) -> bool {
+        let books = self.books();
+        books.violation.is_none() && books.auditor.violation().is_none()
+    }
+
+    pub fn parked(&self, aggregate: &AggregateId) {
+        let at = self.sea.now();
+        let id = aggregate.execution_id();
+        let detail = "no message is pending for it and no timer is armed".to_owned();
+        self.books().found(Rule::Parked, id, detail, at);
+    }
+
+    pub fn stuck(&self, open: &[AggregateId]) {
+        let at = self.sea.now();
+        let mut books = self.books();
+        let names: Vec<String> = open
+            .iter()
+            .map(|aggregate| {
+                let name = aggregate.execution_id().and_then(|id| books.name(id));
+                name.map_or_else(|| aggregate.to_string(), |name| name.to_string())
+            })
+            .collect();
+        let id = open.first().and_then(AggregateId::execution_id);
+        let detail = format!("still open: {}", names.join(", "));
+        books.found(Rule::Stuck, id, detail, at);
+    }
+
+    pub fn broken_promise(&self, id: Option<ExecutionId>, detail: &str) {
+        let at = self.sea.now();
+        self.books()
+            .found(Rule::KeyReused, id, detail.to_owned(), at);
+    }
+
+    pub fn replayed_otherwise(&self, report: &str) {
+        let at = self.sea.now();
+        self.books()
+            .found(Rule::Replay, None, report.to_owned(), at);
+    }
+
+    pub fn closes(&self) {
+        let at = self.sea.now();
+        self.books().auditor.close(at);
+    }
+
+    pub fn take(&self) -> (Option<Violation>, Coverage, Vec<String>) {
+        let mut books = self.books();
+        let violation = books
+            .auditor
+            .violation()
+            .cloned()
+            .or_else(|| books.violation.take());
+        (
+            violation,
+            std::mem::take(&mut books.coverage),
+            std::mem::take(&mut books.transcript),
+        )
+    }
+}
+
+impl Books {
+    fn name(&self, id: ExecutionId) -> Option<Name> {
+        let named = self.orders.iter().find(|(_, order)| order.id == Some(id));
+        named.map(|(name, _)| *name)
+    }
+
+    fn found(&mut self, rule: Rule, execution: Option<ExecutionId>, detail: String, at: Timestamp) {
+        self.violation.get_or_insert(Violation {
+            rule,
+            execution,
+            detail,
+            at,
+        });
+    }
+}
