@@ -4,7 +4,10 @@
 //! decided on it. Bytes are written as they are stored, so hashes can be checked on a copy.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use contracts::position::{Position, Positions, StreamId};
+use contracts::{
+    position::{Position, Positions, StreamId},
+    time::Timestamp,
+};
 use journal::{
     Journal, Unavailable,
     layout::StreamCount,
@@ -38,6 +41,9 @@ pub struct Line {
     pub headers: Vec<(String, String)>,
     /// In base64; what the log stores apart is filled in.
     pub payload: String,
+    /// By the broker's clock; earlier exports do not hold it.
+    #[serde(rename = "storedAt", default, skip_serializing_if = "Option::is_none")]
+    pub stored_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +170,7 @@ impl From<&Entry> for Line {
             subject: entry.raw.subject.clone(),
             headers: entry.raw.headers.clone(),
             payload: STANDARD.encode(&entry.raw.payload),
+            stored_at: entry.stored_at,
         }
     }
 }
@@ -183,7 +190,7 @@ impl Line {
             headers: self.headers,
             payload: payload.into(),
         };
-        Ok(Entry::new(position, raw))
+        Ok(Entry::new(position, raw).stored_at(self.stored_at))
     }
 }
 

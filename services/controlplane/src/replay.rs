@@ -9,11 +9,13 @@
 //! * [`report`]: what was found, and the exit code
 //! * [`walk`], [`integrity`], [`diff`]: along every aggregate, its headers, its payloads
 //! * [`execution`], [`asked`], [`executor`], [`installed`]: the deciders, by what they decide
-//! * [`past`], [`derived`]: what decisions were made on, and what they come to
+//! * [`past`], [`moment`], [`derived`]: what decisions were made on, when, and what they come to
 //! * [`source`]: where the log is read from
 //!
 //! What it cannot see: a history that was forged whole, so that every event follows from the ones
-//! before it, and a tail that was cut off. Signed checkpoints show those.
+//! before it, and a tail that was cut off. Signed checkpoints show those. And facts that were too
+//! old, where the clock of the service or the broker's says otherwise: replay raises no alarm over
+//! a clock that was wrong. In an export the broker's times are not under the chain of hashes.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -33,6 +35,7 @@ mod execution;
 mod executor;
 mod installed;
 mod integrity;
+mod moment;
 mod past;
 pub mod report;
 mod source;

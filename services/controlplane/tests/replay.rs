@@ -12,6 +12,8 @@
 
 #[path = "replay/cases.rs"]
 mod cases;
+#[path = "replay/clocks.rs"]
+mod clocks;
 #[path = "replay/copies.rs"]
 mod copies;
 #[path = "replay/documents.rs"]
@@ -26,5 +28,7 @@ mod sources;
 mod sweep;
 #[path = "replay/tampering.rs"]
 mod tampering;
+#[path = "replay/worker.rs"]
+mod worker;
 #[path = "replay/world.rs"]
 mod world;

@@ -19,6 +19,7 @@ use journal::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// The largest answer of a skill, in bytes: outputs are stored in the log.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -107,9 +108,12 @@ impl Call {
     /// is still at it, for a call that another process made, is asked again under the same key:
     /// that is no failure, and no try.
     async fn call(&self, name: &str) -> Result<Value, Failure> {
+        // However the clock is set meanwhile, it takes no longer than the step may.
+        let left = self.started.timeout_at.since_ms(self.ambient.now());
+        let left = Duration::from_millis(left.min(self.step.timeout_ms));
+        let until = Instant::now() + left;
         loop {
-            let left = self.started.timeout_at.since_ms(self.ambient.now());
-            let left = Duration::from_millis(left);
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Failure::timed_out());
             }

@@ -29,6 +29,7 @@ use domain::{
     },
 };
 use host::{
+    aggregate::Aggregate as _,
     catalogue::Confirmed,
     engine::{Host, chain},
     failpoint,
@@ -138,7 +139,7 @@ impl Driver<'_> {
                 () = host.shutdown.cancelled() => return Ok(Rest::ShuttingDown),
                 Some(woken) = wakes.recv() => self.take(woken),
                 () = self.calls.next() => {}
-                () = sleep(nap) => {}
+                due = sleep(nap) => self.due = self.due.max(Some(due)),
             }
         }
     }
@@ -177,7 +178,7 @@ impl Driver<'_> {
 
     /// Stores what was brought and what is due until nothing is, arms what is waited for, and
     /// says how long to sleep for the rest.
-    async fn settle(&mut self) -> Result<Option<Duration>, Trouble> {
+    async fn settle(&mut self) -> Result<Option<Nap>, Trouble> {
         self.execution.refresh(self.held.version()).await?;
         let begun_at = self.execution.state.version();
         loop {
@@ -256,7 +257,7 @@ impl Driver<'_> {
 
     /// Stores what is due. False where nothing is.
     async fn advance(&mut self) -> Result<bool, Trouble> {
-        let Confirmed { catalogue, begun } = facts(self.host).await?;
+        let Confirmed { catalogue, begun } = self.facts().await?;
         let now = self.execution.instant(self.due);
         let events = self.decide(&catalogue, now);
         if events.is_empty() {
@@ -299,13 +300,26 @@ impl Driver<'_> {
         Ok(true)
     }
 
+    /// The catalogue, confirmed recently enough for a step to start on it, and not older than what
+    /// others have decided on before.
+    async fn facts(&self) -> Result<Confirmed, Trouble> {
+        let now = Instant::now();
+        let earliest = now.checked_sub(FACTS_SHARED_FOR).unwrap_or(now);
+        let at_least = self.execution.state.catalogue();
+        Ok(self
+            .host
+            .catalogue
+            .confirm_since(earliest, at_least)
+            .await?)
+    }
+
     /// Whether what a start was decided on has changed while it was being stored.
     async fn has_changed(
         &self,
         started: &StepStarted,
         decided_on: &Catalogue,
     ) -> Result<bool, Trouble> {
-        let Confirmed { catalogue, .. } = facts(self.host).await?;
+        let Confirmed { catalogue, .. } = self.facts().await?;
         let workspace = self.execution.aggregate.workspace();
         let enabled = |catalogue: &Catalogue| {
             let skill = catalogue.skill(workspace, &started.pin);
@@ -324,6 +338,7 @@ impl Driver<'_> {
             key: "go-on".to_owned(),
             version: self.execution.state.version(),
             due: self.host.now(),
+            after_ms: 0,
             wake: None,
         };
         self.host.journal.arm(&timer).await?;
@@ -425,14 +440,14 @@ impl Driver<'_> {
     }
 
     /// Arms a timer for everything that is waited for; what is near is slept for instead.
-    async fn arm(&mut self) -> Result<Option<Duration>, Trouble> {
-        let Confirmed { catalogue, .. } = facts(self.host).await?;
+    async fn arm(&mut self) -> Result<Option<Nap>, Trouble> {
+        let Confirmed { catalogue, .. } = self.facts().await?;
         let now = self.execution.instant(self.due);
-        let mut nap: Option<u64> = None;
+        let mut nap: Option<Timestamp> = None;
         for Wait { due, kind } in waits::of_executor(&self.execution.state, &catalogue) {
             let remaining = due.since_ms(now);
             if remaining < SLEEP_MS_MAX {
-                nap = Some(nap.map_or(remaining, |nap| nap.min(remaining)));
+                nap = Some(nap.map_or(due, |nap| nap.min(due)));
                 continue;
             }
             let key = kind.key();
@@ -446,6 +461,7 @@ impl Driver<'_> {
                 key: key.clone(),
                 version: self.execution.state.version(),
                 due,
+                after_ms: remaining,
                 wake: None,
             };
             self.host.journal.arm(&timer).await?;
@@ -453,8 +469,11 @@ impl Driver<'_> {
             tracing::debug!(execution = %timer.aggregate.id(), timer = key, %due, "armed");
             self.armed.insert(key, due);
         }
-        // At least a millisecond, so that the clock has moved when it is looked at again.
-        Ok(nap.map(|ms| Duration::from_millis(ms.max(1))))
+        Ok(nap.map(|due| Nap {
+            // At least a millisecond, so that there is a pause in any case.
+            length: Duration::from_millis(due.since_ms(now).max(1)),
+            due,
+        }))
     }
 
     /// A fault: what will pass brings everything again, what will not is put off or told first.
@@ -533,17 +552,22 @@ impl Driver<'_> {
     }
 }
 
-/// The catalogue, confirmed recently enough for a step to start on it.
-async fn facts(host: &Host) -> Result<Confirmed, Trouble> {
-    let now = Instant::now();
-    let earliest = now.checked_sub(FACTS_SHARED_FOR).unwrap_or(now);
-    Ok(host.catalogue.confirm_since(earliest).await?)
+/// A sleep instead of a durable timer.
+#[derive(Debug, Clone, Copy)]
+struct Nap {
+    length: Duration,
+    /// What is decided afterwards is decided no earlier, wherever the clock was set meanwhile: as
+    /// with a timer, what was to pass has passed.
+    due: Timestamp,
 }
 
-/// For ever where there is nothing to sleep for.
-async fn sleep(nap: Option<Duration>) {
+/// Until what was waited for is due; for ever where there is nothing to sleep for.
+async fn sleep(nap: Option<Nap>) -> Timestamp {
     match nap {
-        Some(nap) => tokio::time::sleep(nap).await,
+        Some(nap) => {
+            tokio::time::sleep(nap.length).await;
+            nap.due
+        }
         None => std::future::pending().await,
     }
 }

@@ -64,6 +64,7 @@ fn timers(wake: &Wake, state: &Execution) -> Vec<Timer> {
         key: wait.kind.key(),
         version: state.version(),
         due: wait.due,
+        after_ms: 0,
         wake: None,
     };
     let own = waits::of_planner(state)

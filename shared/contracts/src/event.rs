@@ -213,3 +213,27 @@ impl fmt::Display for EventName {
         f.write_str(self.as_str())
     }
 }
+
+impl Event {
+    /// The position of the catalogue that it was decided on, where it was.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others come from outside, or look at their own aggregate only"
+    )]
+    pub const fn catalogue(&self) -> Option<u64> {
+        match self {
+            Self::PlanCompiled(event) => Some(event.catalogue),
+            Self::PlanRejected(event) => event.catalogue,
+            Self::PlanVerified(event) => Some(event.catalogue),
+            Self::StepProposed(event) => Some(event.catalogue),
+            Self::StepJudged(event) => Some(event.catalogue),
+            Self::StepBlocked(event) => Some(event.catalogue),
+            Self::StepStarted(event) => Some(event.catalogue),
+            Self::ExecutionStopping(event) => event.catalogue,
+            Self::ExecutionFailed(event) => event.catalogue,
+            Self::SkillInstalled(event) => Some(event.catalogue),
+            Self::SkillRejected(event) => Some(event.catalogue),
+            _ => None,
+        }
+    }
+}

@@ -113,10 +113,10 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Makes the mistake, or none, on this thread from now on; gives what was planted before.
+/// Makes the mistake, or none, on this thread from now on.
 #[cfg(feature = "planted-bugs")]
-pub fn plant(bug: Option<Bug>) -> Option<Bug> {
-    PLANTED.replace(bug)
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
 }
 
 /// Whether the mistake is made.

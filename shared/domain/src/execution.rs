@@ -65,6 +65,9 @@ pub struct Known {
     pub workspace: WorkspaceId,
     pub id: ExecutionId,
     pub head: Head,
+    /// The latest position of the catalogue that something in it was decided on: what follows is
+    /// decided on none before it, or two processes would contradict each other for ever.
+    pub catalogue: u64,
     pub intent: Arc<IntentReceived>,
     /// The intent's, until someone asks for a retry after it.
     pub deadline_at: Option<Timestamp>,

@@ -22,6 +22,11 @@ pub trait Aggregate: Sized + Send {
     /// Why nothing may follow, if the history does not hold together.
     fn corruption(&self) -> Option<String>;
 
+    /// The latest position of the catalogue that one of its events was decided on.
+    fn catalogue(&self) -> u64 {
+        0
+    }
+
     /// The trace its events belong to, where the first of them names one.
     fn traceparent(&self) -> Option<&str> {
         None
@@ -50,6 +55,10 @@ impl Aggregate for Execution {
             Self::Corrupt(corruption) => Some(corruption.to_string()),
             Self::NeverReceived | Self::Known(_) => None,
         }
+    }
+
+    fn catalogue(&self) -> u64 {
+        self.known().map_or(0, |known| known.catalogue)
     }
 
     fn traceparent(&self) -> Option<&str> {

@@ -86,14 +86,19 @@ impl Follower {
         }
     }
 
-    /// As of a confirmation that began at `earliest` or later. Whoever waits meanwhile shares the
-    /// answer, also that there is none: each waiting for a try of its own would wait for all of
-    /// them.
-    pub async fn confirm_since(&self, earliest: Instant) -> Result<Confirmed, FollowError> {
+    /// As of a confirmation that began at `earliest` or later, and no earlier than position
+    /// `at_least`, which a leader had by then. Whoever waits meanwhile shares the answer, also that
+    /// there is none: each waiting for a try of its own would wait for all of them.
+    pub async fn confirm_since(
+        &self,
+        earliest: Instant,
+        at_least: u64,
+    ) -> Result<Confirmed, FollowError> {
         let mut state = self.state.lock().await;
         let epoch = self.journal.epoch();
         if let Some(begun) = state.confirmed
             && begun >= earliest
+            && state.catalogue.sequence() >= at_least
             && state.epoch == epoch
         {
             let catalogue = Arc::clone(&state.catalogue);
@@ -127,7 +132,7 @@ impl Follower {
 
     /// The catalogue of [`Self::confirm_since`].
     pub async fn confirmed_since(&self, earliest: Instant) -> Result<Arc<Catalogue>, FollowError> {
-        Ok(self.confirm_since(earliest).await?.catalogue)
+        Ok(self.confirm_since(earliest, 0).await?.catalogue)
     }
 
     async fn confirm(&self, catalogue: &mut Arc<Catalogue>) -> Result<(), FollowError> {

@@ -209,7 +209,8 @@ where
             });
         }
         // Facts are confirmed after the message was received, whatever else shares the answer.
-        let catalogue = host.catalogue.confirmed_since(received).await?;
+        let followed = host.catalogue.confirm_since(received, state.catalogue());
+        let catalogue = followed.await?.catalogue;
         let now = instant(host.now(), state, wake);
         let events = decide(state, &catalogue, now);
         if events.is_empty() {
@@ -249,7 +250,9 @@ where
         // Who appended what stands after the wake-up has armed what it waits for.
         return Ok(());
     }
-    for timer in waits(&loaded.state) {
+    let now = instant(host.now(), &loaded.state, wake);
+    for mut timer in waits(&loaded.state) {
+        timer.after_ms = timer.due.since_ms(now);
         host.journal.arm(&timer).await?;
     }
     failpoint::reach("before-acknowledge");

@@ -198,12 +198,14 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
 pub fn later(host: &Host, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
     let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
     let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
+    let after_ms = PUT_OFF_MS_MIN + spread;
     Timer {
         service: host.service,
         aggregate: aggregate.clone(),
         key: format!("put-off-{wake}"),
         version,
-        due: host.now().plus_ms(PUT_OFF_MS_MIN + spread),
+        due: host.now().plus_ms(after_ms),
+        after_ms,
         wake: Some(wake),
     }
 }

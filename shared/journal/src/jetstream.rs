@@ -9,8 +9,9 @@ mod load;
 mod objects;
 mod serve;
 mod settings;
+mod time;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +25,10 @@ use contracts::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::link::{CallError, Link, patiently};
+use self::{
+    link::{CallError, Link, patiently},
+    time::BrokerTime,
+};
 use crate::{
     Journal, Unavailable,
     append::AppendError,
@@ -141,6 +145,7 @@ pub struct JetStreamJournal {
     link: Link,
     count: StreamCount,
     append_deadline: Duration,
+    time: Arc<BrokerTime>,
 }
 
 impl JetStreamJournal {
@@ -152,6 +157,7 @@ impl JetStreamJournal {
             link,
             count: options.streams,
             append_deadline: options.append_deadline,
+            time: Arc::default(),
         })
     }
 }
@@ -257,7 +263,10 @@ impl Journal for JetStreamJournal {
     }
 
     async fn arm(&self, timer: &Timer) -> Result<(), Unavailable> {
-        let schedule = format!("@at {}", timer.due);
+        let doing = || format!("arm `{}`", timer.key);
+        let now = self.time.now(&self.link).await;
+        let now = now.map_err(|error| Unavailable::new(doing(), error))?;
+        let schedule = format!("@at {}", now.plus_ms(timer.after_ms));
         let target = timer.due_subject();
         let headers = [
             ("Nats-Schedule", schedule.as_str()),
@@ -272,7 +281,7 @@ impl Journal for JetStreamJournal {
             Ok(_) => Ok(()),
             Err(error) => {
                 let refused = !error.is_transient();
-                Err(Unavailable::new(format!("arm `{}`", timer.key), error).refused(refused))
+                Err(Unavailable::new(doing(), error).refused(refused))
             }
         }
     }

@@ -47,6 +47,8 @@ struct Shared {
     /// Told whenever there may be something new for a waiting reader. It wakes them in the order in
     /// which they came, so that a simulated run can be run again.
     changes: Notify,
+    /// Told whenever something may happen earlier than before by time alone.
+    deadlines: Notify,
 }
 
 impl Shared {
@@ -78,6 +80,7 @@ impl MemoryJournal {
             shared: Arc::new(Shared {
                 state: Mutex::new(State::empty(now)),
                 changes: Notify::new(),
+                deadlines: Notify::new(),
             }),
         }
     }
@@ -101,7 +104,7 @@ impl MemoryJournal {
         until: impl Fn(Timestamp) -> F,
     ) {
         loop {
-            let changed = self.shared.changes.notified();
+            let changed = self.shared.deadlines.notified();
             self.advance(clock());
             let next = self.next_instant();
             let waiting = async {
@@ -132,6 +135,17 @@ impl MemoryJournal {
     /// Whether no consumer has anything left to do now; timers may still come due.
     pub fn is_at_rest(&self) -> bool {
         self.shared.lock().is_at_rest(self.count)
+    }
+
+    /// Every consumer begins anew, as after a broker that lost what they had acknowledged.
+    pub fn deliver_everything_again(&self) {
+        self.shared.lock().deliver_everything_again();
+        self.shared.changed();
+    }
+
+    /// What consumers have not acknowledged, for people.
+    pub fn unacknowledged(&self) -> Vec<String> {
+        self.shared.lock().unacknowledged()
     }
 
     /// Everything unacknowledged may be delivered again at once, to anyone, as after a broker
@@ -307,7 +321,7 @@ impl Journal for MemoryJournal {
             .after(stream, after)
             .take_while(|(sequence, _)| *sequence <= end)
             .take(max_events)
-            .map(|(sequence, raw)| Entry::new(Position { stream, sequence }, raw.clone()))
+            .map(|(sequence, stored)| stored.entry(Position { stream, sequence }))
             .collect())
     }
 
@@ -322,6 +336,7 @@ impl Journal for MemoryJournal {
     async fn arm(&self, timer: &Timer) -> Result<(), Unavailable> {
         self.shared.lock().arm(timer.clone());
         self.shared.changed();
+        self.shared.deadlines.notify_one();
         Ok(())
     }
 

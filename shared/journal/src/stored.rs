@@ -7,6 +7,7 @@ use contracts::{
     position::Position,
     record::{Recorded, Undecodable},
     subject::{InvalidSubject, Subject},
+    time::Timestamp,
 };
 
 use crate::{object::ObjectError, timer::InvalidTimer};
@@ -15,6 +16,9 @@ use crate::{object::ObjectError, timer::InvalidTimer};
 #[derive(Debug)]
 pub struct Entry {
     pub position: Position,
+    /// When the broker stored it, by the clock of its stream's leader: one clock for all writers,
+    /// where `ce-time` is the writer's own. Nothing where it is not known.
+    pub stored_at: Option<Timestamp>,
     pub raw: Raw,
     pub recorded: Result<Recorded, Unreadable>,
 }
@@ -103,8 +107,15 @@ impl Entry {
     pub fn new(position: Position, raw: Raw) -> Self {
         Self {
             position,
+            stored_at: None,
             recorded: raw.decode(),
             raw,
         }
+    }
+
+    /// The same entry, stored at that instant.
+    #[must_use]
+    pub fn stored_at(self, stored_at: Option<Timestamp>) -> Self {
+        Self { stored_at, ..self }
     }
 }

@@ -9,7 +9,7 @@ use contracts::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A wake-up for one aggregate. Fires once or more, at or after its instant, and survives any
+/// A wake-up for one aggregate. Fires once or more, at its instant or after it, and survives any
 /// restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
@@ -20,7 +20,12 @@ pub struct Timer {
     pub key: String,
     /// The version of the event it was armed for: a fold must have reached it.
     pub version: u64,
+    /// What comes of it is decided no earlier.
     pub due: Timestamp,
+    /// In how many milliseconds it fires, by the broker's clock. So a history that runs ahead of
+    /// time, because some process's clock did, waits no longer than it would have; and a process
+    /// whose clock is slow wakes nobody too early.
+    pub after_ms: u64,
     /// The wake-up it stands for, where a message is put off: its id stays, and with it the right
     /// to take over what was left under it.
     pub wake: Option<EventId>,
@@ -44,6 +49,8 @@ struct Document {
     key: String,
     version: u64,
     due: Timestamp,
+    #[serde(default)]
+    after_ms: u64,
     #[serde(default)]
     wake: Option<EventId>,
 }
@@ -92,6 +99,7 @@ impl Timer {
             "key": self.key,
             "version": self.version,
             "due": self.due,
+            "after_ms": self.after_ms,
             "wake": self.wake,
         })
         .to_string()
@@ -110,6 +118,7 @@ impl Timer {
             key: document.key,
             version: document.version,
             due: document.due,
+            after_ms: document.after_ms,
             wake: document.wake,
         })
     }

@@ -92,6 +92,7 @@ conform! {
         an_undecodable_message_is_delivered_as_such;
     following:
         reading_goes_on_from_a_position
+        what_is_read_and_followed_says_when_the_broker_stored_it
         a_tail_shows_what_was_and_what_comes
         a_tail_of_one_aggregate_shows_nothing_else
         a_tail_beyond_the_end_is_refused
@@ -100,5 +101,6 @@ conform! {
         a_timer_fires_once_and_is_gone_when_acknowledged
         arming_again_replaces
         a_timer_of_the_past_fires_at_once
+        a_timer_fires_when_so_much_time_has_passed
         a_timer_wakes_only_its_service;
 }

@@ -87,8 +87,8 @@ impl Books {
     }
 
     /// Known only where somebody tells who received what.
-    fn may_take_over(&self, by: Incarnation, wake: Option<EventId>) -> bool {
-        let received = |wake| self.deliveries.contains(&(by, wake));
+    fn has_received(&self, who: Incarnation, wake: Option<EventId>) -> bool {
+        let received = |wake| self.deliveries.contains(&(who, wake));
         self.deliveries.is_empty() || wake.is_some_and(received)
     }
 }

@@ -1,9 +1,15 @@
 //! What happened how often: a cell that never occurs is a hole in the world.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use contracts::event::EventName;
 use domain::execution::{Execution, Known, Stage, StepState};
 use serde_json::{Value, json};
+
+use crate::script::{Action, Point};
 
 #[derive(Debug, Clone, Default)]
 pub struct Coverage {
@@ -194,5 +200,79 @@ fn known_phase(known: &Known) -> &'static str {
             }
         }
         Stage::Rejected { .. } | Stage::Completed { .. } | Stage::Failed { .. } => "ended",
+    }
+}
+
+/// Commands to one execution, as they are counted.
+const COMMANDS: [&str; 9] = [
+    "intent.submit",
+    "intent.submit (other body)",
+    "plan.compile",
+    "plan.compile (draft)",
+    "plan.verify",
+    "execution.start",
+    "execution.approve",
+    "execution.reject",
+    "execution.cancel",
+];
+
+/// What nobody decides yet, or what this world has no reason for.
+const UNREACHABLE_EVENTS: [EventName; 11] = [
+    EventName::StepAccepted,
+    EventName::StepReported,
+    EventName::StepSkipped,
+    EventName::StepCompensated,
+    EventName::Paused,
+    EventName::Resumed,
+    EventName::RetryRequested,
+    EventName::HoldPlaced,
+    EventName::HoldLifted,
+    EventName::IncidentRaised,
+    EventName::IncidentResolved,
+];
+
+impl Coverage {
+    /// What never occurred, and could have.
+    pub fn holes(&self) -> Vec<String> {
+        let mut holes = Vec::new();
+        for verb in Action::VERBS {
+            if !self.actions.contains_key(verb) {
+                holes.push(format!("nobody did `{verb}`"));
+            }
+        }
+        for point in Point::ALL {
+            if !self.deaths.contains_key(point.as_str()) {
+                holes.push(format!("no process died at `{point}`"));
+            }
+        }
+        for event in EventName::ALL {
+            let never = !self.events.contains_key(event.as_str());
+            if never && !UNREACHABLE_EVENTS.contains(&event) {
+                holes.push(format!("`{event}` was never stored"));
+            }
+        }
+        let asked: BTreeSet<(&str, &str)> = self
+            .commands
+            .keys()
+            .map(|(command, state, _)| (command.as_str(), state.as_str()))
+            .collect();
+        for command in COMMANDS {
+            for phase in PHASES {
+                if is_reachable(command, phase) && !asked.contains(&(command, phase)) {
+                    holes.push(format!("nobody asked for `{command}` in state `{phase}`"));
+                }
+            }
+        }
+        holes
+    }
+}
+
+fn is_reachable(command: &str, phase: &str) -> bool {
+    match phase {
+        // No history gets there; `schemas/answers.md` has their answers.
+        "paused" | "corrupt" => false,
+        // Only what has a key can be named before it is there.
+        "nothing" => command == "intent.submit",
+        _ => true,
     }
 }

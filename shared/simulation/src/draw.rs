@@ -5,8 +5,8 @@ use contracts::{event::Service, plan::Mode};
 use crate::{
     chance::{Chance, place},
     script::{
-        Action, Bundle, Ending, Instance, Name, Person, Plan, Point, Script, Shown, Skill, Submit,
-        Timed, Vote, Wire, Workers,
+        Action, Again, Bundle, Ending, Instance, Name, Person, Plan, Point, Script, Shown, Skill,
+        Submit, Timed, Vote, Wire, Workers,
     },
 };
 
@@ -52,13 +52,16 @@ pub fn script(seed: u64) -> Script {
         actions.extend(execution(name, &mut chance));
     }
     // A third of the worlds is left in peace: what goes wrong there goes wrong by itself.
+    let asked: Vec<u64> = actions.iter().map(|timed| timed.at_ms).collect();
     if chance.percent(67) {
         for _ in 0..chance.between(1, 9) {
-            actions.extend(fault(&mut chance));
+            let at_ms = near(&asked, &mut chance);
+            actions.extend(fault(at_ms, &mut chance));
         }
     }
-    for _ in 0..chance.below(3) {
-        actions.push(change(&mut chance));
+    for _ in 0..chance.below(4) {
+        let at_ms = near(&asked, &mut chance);
+        actions.push(change(at_ms, &mut chance));
     }
     actions.sort_by_key(|timed| timed.at_ms);
     Script {
@@ -259,9 +262,17 @@ fn process(chance: &mut Chance) -> Instance {
     Instance::of(service, chance.pick(&[1, 2], 1))
 }
 
-/// What goes wrong, mostly while something is under way.
-fn fault(chance: &mut Chance) -> Vec<Timed> {
-    let at_ms = chance.below(STORY_MS);
+/// An instant at which something is under way, mostly.
+fn near(asked: &[u64], chance: &mut Chance) -> u64 {
+    if chance.percent(20) {
+        return chance.below(STORY_MS);
+    }
+    let before = chance.pick(asked, 0);
+    before + chance.pick(&[0, 1, 3, 10, 40, 150, 400, 1500, 4000], 0) + chance.below(10)
+}
+
+/// What goes wrong.
+fn fault(at_ms: u64, chance: &mut Chance) -> Vec<Timed> {
     let who = process(chance);
     let action = match chance.below(100) {
         0..34 => Action::Crash {
@@ -278,8 +289,11 @@ fn fault(chance: &mut Chance) -> Vec<Timed> {
             who,
             ms: chance.pick(&[-3_600_000, -5_000, 700, 5_000, 61_000, 3_600_000], 5000),
         },
-        60..68 => Action::Outage {
+        60..66 => Action::Outage {
             ms: chance.pick(&[50, 400, 2500, 7000], 400),
+        },
+        66..68 => Action::Full {
+            ms: chance.pick(&[400, 2500, 7000], 400),
         },
         68..76 => Action::LoseAnswers {
             who,
@@ -289,7 +303,9 @@ fn fault(chance: &mut Chance) -> Vec<Timed> {
             who,
             count: u32::try_from(chance.between(1, 3)).unwrap_or(1),
         },
-        84..89 => Action::DeliverAgain,
+        84..89 => Action::DeliverAgain {
+            what: chance.pick(&[Again::Held, Again::Held, Again::Everything], Again::Held),
+        },
         89..93 => {
             let lag = Action::Lag {
                 events: u32::try_from(chance.between(1, 12)).unwrap_or(1),
@@ -312,8 +328,7 @@ fn fault(chance: &mut Chance) -> Vec<Timed> {
 }
 
 /// What operators change.
-fn change(chance: &mut Chance) -> Timed {
-    let at_ms = chance.below(STORY_MS);
+fn change(at_ms: u64, chance: &mut Chance) -> Timed {
     let via = via(chance);
     let action = match chance.below(10) {
         0..6 => Action::Activate {

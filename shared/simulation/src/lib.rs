@@ -17,6 +17,8 @@ pub mod chance;
 pub mod coverage;
 pub mod draw;
 pub mod people;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod processes;
 pub mod read_model;
 pub mod run;

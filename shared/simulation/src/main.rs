@@ -46,19 +46,35 @@ struct Range {
     /// Says how often each action, state, answer and event occurred
     #[arg(long)]
     coverage: bool,
+    /// Fails if an action, a state with a command, or an event never occurred
+    #[arg(long)]
+    no_holes: bool,
     /// Prints what came of it as JSON
     #[arg(long)]
     json: bool,
-    #[cfg(feature = "planted-bugs")]
     /// Plants a bug, to see that it is found
+    #[cfg(feature = "planted-bugs")]
     #[arg(long)]
-    plant: Option<String>,
+    plant: Option<contracts::planted::Bug>,
 }
 
 #[derive(Subcommand)]
 enum Verb {
     /// Prints the script that a seed draws
     Script { seed: u64 },
+    /// Plants one bug after the other, and says after how many seeds each is found
+    #[cfg(feature = "planted-bugs")]
+    Planted {
+        /// Only this one
+        #[arg(long)]
+        bug: Option<contracts::planted::Bug>,
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many worlds at once; as many as there are cores by default
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Tells a script, or a seed, as a story
     Tell {
         /// A seed, or a file with a script
@@ -73,6 +89,10 @@ fn main() -> ExitCode {
         Some(Verb::Script { seed }) => {
             print!("{}", draw::script(seed));
             ExitCode::SUCCESS
+        }
+        #[cfg(feature = "planted-bugs")]
+        Some(Verb::Planted { bug, from, threads }) => {
+            planted(bug, from, threads.unwrap_or_else(cores))
         }
         Some(Verb::Tell { what }) => match read(&what) {
             Ok(script) => tell(&script),
@@ -110,12 +130,15 @@ fn tell(script: &Script) -> ExitCode {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn many(range: &Range) -> ExitCode {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let worlds = Worlds {
         from: range.from,
         seeds: range.seeds,
-        threads: range.threads.unwrap_or(cores),
+        threads: range.threads.unwrap_or_else(cores),
         read_model_every: range.read_model_every,
     };
     let shows = std::io::stderr().is_terminal();
@@ -141,22 +164,60 @@ fn many(range: &Range) -> ExitCode {
     } else {
         print(&summary, took, range.coverage);
     }
-    match summary.failure {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+    let holes = if range.no_holes {
+        summary.coverage.holes()
+    } else {
+        Vec::new()
+    };
+    for hole in &holes {
+        eprintln!("{hole}");
+    }
+    if summary.failure.is_none() && holes.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
 #[cfg(feature = "planted-bugs")]
 fn planting(range: &Range) -> impl Fn() + Sync + use<> {
-    let bug = range.plant.as_deref().map(|name| match name.parse() {
-        Ok(bug) => bug,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::exit(2);
-        }
-    });
+    let bug = range.plant;
     move || contracts::planted::plant(bug)
+}
+
+/// Each bug within the number of seeds that is stated for it.
+#[cfg(feature = "planted-bugs")]
+fn planted(only: Option<contracts::planted::Bug>, from: u64, threads: usize) -> ExitCode {
+    use simulation::planted::{self, Hunt};
+    let mut all_found = true;
+    for Hunt { bug, within } in planted::HUNTS {
+        if only.is_some_and(|only| only != bug) {
+            continue;
+        }
+        let worlds = Worlds {
+            from,
+            seeds: within,
+            threads,
+            read_model_every: 0,
+        };
+        let summary = run::run(worlds, &|| contracts::planted::plant(Some(bug)), |_| {});
+        match summary.failure {
+            Some(failure) => println!(
+                "{bug:<24} found after {:>5} of at most {within:>5} seeds: {}",
+                failure.seed - from + 1,
+                failure.violation.rule
+            ),
+            None => {
+                all_found = false;
+                println!("{bug:<24} NOT FOUND within {within} seeds");
+            }
+        }
+    }
+    if all_found {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[cfg(not(feature = "planted-bugs"))]

@@ -124,7 +124,8 @@ impl People {
             Some((_, id)) => self.state(id).await,
             None => Execution::NeverReceived,
         };
-        let answer = self.insist(by, via, operation, &body, None).await;
+        let path = operation.split(' ').next().unwrap_or(operation);
+        let answer = self.insist(by, via, path, &body, None).await;
         let code = answer
             .as_ref()
             .map_or_else(|| "no answer".to_owned(), Answer::code);
@@ -239,8 +240,14 @@ impl People {
             "draft".to_owned(),
             draft.unwrap_or_else(|| json!({ "steps": [] })),
         );
-        self.command(Some((name, id)), Person::Pat, via, "plan.compile", body)
-            .await;
+        self.command(
+            Some((name, id)),
+            Person::Pat,
+            via,
+            "plan.compile (draft)",
+            body,
+        )
+        .await;
     }
 
     pub async fn ask_plan(&self, name: Name, via: u8) {

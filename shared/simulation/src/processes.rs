@@ -32,6 +32,7 @@ use crate::{
     sea::Sea,
     shop::THE_SHOP,
     wire::{End, Gone, Line, Supervisor, Wire},
+    world::Seen,
 };
 
 /// How long a supervisor waits before it starts a process again that was killed, in milliseconds.
@@ -43,6 +44,7 @@ pub struct Processes {
     memory: MemoryJournal,
     judge: Arc<Judge>,
     supervisor: Supervisor,
+    seen: Arc<Seen>,
     running: Mutex<BTreeMap<Instance, Running>>,
     /// Of the machine that a process runs on: it outlives the process.
     clocks: BTreeMap<Instance, Arc<AtomicI64>>,
@@ -58,13 +60,19 @@ struct Running {
 }
 
 impl Processes {
-    pub fn new(sea: Arc<Sea>, memory: MemoryJournal, judge: Arc<Judge>) -> Arc<Self> {
+    pub fn new(
+        sea: Arc<Sea>,
+        memory: MemoryJournal,
+        judge: Arc<Judge>,
+        seen: Arc<Seen>,
+    ) -> Arc<Self> {
         let (supervisor, gone) = mpsc::unbounded_channel();
         let processes = Arc::new(Self {
             sea,
             memory,
             judge,
             supervisor,
+            seen,
             running: Mutex::new(BTreeMap::new()),
             clocks: INSTANCES
                 .into_iter()
@@ -112,6 +120,7 @@ impl Processes {
             ACK_WAIT,
             shutdown.clone(),
         ));
+        line.lives_as(host.incarnation);
         let started = match who.service {
             Service::Intake => {
                 let principals = Principals::of(THE_SHOP.principals.clone());
@@ -219,9 +228,12 @@ async fn supervise(processes: Arc<Processes>, mut gone: mpsc::UnboundedReceiver<
         if let Some(running) = processes.running().remove(&who) {
             running.shutdown.cancel();
         }
+        if let End::Killed(at) = end {
+            processes.seen.death(who, at);
+        }
         let processes = Arc::clone(&processes);
         tokio::spawn(async move {
-            if end == End::Killed {
+            if let End::Killed(_) = end {
                 let mut chance = Chance::at(processes.sea.seed, [place("restart"), life]);
                 let ms = chance.between(RESTART_MS_MIN, RESTART_MS_MAX);
                 sleep(Duration::from_millis(ms)).await;

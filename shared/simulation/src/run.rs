@@ -53,6 +53,7 @@ pub struct Failure {
 /// Lives through all of them, until one goes wrong. Each thread first calls `begin`; `progress`
 /// hears how many are done.
 pub fn run(worlds: Worlds, begin: &(impl Fn() + Sync), progress: impl Fn(u64)) -> Summary {
+    world::prepare();
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let judge = Arc::new(Judge::default());
@@ -118,7 +119,7 @@ fn live(worlds: Worlds, number: u64, judge: &Arc<Judge>) -> Lived {
         Some(Violation {
             rule: Rule::ReadModel,
             execution: None,
-            detail: difference.to_string(),
+            detail: host::engine::chain(&difference),
             at: outcome.journal.now(),
         })
     });

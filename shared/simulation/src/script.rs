@@ -137,6 +137,10 @@ pub enum Action {
     Outage {
         ms: u64,
     },
+    /// The broker has no room: it refuses what is to be stored.
+    Full {
+        ms: u64,
+    },
     /// The answers to its next appends do not arrive.
     LoseAnswers {
         who: Instance,
@@ -147,8 +151,10 @@ pub enum Action {
         who: Instance,
         count: u32,
     },
-    /// Whatever is held is delivered once more, to anyone.
-    DeliverAgain,
+    /// Whatever is held, or all there is, is delivered once more, to anyone.
+    DeliverAgain {
+        what: Again,
+    },
     /// How many events reads from replicas miss.
     Lag {
         events: u32,
@@ -194,6 +200,13 @@ pub enum Shown {
     OtherPlan,
     OtherInputs,
     OtherBlock,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    Held,
+    /// As after a broker that lost what its consumers had acknowledged.
+    Everything,
 }
 
 /// Where a process dies.
@@ -280,6 +293,34 @@ pub enum Skill {
 }
 
 impl Action {
+    /// The first word of each.
+    pub const VERBS: [&str; 24] = [
+        "submit",
+        "repeat",
+        "offer-draft",
+        "ask-plan",
+        "approve",
+        "reject",
+        "cancel",
+        "start",
+        "verify",
+        "activate",
+        "install",
+        "disable",
+        "crash",
+        "pause",
+        "restart",
+        "step-clock",
+        "outage",
+        "full",
+        "lose-answers",
+        "lose-acks",
+        "deliver-again",
+        "lag",
+        "reconnect",
+        "jump",
+    ];
+
     /// Whether someone asks for it through an intake; otherwise it happens to the world.
     pub const fn is_asked(&self) -> bool {
         match self {
@@ -299,9 +340,10 @@ impl Action {
             | Self::Restart { .. }
             | Self::StepClock { .. }
             | Self::Outage { .. }
+            | Self::Full { .. }
             | Self::LoseAnswers { .. }
             | Self::LoseAcks { .. }
-            | Self::DeliverAgain
+            | Self::DeliverAgain { .. }
             | Self::Lag { .. }
             | Self::Reconnect
             | Self::Jump { .. } => false,

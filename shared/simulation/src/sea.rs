@@ -2,11 +2,14 @@
 //! of leaders.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
-use contracts::time::Timestamp;
+use contracts::{
+    ids::{EventId, Incarnation},
+    time::Timestamp,
+};
 use tokio::time::{Duration, Instant};
 
 use crate::{
@@ -20,18 +23,32 @@ pub const BEGINNING: &str = "2026-03-02T08:00:00Z";
 /// How long after a pause something that it held back may still arrive, in milliseconds.
 const WAKE_MS: u64 = 3000;
 
+/// The longest that a message is on its way, in milliseconds.
+const LATENCY_MS_MAX: u64 = 3000;
+
+/// Who keeps count of the messages that come to processes.
+type Ear = Box<dyn Fn(Incarnation, EventId) + Send + Sync>;
+
+/// Calls of all processes within one millisecond: hundreds are usual, and thousands are a loop.
+const CALLS_MAX: u64 = 20_000;
+
 pub struct Sea {
     pub seed: u64,
     wire: script::Wire,
     beginning: Timestamp,
     began: Instant,
     weather: Mutex<Weather>,
-    outages: AtomicU64,
+    /// The calls since time last went on, and when that was.
+    calls: Mutex<(u64, u64)>,
+    spinning: AtomicBool,
+    ear: OnceLock<Ear>,
 }
 
 struct Weather {
     /// Nobody is reached before this instant.
     outage_until: Instant,
+    /// Nothing is stored before this instant.
+    full_until: Instant,
     /// Whether messages travel at once, whatever the script says.
     calm: bool,
     /// When everything stood still last.
@@ -48,10 +65,13 @@ impl Sea {
             began: now,
             weather: Mutex::new(Weather {
                 outage_until: now,
+                full_until: now,
                 calm: false,
                 stood_still: None,
             }),
-            outages: AtomicU64::new(0),
+            calls: Mutex::new((0, 0)),
+            spinning: AtomicBool::new(false),
+            ear: OnceLock::new(),
         }
     }
 
@@ -78,7 +98,6 @@ impl Sea {
     }
 
     pub fn outage(&self, ms: u64) {
-        self.outages.fetch_add(1, Ordering::Relaxed);
         let mut weather = self.weather();
         let until = Instant::now() + Duration::from_millis(ms);
         weather.outage_until = weather.outage_until.max(until);
@@ -92,8 +111,19 @@ impl Sea {
         self.weather().outage_until
     }
 
+    pub fn fill(&self, ms: u64) {
+        let mut weather = self.weather();
+        let until = Instant::now() + Duration::from_millis(ms);
+        weather.full_until = weather.full_until.max(until);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.weather().full_until > Instant::now()
+    }
+
     pub fn calm_down(&self) {
         let mut weather = self.weather();
+        weather.full_until = Instant::now();
         weather.calm = true;
         weather.outage_until = Instant::now();
     }
@@ -110,6 +140,45 @@ impl Sea {
             .is_some_and(|at| at.elapsed() < Duration::from_millis(WAKE_MS))
     }
 
+    pub fn listen(&self, ear: impl Fn(Incarnation, EventId) + Send + Sync + 'static) {
+        let _ = self.ear.set(Box::new(ear));
+    }
+
+    /// A process has received a wake-up.
+    pub fn heard(&self, by: Incarnation, wake: EventId) {
+        if let Some(ear) = self.ear.get() {
+            ear(by, wake);
+        }
+    }
+
+    /// The longest that a message is on its way, in milliseconds.
+    pub fn latency_ms_max(&self) -> u64 {
+        match self.wire {
+            script::Wire::Prompt => 0,
+            script::Wire::Noisy => LATENCY_MS_MAX,
+        }
+    }
+
+    /// Whether processes do ever more without time going on: nothing that is called is answered
+    /// any more, so that the world ends.
+    pub fn is_spinning(&self) -> bool {
+        self.spinning.load(Ordering::Relaxed)
+    }
+
+    /// Counts a call. False where there were so many in one instant that they would never end.
+    pub fn admits(&self) -> bool {
+        let now = self.elapsed_ms();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.1 != now {
+            *calls = (0, now);
+        }
+        calls.0 += 1;
+        if calls.0 > CALLS_MAX {
+            self.spinning.store(true, Ordering::Relaxed);
+        }
+        !self.is_spinning()
+    }
+
     /// How long a message is on its way.
     pub fn latency(&self, place: [u64; 3]) -> Duration {
         if self.wire == script::Wire::Prompt || self.weather().calm {
@@ -121,7 +190,7 @@ impl Sea {
             700..930 => chance.between(1, 4),
             930..990 => chance.between(5, 60),
             990..998 => chance.between(60, 700),
-            _ => chance.between(700, 3000),
+            _ => chance.between(700, LATENCY_MS_MAX),
         };
         Duration::from_millis(ms)
     }

@@ -11,7 +11,7 @@ use contracts::{
     record::Recorded,
 };
 
-use crate::script::{Action, Name};
+use crate::script::{Action, Again, Instance, Name, Point};
 
 /// `   1.250  something happened`
 pub fn line(at_ms: u64, said: &str) -> String {
@@ -23,12 +23,10 @@ pub fn action(action: &Action) -> String {
     let seconds = |ms: u64| format!("{}.{:03} s", ms / 1000, ms % 1000);
     match action {
         Action::Crash { who, at } => {
-            let place = at.as_str().replace('-', " its next ");
-            if place == "now" {
-                format!("{who} is killed")
-            } else {
-                format!("{who} will be killed {place}")
+            if *at == Point::Now {
+                return format!("{who} is to be killed now");
             }
+            format!("{who} is to be killed {}", place(*at))
         }
         Action::Pause { who, ms } => format!("{who} stands still for {}", seconds(*ms)),
         Action::Restart { who } => format!("{who} is told to stop, and started again"),
@@ -40,13 +38,19 @@ pub fn action(action: &Action) -> String {
             )
         }
         Action::Outage { ms } => format!("the broker has no leader for {}", seconds(*ms)),
+        Action::Full { ms } => format!("the broker has no room for {}", seconds(*ms)),
         Action::LoseAnswers { who, count } => {
             format!("the answers to the next {count} appends of {who} will be lost")
         }
         Action::LoseAcks { who, count } => {
             format!("the next {count} acknowledgements of {who} will be lost")
         }
-        Action::DeliverAgain => "whatever is held is delivered once more, to anyone".to_owned(),
+        Action::DeliverAgain { what: Again::Held } => {
+            "whatever is held is delivered once more, to anyone".to_owned()
+        }
+        Action::DeliverAgain {
+            what: Again::Everything,
+        } => "the broker forgets what was acknowledged, and delivers everything again".to_owned(),
         Action::Lag { events: 0 } => "replicas have caught up".to_owned(),
         Action::Lag { events } => format!("replicas lag behind by {events} events"),
         Action::Reconnect => "every connection is lost, and found again".to_owned(),
@@ -63,6 +67,17 @@ pub fn action(action: &Action) -> String {
         | Action::Install { .. }
         | Action::Disable { .. } => action.to_string(),
     }
+}
+
+fn place(at: Point) -> String {
+    at.as_str().replace('-', " its next ")
+}
+
+pub fn death(who: Instance, at: Point) -> String {
+    if at == Point::Now {
+        return format!("{who} dies");
+    }
+    format!("{who} dies {}", place(at))
 }
 
 /// What an event says, about the execution that the story calls so.

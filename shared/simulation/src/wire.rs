@@ -9,7 +9,7 @@ mod deliveries;
 use std::{
     future::pending,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use bytes::Bytes;
 use contracts::{
     canonical::Digest,
     envelope::Envelope,
+    ids::Incarnation,
     position::{Position, Positions, StreamId},
     record::{Head, Recorded},
     subject::AggregateId,
@@ -27,7 +28,7 @@ use contracts::{
 use journal::{
     Journal, Unavailable,
     append::AppendError,
-    delivery::{ConsumerSpec, Deliveries},
+    delivery::{ConsumerSpec, Deliveries, Message},
     history::{LoadError, Read},
     layout::StreamCount,
     memory::MemoryJournal,
@@ -91,7 +92,7 @@ pub struct Gone {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    Killed,
+    Killed(Point),
     /// It was told to, or gave up by itself.
     Stopped,
 }
@@ -122,6 +123,8 @@ pub struct Line {
     fate: Mutex<Fate>,
     shutdown: CancellationToken,
     supervisor: Supervisor,
+    /// Who it is in the log, once it has begun.
+    incarnation: OnceLock<Incarnation>,
 }
 
 struct Fate {
@@ -130,7 +133,6 @@ struct Fate {
     paused_until: Option<Instant>,
     lost_answers: u32,
     lost_acks: u32,
-    sprung: Option<Point>,
 }
 
 impl Wire {
@@ -154,10 +156,10 @@ impl Wire {
                 paused_until: None,
                 lost_answers: 0,
                 lost_acks: 0,
-                sprung: None,
             }),
             shutdown,
             supervisor,
+            incarnation: OnceLock::new(),
         });
         Self { memory, line }
     }
@@ -172,16 +174,28 @@ impl Line {
         self.fate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who it is in the log.
+    pub fn lives_as(&self, incarnation: Incarnation) {
+        let _ = self.incarnation.set(incarnation);
+    }
+
+    /// Tells who keeps count of them that a message has come.
+    fn heard(&self, message: &Message) {
+        if let (Some(incarnation), Some(wake)) = (self.incarnation.get(), message.id()) {
+            self.sea.heard(*incarnation, wake);
+        }
+    }
+
     pub fn is_dead(&self) -> bool {
         self.fate().dead
     }
 
     /// As kill -9 does it. Its tasks end, or wait for ever: nothing that they still do is seen.
-    pub fn die(&self) {
+    fn die(&self, at: Point) {
         let was_dead = std::mem::replace(&mut self.fate().dead, true);
         self.shutdown.cancel();
         if !was_dead {
-            self.gone(End::Killed);
+            self.gone(End::Killed(at));
         }
     }
 
@@ -198,7 +212,7 @@ impl Line {
     /// It dies where it next comes to `point`.
     pub fn trap(&self, point: Point) {
         match point {
-            Point::Now => self.die(),
+            Point::Now => self.die(point),
             Point::BeforeAppend
             | Point::AfterAppend
             | Point::BeforeDispatch
@@ -207,11 +221,6 @@ impl Line {
             | Point::AfterArm
             | Point::BeforeAck => self.fate().trap = Some(point),
         }
-    }
-
-    /// Where it died, told once.
-    pub fn sprung(&self) -> Option<Point> {
-        self.fate().sprung.take()
     }
 
     pub fn disarm(&self) {
@@ -248,14 +257,13 @@ impl Line {
         self.fate().lost_acks = count;
     }
 
+    /// Whether it has just died here.
     fn springs(&self, point: Point) -> bool {
-        let mut fate = self.fate();
-        if fate.trap == Some(point) {
-            fate.trap = None;
-            fate.sprung = Some(point);
-            return true;
+        let springs = self.fate().trap.take_if(|trap| *trap == point).is_some();
+        if springs {
+            self.die(point);
         }
-        false
+        springs
     }
 
     fn place(&self, call: u64) -> [u64; 3] {
@@ -282,6 +290,9 @@ impl Line {
     }
 
     async fn on_its_way(&self, number: u64) {
+        if !self.sea.admits() {
+            pending::<()>().await;
+        }
         let latency = self.sea.latency(self.place(number));
         if latency.is_zero() {
             tokio::task::yield_now().await;
@@ -303,7 +314,6 @@ impl Line {
             Call::Other => None,
         };
         if point.is_some_and(|point| self.springs(point)) {
-            self.die();
             pending::<()>().await;
         }
         self.on_its_way(number).await;
@@ -319,7 +329,6 @@ impl Line {
             Call::Dispatch | Call::Ack | Call::Other => None,
         };
         if point.is_some_and(|point| self.springs(point)) {
-            self.die();
             pending::<()>().await;
         }
         self.on_its_way(number + 1).await;
@@ -382,6 +391,13 @@ impl Journal for Wire {
         if out && !self.line.is_stored_all_the_same(number) {
             self.line.back(Call::Other, number).await;
             return Err(unknown());
+        }
+        if self.line.sea.is_full() {
+            self.line.back(Call::Other, number).await;
+            return Err(AppendError::Refused {
+                subject: envelope.subject.to_string(),
+                reason: "there is no room".to_owned(),
+            });
         }
         let stored = self.memory.append(envelope).await;
         let call = if stored.is_ok() {
@@ -455,6 +471,10 @@ impl Journal for Wire {
     async fn arm(&self, timer: &Timer) -> Result<(), Unavailable> {
         let number = self.line.out(Call::Arm).await;
         self.line.reached("arm a timer")?;
+        if self.line.sea.is_full() {
+            self.line.back(Call::Other, number).await;
+            return Err(Unavailable::new("arm a timer", "there is no room").refused(true));
+        }
         self.memory.arm(timer).await?;
         self.line.back(Call::Arm, number).await;
         Ok(())
@@ -483,8 +503,8 @@ impl Journal for Wire {
             tokio::pin!(asked);
             let answer = std::future::poll_fn(|context| {
                 let polled = asked.as_mut().poll(context);
-                if polled.is_pending() && self.line.springs(Point::AfterDispatch) {
-                    self.line.die();
+                if polled.is_pending() {
+                    self.line.springs(Point::AfterDispatch);
                 }
                 polled
             })

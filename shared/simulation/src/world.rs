@@ -16,11 +16,12 @@ use tokio::time::{Duration, Instant, sleep_until};
 pub use self::seen::Seen;
 use crate::{
     audit::Violation,
+    chance::{Chance, place},
     coverage::{Coverage, phase},
     people::{People, open_block},
     processes::Processes,
     script::{
-        Action, Bundle, Ending, Person, Point, Script, Shown, Skill, Timed, Vote, Wire, Workers,
+        Action, Again, Bundle, Ending, Person, Script, Shown, Skill, Timed, Vote, Wire, Workers,
     },
     sea::{BEGINNING, Sea},
     workers,
@@ -44,8 +45,14 @@ pub struct Outcome {
 
 /// Lives through a script. `judge` holds bundles that were loaded before.
 pub fn run(script: &Script, judge: &Arc<Judge>, tells: bool) -> Outcome {
+    prepare();
     let catalogue = &*CATALOGUE;
     in_paused_time(live(script, judge, catalogue, tells))
+}
+
+/// Makes what all worlds share. Called before a bug is planted, which is for worlds only.
+pub fn prepare() {
+    LazyLock::force(&CATALOGUE);
 }
 
 #[expect(
@@ -108,11 +115,26 @@ async fn live(script: &Script, judge: &Arc<Judge>, catalogue: &[Raw], tells: boo
     let sea = Arc::new(Sea::new(script, beginning));
     let streams = StreamCount::try_new(script.streams).expect("a number of streams");
     let memory = MemoryJournal::new(streams, beginning);
-    let processes = Processes::new(Arc::clone(&sea), memory.clone(), Arc::clone(judge));
     let seen = Arc::new(Seen::new(Arc::clone(&sea), tells));
+    let processes = Processes::new(
+        Arc::clone(&sea),
+        memory.clone(),
+        Arc::clone(judge),
+        Arc::clone(&seen),
+    );
     {
-        let seen = Arc::clone(&seen);
-        memory.observe(move |entry| seen.stored(entry));
+        // Held weakly: they hold the log and the sea.
+        let (stored, heard) = (Arc::downgrade(&seen), Arc::downgrade(&seen));
+        memory.observe(move |entry| {
+            if let Some(seen) = stored.upgrade() {
+                seen.stored(entry);
+            }
+        });
+        sea.listen(move |who, wake| {
+            if let Some(seen) = heard.upgrade() {
+                seen.delivered(who, wake);
+            }
+        });
     }
     for raw in catalogue {
         memory.store_raw(StreamId::Catalogue, raw.clone());
@@ -177,15 +199,17 @@ impl World {
             self.carry_out(action).await;
             self.check_wake_ups();
         }
+        // What was asked last has begun before the faults stop.
+        let mut chance = Chance::at(script.seed, [place("afterwards")]);
+        let ms = chance.pick(&[20, 300, 2000, 9000], 300);
+        sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+        self.check_wake_ups();
     }
 
     async fn carry_out(&self, action: &Action) {
         match action {
             Action::Crash { who, at } => {
                 if let Some(line) = self.processes.line(*who) {
-                    if *at == Point::Now {
-                        self.seen.death("now");
-                    }
                     line.trap(*at);
                 }
             }
@@ -197,6 +221,7 @@ impl World {
             Action::Restart { who } => self.processes.stop(*who),
             Action::StepClock { who, ms } => self.processes.step_clock(*who, *ms),
             Action::Outage { ms } => self.sea.outage(*ms),
+            Action::Full { ms } => self.sea.fill(*ms),
             Action::LoseAnswers { who, count } => {
                 if let Some(line) = self.processes.line(*who) {
                     line.lose_answers(*count);
@@ -207,9 +232,12 @@ impl World {
                     line.lose_acks(*count);
                 }
             }
-            Action::DeliverAgain => {
+            Action::DeliverAgain { what: Again::Held } => {
                 self.memory.deliver_again();
             }
+            Action::DeliverAgain {
+                what: Again::Everything,
+            } => self.memory.deliver_everything_again(),
             Action::Lag { events } => self
                 .memory
                 .lag(usize::try_from(*events).unwrap_or(usize::MAX)),
@@ -271,7 +299,7 @@ impl World {
                 break;
             }
             if active_ms > ENDING_MS {
-                self.seen.stuck(&open);
+                self.seen.stuck(&open, &self.memory.unacknowledged());
                 return;
             }
             let mut asked = false;
@@ -281,7 +309,7 @@ impl World {
             if rests && !asked {
                 // Only time can go on from here.
                 let Some(next) = self.memory.next_instant() else {
-                    self.seen.stuck(&open);
+                    self.seen.stuck(&open, &[]);
                     return;
                 };
                 let ahead = next.since_ms(self.sea.now());
@@ -390,9 +418,10 @@ async fn ask(people: &People, action: Action) {
         | Action::Restart { .. }
         | Action::StepClock { .. }
         | Action::Outage { .. }
+        | Action::Full { .. }
         | Action::LoseAnswers { .. }
         | Action::LoseAcks { .. }
-        | Action::DeliverAgain
+        | Action::DeliverAgain { .. }
         | Action::Lag { .. }
         | Action::Reconnect
         | Action::Jump { .. } => {}

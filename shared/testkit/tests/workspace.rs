@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates a crate may depend on; tests may use the test kit beside them.
-const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
     ("contracts", &[]),
     ("domain", &["contracts"]),
     ("policy", &["contracts", "domain", "skills"]),
@@ -30,6 +30,23 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 14] = [
     ("executor", SHARED),
     ("projector", SHARED),
     ("controlplane", SHARED),
+    ("simulation", EVERYTHING),
+];
+
+/// What is simulated is everything; nothing depends on the simulation.
+const EVERYTHING: &[&str] = &[
+    "contracts",
+    "domain",
+    "policy",
+    "skills",
+    "journal",
+    "host",
+    "intake",
+    "planner",
+    "verifier",
+    "executor",
+    "projector",
+    "controlplane",
 ];
 
 const SHARED: &[&str] = &["contracts", "domain", "policy", "skills", "journal", "host"];

@@ -1,7 +1,5 @@
 //! What the deciders of this binary make of one recorded event.
 
-use std::sync::Arc;
-
 use contracts::{
     event::Event,
     events::{RULES, planner::RejectionCause},
@@ -12,7 +10,8 @@ use host::judge::Judge;
 use policy::ENGINE_VERSION;
 
 use super::{
-    past::{Named, NoCatalogue, Past},
+    moment::Moment,
+    past::{NoCatalogue, Past},
     report::What,
 };
 
@@ -28,12 +27,11 @@ pub(super) enum Derived {
     NotRederived(String),
 }
 
-/// What decisions are made of beside the state.
-pub(super) struct Memory {
-    pub judge: Arc<Judge>,
-    pub past: Past,
-    /// The greatest catalogue that the aggregate at hand has named so far.
-    pub named: Option<Named>,
+/// What a decision is made of beside the state.
+pub(super) struct Memory<'a> {
+    pub judge: &'a Judge,
+    pub past: &'a mut Past,
+    pub moment: Moment,
 }
 
 /// What a decision may be, where not all that it depends on is recorded.
@@ -43,7 +41,7 @@ pub(super) struct Found {
     pub likeliest: Option<Event>,
 }
 
-impl Memory {
+impl Memory<'_> {
     /// Tries the catalogue that the decision names, or else those around its time, until one
     /// gives the recorded event. `possible` gives what may be decided on one, the likeliest first.
     pub fn find(
@@ -57,19 +55,14 @@ impl Memory {
             likeliest: None,
         };
         if let Some(sequence) = catalogue {
-            let named = Named {
-                sequence,
-                at: recorded.time(),
-            };
             let fold = self.past.at(sequence)?;
-            self.past.fits(named, self.named)?;
-            self.named = self.named.max(Some(named));
-            found.add(possible(&self.judge, &fold), recorded);
+            self.past.fits(sequence, self.moment)?;
+            found.add(possible(self.judge, &fold), recorded);
             return Ok(found);
         }
-        for count in self.past.around(recorded.time()) {
+        for count in self.past.around(self.moment) {
             let fold = self.past.of(count);
-            found.add(possible(&self.judge, &fold), recorded);
+            found.add(possible(self.judge, &fold), recorded);
             if found.same.is_some() {
                 break;
             }
@@ -142,8 +135,7 @@ impl From<NoCatalogue> for Derived {
         match error {
             NoCatalogue::BeyondEnd { .. }
             | NoCatalogue::Outdated { .. }
-            | NoCatalogue::Later { .. }
-            | NoCatalogue::Back { .. } => Self::Nothing(What::Catalogue, error.to_string()),
+            | NoCatalogue::Later { .. } => Self::Nothing(What::Catalogue, error.to_string()),
             NoCatalogue::Unknown(_) => Self::NotRederived(error.to_string()),
         }
     }

@@ -14,7 +14,7 @@ use super::{
     clippy::wildcard_enum_match_arm,
     reason = "what belongs to other kinds of aggregates is illegal here, which the fold says"
 )]
-pub(super) fn derive(state: &Execution, recorded: &Recorded, memory: &mut Memory) -> Derived {
+pub(super) fn derive(state: &Execution, recorded: &Recorded, memory: &mut Memory<'_>) -> Derived {
     if let Some(derived) = asked::derive(state, recorded) {
         return derived;
     }
@@ -49,7 +49,7 @@ fn planned(
     state: &Execution,
     recorded: &Recorded,
     catalogue: Option<u64>,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Derived {
     memory.decided(catalogue, recorded, |_, catalogue| {
         first(planning::decide(state, catalogue, recorded.time()))
@@ -61,7 +61,7 @@ fn judged(
     state: &Execution,
     recorded: &Recorded,
     catalogue: Option<u64>,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Derived {
     memory.decided(catalogue, recorded, |judge, catalogue| {
         first(judge.execution(state, catalogue, recorded.time()))

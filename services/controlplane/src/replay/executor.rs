@@ -34,7 +34,7 @@ use super::{
     report::What,
 };
 
-pub(super) fn driven(state: &Execution, recorded: &Recorded, memory: &mut Memory) -> Derived {
+pub(super) fn driven(state: &Execution, recorded: &Recorded, memory: &mut Memory<'_>) -> Derived {
     memory.decided(
         named_catalogue(&recorded.event),
         recorded,
@@ -185,7 +185,7 @@ pub(super) fn completed(
     state: &Execution,
     event: &StepCompleted,
     recorded: &Recorded,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Derived {
     // A pin is one content, so any later catalogue says the same of it.
     let catalogue = memory.past.latest();
@@ -244,7 +244,7 @@ pub(super) fn failed(
     state: &Execution,
     event: &StepFailed,
     recorded: &Recorded,
-    memory: &mut Memory,
+    memory: &mut Memory<'_>,
 ) -> Derived {
     let found = memory.find(None, recorded, |_, catalogue| {
         possible(state, recorded, catalogue)

@@ -16,7 +16,7 @@ use super::{
     clippy::wildcard_enum_match_arm,
     reason = "a skill's subjects hold no other events"
 )]
-pub(super) fn of_skill(state: &Skill, recorded: &Recorded, memory: &mut Memory) -> Derived {
+pub(super) fn of_skill(state: &Skill, recorded: &Recorded, memory: &mut Memory<'_>) -> Derived {
     let aggregate = &recorded.subject.aggregate;
     let workspace = aggregate.workspace();
     match &recorded.event {
@@ -61,7 +61,12 @@ pub(super) fn of_skill(state: &Skill, recorded: &Recorded, memory: &mut Memory) 
 
 /// Signature, publisher and manifest, checked again at the recorded time against the trust that
 /// was active then.
-fn answered(state: &Skill, recorded: &Recorded, catalogue: u64, memory: &mut Memory) -> Derived {
+fn answered(
+    state: &Skill,
+    recorded: &Recorded,
+    catalogue: u64,
+    memory: &mut Memory<'_>,
+) -> Derived {
     let workspace = recorded.subject.aggregate.workspace();
     memory.decided(Some(catalogue), recorded, |judge, catalogue| {
         first(judge.skill(workspace, state, catalogue, recorded.time()))
@@ -81,7 +86,7 @@ fn refused(code: &str, why: &str) -> Derived {
     clippy::wildcard_enum_match_arm,
     reason = "a policy's subjects hold no other events"
 )]
-pub(super) fn of_policy(state: &Policy, recorded: &Recorded, memory: &mut Memory) -> Derived {
+pub(super) fn of_policy(state: &Policy, recorded: &Recorded, memory: &mut Memory<'_>) -> Derived {
     match &recorded.event {
         Event::PolicyActivationRequested(event) => {
             let (bundle, by) = (&event.bundle, &event.by);

@@ -1,9 +1,15 @@
 //! The catalogue as it stood at any sequence.
+//!
+//! A decision is said to be made on the wrong one only where both clocks say so, the services' and
+//! the broker's (see [`super::moment`]): a service's clock may be wrong by any amount, and how
+//! long a service was paused no clock tells.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use contracts::{record::Recorded, time::Timestamp};
 use domain::catalogue::Catalogue;
+
+use super::moment::Moment;
 
 /// One fold is kept for so many events; any other is made from the one before it.
 const CHECKPOINT_EVERY: usize = 64;
@@ -12,16 +18,21 @@ const CHECKPOINT_EVERY: usize = 64;
 const RECENT_MAX: usize = 16;
 
 /// How far around the time of a decision the catalogue is looked at that the decision does not
-/// name. Clocks of two processes differ by little, and few events are stored meanwhile.
+/// name. Few events are stored while it is made.
 const AROUND: usize = 16;
 
-/// How far the time of a decision and of the catalogue that it names may lie apart: the clocks of
-/// services differ, and facts may be a second old.
-const SKEW_MS: u64 = 60_000;
+/// How far the times of two services may lie apart: their clocks differ, and facts may be a second
+/// old.
+const SERVICES_APART_MS: u64 = 60_000;
+
+/// How far the times may lie apart that the broker stores two messages with. One server has one
+/// clock; the leaders of two streams may run on two servers, whose clocks are kept within seconds
+/// of each other, and a leader sets the time a little before the others have stored the message.
+const LEADERS_APART_MS: u64 = 10_000;
 
 /// Every event of the catalogue, in memory: each service holds their fold as well.
 pub(super) struct Past {
-    events: Vec<Stored>,
+    events: Vec<Happened>,
     /// The fold of the first `n * CHECKPOINT_EVERY` events.
     checkpoints: Vec<Arc<Catalogue>>,
     /// By how many events are in them.
@@ -31,18 +42,13 @@ pub(super) struct Past {
     unknown_from: Option<u64>,
 }
 
-struct Stored {
+struct Happened {
     sequence: u64,
-    /// The latest time so far, so that it can be searched by time.
+    stored_at: Option<Timestamp>,
+    /// The latest times so far, so that they can be searched by time.
     latest: Timestamp,
+    latest_stored: Option<Timestamp>,
     recorded: Arc<Recorded>,
-}
-
-/// A catalogue that a decision names, and when it was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Named {
-    pub sequence: u64,
-    pub at: Timestamp,
 }
 
 /// Why there is no fold for a decision.
@@ -56,8 +62,6 @@ pub(super) enum NoCatalogue {
     Outdated { sequence: u64, next: u64 },
     #[error("it was decided on catalogue {sequence}, which was not stored until long after")]
     Later { sequence: u64 },
-    #[error("it was decided on catalogue {sequence}, long after one on catalogue {before}")]
-    Back { sequence: u64, before: u64 },
 }
 
 impl Past {
@@ -71,16 +75,17 @@ impl Past {
         }
     }
 
-    pub fn push(&mut self, sequence: u64, recorded: Recorded) {
+    pub fn push(&mut self, sequence: u64, recorded: Recorded, stored_at: Option<Timestamp>) {
         let time = recorded.time();
-        let latest = self
-            .events
-            .last()
-            .map_or(time, |last| last.latest.max(time));
+        let last = self.events.last();
+        let latest = last.map_or(time, |last| last.latest.max(time));
+        let latest_stored = last.and_then(|last| last.latest_stored).max(stored_at);
         self.end = sequence;
-        self.events.push(Stored {
+        self.events.push(Happened {
             sequence,
+            stored_at,
             latest,
+            latest_stored,
             recorded: Arc::new(recorded),
         });
         if self.events.len().is_multiple_of(CHECKPOINT_EVERY) {
@@ -106,30 +111,32 @@ impl Past {
         }
         let count = self
             .events
-            .partition_point(|stored| stored.sequence <= sequence);
+            .partition_point(|event| event.sequence <= sequence);
         Ok(self.of(count))
     }
 
-    /// Whether the catalogue that is named was the one at that time. Services confirm it each on
-    /// their own, so one may go back behind another's for a moment, but for no longer.
-    pub fn fits(&self, named: Named, greatest: Option<Named>) -> Result<(), NoCatalogue> {
-        let Named { sequence, at } = named;
-        if let Some(before) = greatest
-            && sequence < before.sequence
-            && at.since_ms(before.at) > SKEW_MS
-        {
-            let before = before.sequence;
-            return Err(NoCatalogue::Back { sequence, before });
-        }
+    /// Whether the catalogue that a decision names may have been the one at that time.
+    pub fn fits(&self, sequence: u64, moment: Moment) -> Result<(), NoCatalogue> {
+        let Moment {
+            decided_at,
+            stored_at,
+            facts_after,
+        } = moment;
         let count = self
             .events
-            .partition_point(|stored| stored.sequence <= sequence);
+            .partition_point(|event| event.sequence <= sequence);
         let last = count.checked_sub(1).and_then(|last| self.events.get(last));
-        if last.is_some_and(|last| last.recorded.time().since_ms(at) > SKEW_MS) {
+        if last.is_some_and(|last| {
+            last.recorded.time().since_ms(decided_at) > SERVICES_APART_MS
+                && long_after(last.stored_at, stored_at)
+        }) {
             return Err(NoCatalogue::Later { sequence });
         }
         match self.events.get(count) {
-            Some(next) if at.since_ms(next.recorded.time()) > SKEW_MS => {
+            Some(next)
+                if decided_at.since_ms(next.recorded.time()) > SERVICES_APART_MS
+                    && long_after(facts_after, next.stored_at) =>
+            {
                 let next = next.sequence;
                 Err(NoCatalogue::Outdated { sequence, next })
             }
@@ -142,14 +149,30 @@ impl Past {
         self.of(self.events.len())
     }
 
-    /// How many events there were around `time`, the likeliest number first.
-    pub fn around(&self, time: Timestamp) -> impl Iterator<Item = usize> + use<> {
-        let likely = self.events.partition_point(|stored| stored.latest <= time);
-        let (first, last) = (likely.saturating_sub(AROUND), likely + AROUND);
-        let last = last.min(self.events.len());
-        let mut near: Vec<usize> = (first..=last).collect();
-        near.sort_by_key(|count| count.abs_diff(likely));
-        near.into_iter()
+    /// How many events there may have been at that time, the likeliest number first.
+    pub fn around(&self, moment: Moment) -> impl Iterator<Item = usize> + use<> {
+        let decided = self
+            .events
+            .partition_point(|event| event.latest <= moment.decided_at);
+        // Where it is known it tells more than a clock that may be wrong by any amount.
+        let stored = moment.stored_at.map(|at| {
+            self.events
+                .partition_point(|event| event.latest_stored <= Some(at))
+        });
+        let end = self.events.len();
+        let near = |likely: usize| {
+            let range = likely.saturating_sub(AROUND)..=(likely + AROUND).min(end);
+            let mut near: Vec<usize> = range.collect();
+            near.sort_by_key(|count| count.abs_diff(likely));
+            near
+        };
+        let mut counts = stored.map(near).unwrap_or_default();
+        for count in near(decided) {
+            if !counts.contains(&count) {
+                counts.push(count);
+            }
+        }
+        counts.into_iter()
     }
 
     /// The fold of the first `count` events.
@@ -171,8 +194,8 @@ impl Past {
         };
         if reached < count {
             let catalogue = Arc::make_mut(&mut fold);
-            for stored in self.events.iter().take(count).skip(reached) {
-                catalogue.apply(stored.sequence, &stored.recorded);
+            for event in self.events.iter().take(count).skip(reached) {
+                catalogue.apply(event.sequence, &event.recorded);
             }
             reached = count;
         }
@@ -187,5 +210,13 @@ impl Past {
     fn checkpointed(&self, count: usize) -> usize {
         let index = (count / CHECKPOINT_EVERY).min(self.checkpoints.len() - 1);
         index * CHECKPOINT_EVERY
+    }
+}
+
+/// By the broker's clock; yes where it is not known, as in exports that do not hold it.
+fn long_after(later: Option<Timestamp>, earlier: Option<Timestamp>) -> bool {
+    match (later, earlier) {
+        (Some(later), Some(earlier)) => later.since_ms(earlier) > LEADERS_APART_MS,
+        (Some(_) | None, _) => true,
     }
 }

@@ -25,7 +25,8 @@ use super::{
     derived::{Derived, Memory, decided_by_others},
     diff, execution, installed,
     integrity::{self, Fault},
-    past::{Named, Past},
+    moment::{Moment, Timeline},
+    past::Past,
     report::{Place, Report, Unfinished, What},
 };
 
@@ -34,7 +35,8 @@ pub(super) struct Walk<'a> {
     /// Whether every message of every stream is taken, and not only those of one execution.
     whole: bool,
     reached: BTreeMap<StreamId, u64>,
-    memory: Memory,
+    judge: Arc<Judge>,
+    past: Past,
     /// INVARIANT: of what has ended for good only the head is kept.
     histories: BTreeMap<AggregateId, History>,
     report: Report,
@@ -43,7 +45,7 @@ pub(super) struct Walk<'a> {
 /// One aggregate, as far as it was read.
 struct History {
     head: Option<Head>,
-    named: Option<Named>,
+    timeline: Timeline,
     fold: Fold,
 }
 
@@ -68,11 +70,8 @@ impl<'a> Walk<'a> {
             selection,
             whole,
             reached: BTreeMap::new(),
-            memory: Memory {
-                judge,
-                past: Past::new(),
-                named: None,
-            },
+            judge,
+            past: Past::new(),
             histories: BTreeMap::new(),
             report: Report::default(),
         }
@@ -89,9 +88,9 @@ impl<'a> Walk<'a> {
             match &entry.recorded {
                 Ok(recorded) => {
                     let sequence = entry.position.sequence;
-                    self.memory.past.push(sequence, recorded.clone());
+                    self.past.push(sequence, recorded.clone(), entry.stored_at);
                 }
-                Err(_) => self.memory.past.unknown(entry.position.sequence),
+                Err(_) => self.past.unknown(entry.position.sequence),
             }
         }
         if !self.selection.takes(&subject.aggregate) {
@@ -107,7 +106,8 @@ impl<'a> Walk<'a> {
         );
         match (entry.recorded, entry.raw.envelope()) {
             (Ok(recorded), Ok(envelope)) => {
-                self.event(&mut history, &place, &recorded, &envelope);
+                let moment = history.timeline.take(&recorded, entry.stored_at);
+                self.event(&mut history, &place, moment, &recorded, &envelope);
             }
             (Err(error), envelope) => {
                 let why = chain(&error);
@@ -182,14 +182,14 @@ impl<'a> Walk<'a> {
         }
         History {
             head: None,
-            named: None,
+            timeline: Timeline::default(),
             fold: Fold::of(aggregate.kind()),
         }
     }
 
     fn unknown_subject(&mut self, entry: &Entry, error: &InvalidSubject) {
         if entry.position.stream == StreamId::Catalogue {
-            self.memory.past.unknown(entry.position.sequence);
+            self.past.unknown(entry.position.sequence);
         }
         let aggregate = unknown_events_aggregate(&entry.raw.subject);
         if let Some(aggregate) = &aggregate {
@@ -220,6 +220,7 @@ impl<'a> Walk<'a> {
         &mut self,
         history: &mut History,
         place: &Place,
+        moment: Moment,
         recorded: &Recorded,
         envelope: &Envelope,
     ) {
@@ -241,9 +242,7 @@ impl<'a> Walk<'a> {
         if let Some(reason) = &others {
             self.report.not_rederived(place, reason);
         } else {
-            self.memory.named = history.named;
-            self.derive(&history.fold, place, recorded, envelope);
-            history.named = self.memory.named;
+            self.derive(&history.fold, place, moment, recorded, envelope);
         }
         let fold = std::mem::replace(&mut history.fold, Fold::Ended);
         history.fold = match fold.evolve(recorded) {
@@ -256,6 +255,9 @@ impl<'a> Walk<'a> {
                 Fold::Broken(BROKEN)
             }
         };
+        if matches!(history.fold, Fold::Ended | Fold::Broken(_)) {
+            history.timeline = Timeline::default();
+        }
     }
 
     /// Whether it is the next version. Faults of its headers are named; they break nothing.
@@ -290,8 +292,19 @@ impl<'a> Walk<'a> {
         true
     }
 
-    fn derive(&mut self, fold: &Fold, place: &Place, recorded: &Recorded, envelope: &Envelope) {
-        let memory = &mut self.memory;
+    fn derive(
+        &mut self,
+        fold: &Fold,
+        place: &Place,
+        moment: Moment,
+        recorded: &Recorded,
+        envelope: &Envelope,
+    ) {
+        let memory = &mut Memory {
+            judge: &self.judge,
+            past: &mut self.past,
+            moment,
+        };
         let derived = match fold {
             Fold::Execution(state) => execution::derive(state, recorded, memory),
             Fold::Skill(state) => installed::of_skill(state, recorded, memory),

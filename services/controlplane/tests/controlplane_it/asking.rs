@@ -89,6 +89,13 @@ async fn an_operator_asks_looks_and_replays() {
     let export = world.directory.path().join("export.jsonl");
     let export = export.to_str().unwrap();
     world.ask(&["events", "export", "--output", export]);
+    let lines = std::fs::read_to_string(export).unwrap();
+    assert!(
+        lines
+            .lines()
+            .skip(1)
+            .all(|line| line.contains("\"storedAt\":\""))
+    );
     assert_eq!(world.ask(&["replay", "--from", export]), replayed);
 }
 

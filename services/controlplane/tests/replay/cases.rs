@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     documents::bundle,
-    world::{Worker, World, ada, grace, step, submission},
+    worker::Worker,
+    world::{World, ada, grace, step, submission},
 };
 
 fn refund_metadata() -> Value {

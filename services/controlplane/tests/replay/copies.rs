@@ -88,6 +88,15 @@ impl Copy {
         }
     }
 
+    /// As exports were that did not hold the broker's times.
+    pub fn without_stored_times(&self) -> Self {
+        let mut copy = self.clone();
+        for line in &mut copy.lines {
+            line.stored_at = None;
+        }
+        copy
+    }
+
     pub fn text(&self) -> String {
         let mut text = serde_json::to_string(&self.header).unwrap() + "\n";
         for line in &self.lines {

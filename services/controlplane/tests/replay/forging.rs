@@ -1,8 +1,9 @@
 //! Histories that hold together event by event, and still were not so.
 
 use contracts::{
+    bundle::Bundle,
     event::{Event, EventName, Service},
-    position::Position,
+    position::{Position, StreamId},
     record::{Cause, Recorded, seal},
     subject::AggregateId,
 };
@@ -30,7 +31,7 @@ fn judge_on(copy: &mut Copy, aggregate: &AggregateId, sequence: u64) {
     let mut state = Execution::empty();
     for line in &copy.lines {
         let event = recorded(line);
-        if line.stream == contracts::position::StreamId::Catalogue.name() {
+        if line.stream == StreamId::Catalogue.name() {
             if line.sequence <= sequence {
                 catalogue.apply(line.sequence, &event);
             }
@@ -67,34 +68,69 @@ fn judge_on(copy: &mut Copy, aggregate: &AggregateId, sequence: u64) {
         stream: line.clone().entry().unwrap().position.stream,
         sequence: line.sequence,
     };
-    *line = (&Entry::new(position, Raw::from(&sealed))).into();
+    let entry = Entry::new(position, Raw::from(&sealed)).stored_at(line.stored_at);
+    *line = (&entry).into();
     copy.reseal();
 }
 
-#[tokio::test]
-async fn a_verdict_by_a_bundle_that_had_been_replaced() {
-    let mut world = World::new(1).await;
-    let sequence = Copy::of(&world.journal).await.lines.len() as u64;
+fn stricter() -> Bundle {
     let mut stricter = bundle();
     stricter
         .thresholds
         .insert("large_amount_minor".to_owned(), 10);
-    world.activate(stricter).await;
-    world.pass(HOUR_MS);
-    let id = cases::refund(&mut world, "a").await;
-    let aggregate = AggregateId::execution(workspace(), id);
-    let mut copy = Copy::of(&world.journal).await;
-    let untouched = copy.replay().await;
-    assert_eq!(untouched.exit_code(), 0, "{untouched}");
-    judge_on(&mut copy, &aggregate, sequence);
+    stricter
+}
 
+/// Also from the services' times alone.
+async fn check(copy: &Copy, is_named: &str) {
+    for copy in [copy.clone(), copy.without_stored_times()] {
+        let report = copy.replay().await;
+        assert_eq!(report.exit_code(), 1, "{report}");
+        let named = report.differences.iter().any(|found| {
+            found.what == What::Catalogue
+                && found.place.event == EventName::PlanVerified.as_str()
+                && found.message.contains(is_named)
+        });
+        assert!(named, "{report}");
+    }
+}
+
+async fn untouched(world: &World) -> Copy {
+    let copy = Copy::of(&world.journal).await;
     let report = copy.replay().await;
+    assert_eq!(report.exit_code(), 0, "{report}");
+    copy
+}
 
-    assert_eq!(report.exit_code(), 1, "{report}");
-    let named = report.differences.iter().any(|found| {
-        found.what == What::Catalogue && found.place.event == EventName::PlanVerified.as_str()
-    });
-    assert!(named, "{report}");
+#[tokio::test]
+async fn a_verdict_by_a_bundle_that_had_been_replaced() {
+    for wrong_ms in [0, HOUR_MS, 24 * HOUR_MS] {
+        let mut world = World::new(1).await;
+        let sequence = Copy::of(&world.journal).await.lines.len() as u64;
+        world.activate(stricter()).await;
+        world.pass(HOUR_MS);
+        world.step_clock(Service::Verifier, i64::try_from(wrong_ms).unwrap());
+        let id = cases::refund(&mut world, "a").await;
+        let mut copy = untouched(&world).await;
+        judge_on(
+            &mut copy,
+            &AggregateId::execution(workspace(), id),
+            sequence,
+        );
+        check(&copy, "had long been stored").await;
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_by_a_bundle_that_was_activated_later() {
+    let mut world = World::new(1).await;
+    let id = cases::refund(&mut world, "a").await;
+    world.pass(HOUR_MS);
+    world.activate(stricter()).await;
+    let mut copy = untouched(&world).await;
+    let end = copy.header.positions.get(StreamId::Catalogue);
+    judge_on(&mut copy, &AggregateId::execution(workspace(), id), end);
+    check(&copy, "not stored until long after").await;
 }
 
 #[tokio::test]

@@ -331,7 +331,8 @@ async fn a_vote_that_was_made_up() {
             sequence: line.sequence,
         },
         journal::stored::Raw::from(&envelope),
-    );
+    )
+    .stored_at(line.stored_at);
     *line = (&entry).into();
     copy.reseal();
 

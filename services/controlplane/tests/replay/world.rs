@@ -7,12 +7,12 @@ use contracts::{
     bundle::Bundle,
     canonical::Digest,
     event::{Event, EventName, Service},
-    events::executor::{EffectOutcome, StepStarted},
+    events::executor::StepStarted,
     facts::{Actor, ActorType},
     ids::{EventId, ExecutionId, Incarnation, StepId, WorkspaceId},
     plan::{Mode, Start},
     position::StreamId,
-    record::{Cause, Recorded},
+    record::Cause,
     subject::AggregateId,
     time::Timestamp,
 };
@@ -20,7 +20,7 @@ use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
     execution::{
         Execution, Known, StepState,
-        ending::{self, Failure, Outcome},
+        ending::{self, Outcome},
         intake::{self, Ballot, Door, Submission},
         planning,
         running::{self, Context},
@@ -38,7 +38,10 @@ use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::documents::{bundle, manifest};
+use crate::{
+    documents::{bundle, manifest},
+    worker::Worker,
+};
 
 const START: &str = "2030-06-01T12:00:00Z";
 
@@ -49,7 +52,10 @@ pub struct World {
     pub journal: MemoryJournal,
     judge: Judge,
     catalogue: Catalogue,
+    /// The broker's clock.
     now: Timestamp,
+    /// By how many milliseconds the clock of a service is wrong.
+    wrong: BTreeMap<Service, i64>,
     /// The executor's incarnation.
     owner: Incarnation,
     /// Whether every wake-up comes again, to a new executor.
@@ -58,6 +64,13 @@ pub struct World {
     wake: Option<EventId>,
     /// What the executor has dispatched.
     dispatched: Vec<StepStarted>,
+}
+
+/// Where a process stands still that has asked for its facts.
+#[derive(Clone, Copy)]
+pub enum Pause {
+    BeforeDeciding,
+    BeforeAppending,
 }
 
 pub fn workspace() -> WorkspaceId {
@@ -91,45 +104,6 @@ fn execution(number: u128) -> ExecutionId {
     ))
 }
 
-/// What a skill's worker answers, by step; the last answer is given again.
-pub struct Worker(BTreeMap<&'static str, Vec<Outcome>>);
-
-impl Worker {
-    pub fn idle() -> Self {
-        Self(BTreeMap::new())
-    }
-
-    pub fn answers(mut self, step: &'static str, output: Value) -> Self {
-        self.0
-            .entry(step)
-            .or_default()
-            .push(Outcome::Completed(output));
-        self
-    }
-
-    pub fn fails(mut self, step: &'static str, code: &str, retryable: bool) -> Self {
-        self.0
-            .entry(step)
-            .or_default()
-            .push(Outcome::Failed(Failure {
-                code: code.to_owned(),
-                message: None,
-                retryable,
-                outcome: EffectOutcome::NotDone,
-            }));
-        self
-    }
-
-    fn ask(&mut self, step: &StepId) -> Option<Outcome> {
-        let answers = self.0.get_mut(step.as_str())?;
-        Some(if answers.len() > 1 {
-            answers.remove(0)
-        } else {
-            answers.first()?.clone()
-        })
-    }
-}
-
 impl World {
     /// The default bundle is active, and the skill `orders` is installed under its trust.
     pub async fn new(streams: u8) -> Self {
@@ -147,6 +121,7 @@ impl World {
             judge: Judge::default(),
             catalogue: Catalogue::empty(),
             now,
+            wrong: BTreeMap::new(),
             owner: Incarnation::of(Uuid::from_u128(1)),
             restarted: false,
             wake: None,
@@ -155,7 +130,28 @@ impl World {
     }
 
     pub fn pass(&mut self, ms: u64) {
-        self.now = self.now.plus_ms(ms);
+        self.until(self.now.plus_ms(ms));
+    }
+
+    fn until(&mut self, instant: Timestamp) {
+        self.now = self.now.max(instant);
+        self.journal.advance(self.now);
+    }
+
+    /// Sets the clock of a service wrong.
+    pub fn step_clock(&mut self, service: Service, ms: i64) {
+        self.wrong.insert(service, ms);
+    }
+
+    fn clock(&self, service: Service) -> Timestamp {
+        let wrong = self.wrong.get(&service).copied().unwrap_or(0);
+        Timestamp::from_millis(self.now.as_millis() + wrong)
+    }
+
+    /// When a service decides.
+    fn instant<A: Aggregate>(&self, service: Service, state: &A) -> Timestamp {
+        let clock = self.clock(service);
+        state.head().map_or(clock, |head| head.time.max(clock))
     }
 
     pub fn in_ms(&self, ms: u64) -> Timestamp {
@@ -175,9 +171,10 @@ impl World {
         self.dispatched.clear();
     }
 
+    /// A moment later, as intake's clock shows it.
     fn tick(&mut self) -> Timestamp {
         self.pass(7);
-        self.now
+        self.clock(Service::Intake)
     }
 
     async fn state<A: Aggregate>(&self, aggregate: &AggregateId) -> A {
@@ -186,34 +183,6 @@ impl World {
             .await
             .unwrap()
             .state
-    }
-
-    async fn store<A: Aggregate>(
-        &mut self,
-        aggregate: &AggregateId,
-        state: A,
-        event: Event,
-        service: Service,
-    ) -> (A, Recorded) {
-        let cause = Cause {
-            id: self.wake.filter(|_| service != Service::Intake),
-            traceparent: state
-                .traceparent()
-                .map(str::to_owned)
-                .or_else(|| Some(TRACE.to_owned())),
-        };
-        let writer = Writer {
-            journal: &self.journal,
-            service,
-            aggregate,
-            cause: &cause,
-            now: self.now,
-        };
-        let (_, recorded) = writer.append(&state, event).await.unwrap();
-        if service != Service::Executor {
-            self.wake = Some(recorded.id());
-        }
-        (state.evolve(&recorded), recorded)
     }
 
     async fn follow_catalogue(&mut self) {
@@ -233,16 +202,14 @@ impl World {
         let by = actor("root", &["policy.activate"]);
         let now = self.tick();
         let (events, _) = policy::request_activation(&state, &bundle, &by, now).unwrap();
-        let mut state = state;
-        for event in events {
-            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
-        }
-        let now = self.tick();
-        for event in self.judge.policy(&state, now) {
-            (state, _) = self
-                .store(&aggregate, state, event, Service::Verifier)
-                .await;
-        }
+        let state = self
+            .store(&aggregate, state, events, Service::Intake, now)
+            .await;
+        self.pass(7);
+        let now = self.instant(Service::Verifier, &state);
+        let answers = self.judge.policy(&state, now);
+        self.store(&aggregate, state, answers, Service::Verifier, now)
+            .await;
         self.follow_catalogue().await;
     }
 
@@ -256,32 +223,30 @@ impl World {
             by: actor("root", &["skill.install"]),
         };
         let aggregate = AggregateId::skill(workspace(), &install.key);
-        let mut state: Skill = self.state(&aggregate).await;
+        let state: Skill = self.state(&aggregate).await;
         let now = self.tick();
         let (events, _) = skill::request_install(&state, &install, now).unwrap();
-        for event in events {
-            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
-        }
+        let state = self
+            .store(&aggregate, state, events, Service::Intake, now)
+            .await;
         self.follow_catalogue().await;
-        let now = self.tick();
-        for event in self.judge.skill(&workspace(), &state, &self.catalogue, now) {
-            (state, _) = self
-                .store(&aggregate, state, event, Service::Verifier)
-                .await;
-        }
+        self.pass(7);
+        let now = self.instant(Service::Verifier, &state);
+        let answers = (self.judge).skill(&workspace(), &state, &self.catalogue, now);
+        self.store(&aggregate, state, answers, Service::Verifier, now)
+            .await;
         self.follow_catalogue().await;
     }
 
     pub async fn disable_skill(&mut self) {
         let key = "orders".parse().unwrap();
         let aggregate = AggregateId::skill(workspace(), &key);
-        let mut state: Skill = self.state(&aggregate).await;
+        let state: Skill = self.state(&aggregate).await;
         let by = actor("root", &["skill.disable"]);
         let now = self.tick();
         let events = skill::disable(&state, &key, None, &by, Some("withdrawn"), now).unwrap();
-        for event in events {
-            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
-        }
+        self.store(&aggregate, state, events, Service::Intake, now)
+            .await;
         self.follow_catalogue().await;
     }
 
@@ -302,10 +267,9 @@ impl World {
         let aggregate = AggregateId::execution(workspace(), id);
         let now = self.tick();
         let events = intake::submit(&Execution::NeverReceived, id, &submission, now).unwrap();
-        for event in events {
-            let state = Execution::NeverReceived;
-            self.store(&aggregate, state, event, Service::Intake).await;
-        }
+        let state = Execution::NeverReceived;
+        self.store(&aggregate, state, events, Service::Intake, now)
+            .await;
         id
     }
 
@@ -316,11 +280,11 @@ impl World {
         decide: impl FnOnce(&Known, Timestamp) -> intake::Decision,
     ) {
         let aggregate = AggregateId::execution(workspace(), id);
-        let mut state: Execution = self.state(&aggregate).await;
+        let state: Execution = self.state(&aggregate).await;
         let now = self.tick();
-        for event in decide(intake::existing(&state, id).unwrap(), now).unwrap() {
-            (state, _) = self.store(&aggregate, state, event, Service::Intake).await;
-        }
+        let events = decide(intake::existing(&state, id).unwrap(), now).unwrap();
+        self.store(&aggregate, state, events, Service::Intake, now)
+            .await;
     }
 
     pub async fn approve(&mut self, id: ExecutionId, step_id: &str, by: Actor) {
@@ -363,27 +327,10 @@ impl World {
         let mut state: Execution = self.state(&aggregate).await;
         loop {
             self.follow_catalogue().await;
-            let now = self.tick();
-            let planned = planning::decide(&state, &self.catalogue, now);
-            if !planned.is_empty() {
-                state = self
-                    .store_all(&aggregate, state, planned, Service::Planner)
-                    .await;
-                continue;
-            }
-            let judged = self.judge.execution(&state, &self.catalogue, now);
-            if !judged.is_empty() {
-                state = self
-                    .store_all(&aggregate, state, judged, Service::Verifier)
-                    .await;
-                continue;
-            }
-            let driven = self.drive(&state);
-            if !driven.is_empty() {
-                self.dispatched.extend(driven.iter().filter_map(started));
-                state = self
-                    .store_all(&aggregate, state, driven, Service::Executor)
-                    .await;
+            self.pass(7);
+            if let Some((service, events, now)) = self.decide(&state) {
+                self.dispatched.extend(events.iter().filter_map(started));
+                state = self.store(&aggregate, state, events, service, now).await;
                 continue;
             }
             self.restarted = false;
@@ -391,28 +338,89 @@ impl World {
                 return;
             };
             let (step, attempt) = (&started.step_id, started.attempt);
+            let now = self.instant(Service::Executor, &state);
             if let Ok(end) = ending::end(&state, step, attempt, &outcome, now) {
                 state = self
-                    .store_all(&aggregate, state, vec![end], Service::Executor)
+                    .store(&aggregate, state, vec![end], Service::Executor, now)
                     .await;
             }
         }
     }
 
-    async fn store_all(
+    /// What is due, and when that was decided.
+    fn decide(&self, state: &Execution) -> Option<(Service, Vec<Event>, Timestamp)> {
+        let now = self.instant(Service::Planner, state);
+        let planned = planning::decide(state, &self.catalogue, now);
+        if !planned.is_empty() {
+            return Some((Service::Planner, planned, now));
+        }
+        let now = self.instant(Service::Verifier, state);
+        let judged = self.judge.execution(state, &self.catalogue, now);
+        if !judged.is_empty() {
+            return Some((Service::Verifier, judged, now));
+        }
+        let now = self.instant(Service::Executor, state);
+        let driven = self.drive(state, now);
+        (!driven.is_empty()).then_some((Service::Executor, driven, now))
+    }
+
+    /// Decides what is due next and stores it, with a pause on the way.
+    pub async fn decide_with_pause(
+        &mut self,
+        id: ExecutionId,
+        pause: Pause,
+        meanwhile: impl AsyncFnOnce(&mut Self),
+    ) {
+        let aggregate = AggregateId::execution(workspace(), id);
+        let state: Execution = self.state(&aggregate).await;
+        self.follow_catalogue().await;
+        self.pass(7);
+        let (wake, facts) = (self.wake, self.catalogue.clone());
+        let before = self.decide(&state);
+        meanwhile(self).await;
+        self.wake = wake;
+        self.catalogue = facts;
+        let due = match pause {
+            Pause::BeforeDeciding => self.decide(&state),
+            Pause::BeforeAppending => before,
+        };
+        let (service, events, now) = due.expect("nothing is due");
+        self.store(&aggregate, state, events, service, now).await;
+    }
+
+    /// Stores the events of one decision.
+    async fn store<A: Aggregate>(
         &mut self,
         aggregate: &AggregateId,
-        mut state: Execution,
+        mut state: A,
         events: Vec<Event>,
         service: Service,
-    ) -> Execution {
+        now: Timestamp,
+    ) -> A {
+        let wake = self.wake.filter(|_| service != Service::Intake);
         for event in events {
-            (state, _) = self.store(aggregate, state, event, service).await;
+            let traceparent = state.traceparent().map(str::to_owned);
+            let cause = Cause {
+                id: wake,
+                traceparent: traceparent.or_else(|| Some(TRACE.to_owned())),
+            };
+            let writer = Writer {
+                journal: &self.journal,
+                service,
+                aggregate,
+                cause: &cause,
+                now,
+            };
+            let (_, recorded) = writer.append(&state, event).await.unwrap();
+            if service != Service::Executor {
+                self.wake = Some(recorded.id());
+            }
+            state = state.evolve(&recorded);
         }
         state
     }
 
-    fn drive(&self, state: &Execution) -> Vec<Event> {
+    fn drive(&self, state: &Execution, now: Timestamp) -> Vec<Event> {
         let token_hash = |step: &StepId, attempt: u32| {
             Digest::of(format!("{}{step}{attempt}", self.owner).as_bytes())
         };
@@ -422,7 +430,7 @@ impl World {
             BTreeSet::new()
         };
         let context = Context {
-            now: self.now,
+            now,
             owner: self.owner,
             fresh: &fresh,
             under_way: &|step, attempt| self.is_dispatched(state, step, attempt),
@@ -481,7 +489,7 @@ impl World {
         let waits = waits::of_executor(&state, &self.catalogue);
         let planner = waits::of_planner(&state);
         let due = waits.iter().chain(&planner).map(|wait| wait.due).min();
-        self.now = self.now.max(due.expect("nothing is waited for"));
+        self.until(due.expect("nothing is waited for"));
     }
 }
 

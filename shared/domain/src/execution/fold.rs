@@ -48,6 +48,7 @@ pub(super) fn first(recorded: &Recorded) -> Execution {
         workspace: recorded.subject.aggregate.workspace().clone(),
         id: intent.execution_id,
         head: recorded.head(),
+        catalogue: 0,
         traceparent: recorded.attributes.traceparent.clone(),
         intent: Arc::new(intent.clone()),
         deadline_at: intent.deadline_at,
@@ -64,6 +65,8 @@ pub(super) fn next(mut known: Box<Known>, recorded: &Recorded) -> Execution {
     match apply(&mut known, recorded) {
         Ok(()) => {
             known.head = recorded.head();
+            let named = recorded.event.catalogue().unwrap_or(0);
+            known.catalogue = known.catalogue.max(named);
             Execution::Known(known)
         }
         Err(reason) => corrupt(recorded, reason),

@@ -93,6 +93,7 @@ impl JetStreamJournal {
             link: self.link.clone(),
             count: self.count,
             append_deadline: self.append_deadline,
+            time: Arc::clone(&self.time),
         }
     }
 

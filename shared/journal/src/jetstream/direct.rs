@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use async_nats::{Message, jetstream::message::StreamMessage, jetstream::stream::RawMessage};
-use contracts::position::{Position, StreamId};
+use contracts::{
+    position::{Position, StreamId},
+    time::Timestamp,
+};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,11 +35,18 @@ const BATCH_MAX: usize = 1_000;
 pub(super) enum Answer {
     /// `complete`: nothing was held back.
     Messages {
-        messages: Vec<(u64, Raw)>,
+        messages: Vec<Found>,
         complete: bool,
     },
     /// More subjects than one answer may hold.
     TooMany,
+}
+
+/// A message as a direct get gives it.
+pub(super) struct Found {
+    pub sequence: u64,
+    stored_at: Option<Timestamp>,
+    pub raw: Raw,
 }
 
 impl JetStreamJournal {
@@ -117,8 +127,10 @@ impl JetStreamJournal {
             Err(error) => return Err(Unavailable::new(format!("read `{name}`"), error)),
         };
         let mut entries = Vec::with_capacity(messages.len());
-        for (sequence, raw) in messages {
-            entries.push(self.entry(Position { stream, sequence }, raw).await?);
+        for found in messages {
+            let sequence = found.sequence;
+            let entry = self.entry(Position { stream, sequence }, found.raw).await?;
+            entries.push(entry.stored_at(found.stored_at));
         }
         Ok(entries)
     }
@@ -153,7 +165,8 @@ impl JetStreamJournal {
         }
     }
 
-    /// Fills in a payload that was stored apart, and decodes.
+    /// Fills in a payload that was stored apart, and decodes. When it was stored is the caller's
+    /// to add.
     pub(super) async fn entry(
         &self,
         position: Position,
@@ -167,6 +180,7 @@ impl JetStreamJournal {
             let recorded = Err(Unreadable::NotEmpty { digest });
             return Ok(Entry {
                 position,
+                stored_at: None,
                 raw,
                 recorded,
             });
@@ -179,6 +193,7 @@ impl JetStreamJournal {
             Err(ObjectError::Unavailable(error)) => Err(error),
             Err(source) => Ok(Entry {
                 position,
+                stored_at: None,
                 raw,
                 recorded: Err(Unreadable::Payload { digest, source }),
             }),
@@ -186,9 +201,10 @@ impl JetStreamJournal {
     }
 }
 
-fn direct_message(message: Message) -> Result<(u64, Raw), CallError> {
+fn direct_message(message: Message) -> Result<Found, CallError> {
     let sequence = header(&message, "Nats-Sequence").and_then(|text| text.parse().ok());
     let subject = header(&message, "Nats-Subject").map(str::to_owned);
+    let stored_at = header(&message, "Nats-Time-Stamp").and_then(|text| text.parse().ok());
     match (sequence, subject) {
         (Some(sequence), Some(subject)) => {
             let raw = Raw {
@@ -196,7 +212,11 @@ fn direct_message(message: Message) -> Result<(u64, Raw), CallError> {
                 headers: header_pairs(message.headers.as_ref()),
                 payload: message.payload,
             };
-            Ok((sequence, raw))
+            Ok(Found {
+                sequence,
+                stored_at,
+                raw,
+            })
         }
         (Some(_) | None, _) => Err(CallError::Answer("a message without position".to_owned())),
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_nats::Message;
 use async_trait::async_trait;
-use contracts::position::{Position, Positions, StreamId};
+use contracts::{
+    position::{Position, Positions, StreamId},
+    time::Timestamp,
+};
 use futures::StreamExt as _;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -116,7 +119,11 @@ impl Follower {
                 self.control(&message, received).await?;
                 continue;
             }
-            let (consumed, sequence) = sequences(&message)
+            let Delivered {
+                consumed,
+                sequence,
+                stored_at,
+            } = Delivered::of(&message)
                 .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
             if consumed != received + 1 {
                 return Err(CallError::Answer(
@@ -124,7 +131,7 @@ impl Follower {
                 ));
             }
             received = consumed;
-            self.hand_on(message, sequence).await?;
+            self.hand_on(message, sequence, stored_at).await?;
         }
     }
 
@@ -180,7 +187,12 @@ impl Follower {
         Ok(())
     }
 
-    async fn hand_on(&mut self, message: Message, sequence: u64) -> Result<(), CallError> {
+    async fn hand_on(
+        &mut self,
+        message: Message,
+        sequence: u64,
+        stored_at: Timestamp,
+    ) -> Result<(), CallError> {
         let position = Position {
             stream: self.stream,
             sequence,
@@ -192,6 +204,7 @@ impl Follower {
         };
         let entry = self.journal.entry(position, raw).await;
         let entry = entry.map_err(|error| CallError::Client(error.to_string()))?;
+        let entry = entry.stored_at(Some(stored_at));
         if self.queue.send(entry).await.is_ok() {
             self.reached = sequence;
             Ok(())
@@ -201,15 +214,31 @@ impl Follower {
     }
 }
 
-/// The sequence in the consumer and the one in the stream, from
+/// What the subject for an answer says of a message:
 /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
-/// sequence>.…`.
-fn sequences(message: &Message) -> Option<(u64, u64)> {
-    let reply = message.reply.as_ref()?;
-    let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-    let first = if tokens.len() >= 9 { 2 } else { 0 };
-    let number = |index: usize| tokens.get(first + index)?.parse().ok();
-    Some((number(4)?, number(3)?))
+/// sequence>.<nanoseconds since 1970>.<pending>…`.
+struct Delivered {
+    /// The sequence in the consumer.
+    consumed: u64,
+    /// The one in the stream.
+    sequence: u64,
+    stored_at: Timestamp,
+}
+
+impl Delivered {
+    fn of(message: &Message) -> Option<Self> {
+        const NANOSECONDS_PER_MS: i64 = 1_000_000;
+        let reply = message.reply.as_ref()?;
+        let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+        let first = if tokens.len() >= 9 { 2 } else { 0 };
+        let token = |index: usize| tokens.get(first + index);
+        let nanoseconds: i64 = token(5)?.parse().ok()?;
+        Some(Self {
+            consumed: token(4)?.parse().ok()?,
+            sequence: token(3)?.parse().ok()?,
+            stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
+        })
+    }
 }
 
 struct Following {

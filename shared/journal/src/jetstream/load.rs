@@ -10,7 +10,7 @@ use contracts::{
 
 use super::{
     JetStreamJournal,
-    direct::{Answer, READ_PATIENCE},
+    direct::{Answer, Found, READ_PATIENCE},
     link::{CallError, patiently},
 };
 use crate::{
@@ -57,7 +57,7 @@ impl JetStreamJournal {
             Answer::Messages {
                 messages,
                 complete: true,
-            } => Ok(messages.into_iter().collect()),
+            } => Ok(by_sequence(messages).collect()),
             Answer::Messages { .. } | Answer::TooMany => self.by_pages(aggregate, &name).await,
         }
     }
@@ -78,7 +78,7 @@ impl JetStreamJournal {
                 return Err(CallError::Answer("one page is too large".to_owned()));
             };
             let received = messages.len() as u64;
-            all.extend(messages);
+            all.extend(by_sequence(messages));
             if received == 0 || (complete && received < PAGE) {
                 return Ok(all);
             }
@@ -159,6 +159,11 @@ impl JetStreamJournal {
             .first()
             .map(|(position, event)| (*position, event.head())))
     }
+}
+
+fn by_sequence(messages: Vec<Found>) -> impl Iterator<Item = (u64, Raw)> {
+    let messages = messages.into_iter();
+    messages.map(|found| (found.sequence, found.raw))
 }
 
 /// Also of an event that this version does not know.

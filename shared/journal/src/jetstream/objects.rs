@@ -7,7 +7,7 @@ use contracts::canonical::Digest;
 use super::{
     JetStreamJournal,
     append::{SUBJECT_TAKEN, publish},
-    direct::{Answer, READ_PATIENCE},
+    direct::{Answer, Found, READ_PATIENCE},
     link::patiently,
 };
 use crate::{
@@ -67,8 +67,8 @@ impl JetStreamJournal {
             };
             let received = messages.len();
             // Pieces added later by someone who found some missing have later sequences.
-            messages.sort_by_cached_key(|(_, raw)| raw.subject.clone());
-            for (_, raw) in messages {
+            messages.sort_by_cached_key(|found| found.raw.subject.clone());
+            for Found { raw, .. } in messages {
                 bytes.extend_from_slice(&raw.payload);
             }
             next += received;

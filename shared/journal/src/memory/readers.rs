@@ -82,6 +82,8 @@ impl Deliveries for Member {
             .shared
             .until(|state| state.next_delivery(consumer, member, count))
             .await;
+        // It may come again.
+        self.shared.deadlines.notify_one();
         Delivery {
             message: Arc::new(message),
             delivered,
@@ -127,6 +129,7 @@ impl Acknowledge for Handle {
             .lock()
             .postpone(&self.consumer, self.key, Some(delay));
         self.shared.changed();
+        self.shared.deadlines.notify_one();
         Ok(())
     }
 }
@@ -144,10 +147,10 @@ impl Follower {
         reached: &mut BTreeMap<StreamId, u64>,
     ) -> Option<Entry> {
         for (&stream, reached) in reached {
-            for (sequence, raw) in state.after(stream, *reached) {
+            for (sequence, stored) in state.after(stream, *reached) {
                 *reached = sequence;
-                if aggregate.is_none_or(|aggregate| belongs_to(raw, aggregate)) {
-                    return Some(Entry::new(Position { stream, sequence }, raw.clone()));
+                if aggregate.is_none_or(|aggregate| belongs_to(&stored.raw, aggregate)) {
+                    return Some(stored.entry(Position { stream, sequence }));
                 }
             }
         }

@@ -21,11 +21,11 @@ use crate::{
 
 pub(super) struct State {
     now: Timestamp,
-    streams: BTreeMap<StreamId, Vec<Raw>>,
+    streams: BTreeMap<StreamId, Vec<Stored>>,
     subjects: BTreeMap<String, (StreamId, u64)>,
     pub objects: BTreeMap<Digest, Bytes>,
     /// By slot: arming again replaces.
-    armed: BTreeMap<String, Timer>,
+    armed: BTreeMap<String, Armed>,
     /// Fired and not acknowledged, by a sequence of their own.
     fired: BTreeMap<u64, Timer>,
     timers_fired: u64,
@@ -37,7 +37,27 @@ pub(super) struct State {
     pub lost_answers: u32,
     pub failing_appends: u32,
     pub lost_acks: u32,
-    pub observer: Option<Box<dyn Fn(&Entry) + Send + Sync>>,
+    pub observer: Option<Observer>,
+}
+
+/// Is shown every message the moment it is stored.
+type Observer = Box<dyn Fn(&Entry) + Send + Sync>;
+
+/// A message of a stream.
+pub(super) struct Stored {
+    at: Timestamp,
+    pub raw: Raw,
+}
+
+impl Stored {
+    pub fn entry(&self, position: Position) -> Entry {
+        Entry::new(position, self.raw.clone()).stored_at(Some(self.at))
+    }
+}
+
+struct Armed {
+    fires_at: Timestamp,
+    timer: Timer,
 }
 
 /// A durable consumer.
@@ -108,6 +128,38 @@ impl State {
         self.fire() || again
     }
 
+    pub fn unacknowledged(&self) -> Vec<String> {
+        let all = self.consumers.iter().flat_map(|(name, consumer)| {
+            consumer
+                .unacknowledged
+                .iter()
+                .map(move |(key, message)| (name, *key, message))
+        });
+        all.map(|(name, key, message)| {
+            let what = match self.message(key) {
+                Some(Message::Event { recorded, .. }) => recorded.subject.to_string(),
+                Some(Message::Timer(timer)) => format!("timer `{}`", timer.key),
+                Some(Message::Unreadable { raw, .. }) => raw.subject,
+                None => "what is gone".to_owned(),
+            };
+            format!(
+                "{name} has {what}, delivered {} times, again at {}",
+                message.delivered, message.again_at
+            )
+        })
+        .collect()
+    }
+
+    pub fn deliver_everything_again(&mut self) {
+        for consumer in self.consumers.values_mut() {
+            consumer.reached.clear();
+            consumer
+                .unacknowledged
+                .retain(|(stream, _), _| stream.is_none());
+        }
+        self.deliver_again();
+    }
+
     pub fn deliver_again(&mut self) -> bool {
         let now = self.now;
         let mut some = false;
@@ -122,7 +174,9 @@ impl State {
 
     pub fn will_wake(&self, aggregate: &AggregateId, count: StreamCount) -> bool {
         let is_timer = |timer: &Timer| timer.aggregate == *aggregate;
-        if self.armed.values().any(is_timer) || self.fired.values().any(is_timer) {
+        if self.armed.values().any(|armed| is_timer(&armed.timer))
+            || self.fired.values().any(is_timer)
+        {
             return true;
         }
         let stream = count.stream_of(aggregate);
@@ -147,7 +201,7 @@ impl State {
                         let reached = consumer.reached.get(&stream).copied().unwrap_or(0);
                         !self
                             .after(stream, reached)
-                            .any(|(_, raw)| consumer.wants(raw))
+                            .any(|(_, stored)| consumer.wants(&stored.raw))
                     })
                 };
                 consumer.unacknowledged.is_empty() && nothing_new()
@@ -155,7 +209,7 @@ impl State {
     }
 
     pub fn next_instant(&self) -> Option<Timestamp> {
-        let timers = self.armed.values().map(|timer| timer.due);
+        let timers = self.armed.values().map(|armed| armed.fires_at);
         let deliveries = self
             .consumers
             .values()
@@ -173,10 +227,11 @@ impl State {
         };
         self.subjects
             .insert(raw.subject.clone(), (stream, position.sequence));
+        let stored = Stored { at: self.now, raw };
         if let Some(observer) = &self.observer {
-            observer(&Entry::new(position, raw.clone()));
+            observer(&stored.entry(position));
         }
-        messages.push(raw);
+        messages.push(stored);
         position
     }
 
@@ -187,7 +242,7 @@ impl State {
     }
 
     /// What is stored after a sequence.
-    pub fn after(&self, stream: StreamId, after: u64) -> impl Iterator<Item = (u64, &Raw)> {
+    pub fn after(&self, stream: StreamId, after: u64) -> impl Iterator<Item = (u64, &Stored)> {
         let messages = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
         let skipped = usize::try_from(after).unwrap_or(usize::MAX);
         (after + 1..).zip(messages.iter().skip(skipped))
@@ -199,8 +254,8 @@ impl State {
         let mut found: Vec<_> = subjects
             .take_while(|(subject, _)| subject.starts_with(prefix))
             .filter_map(|(_, (stream, sequence))| {
-                let (_, raw) = self.after(*stream, sequence - 1).next()?;
-                Some((*sequence, raw))
+                let (_, stored) = self.after(*stream, sequence - 1).next()?;
+                Some((*sequence, &stored.raw))
             })
             .collect();
         found.sort_by_key(|(sequence, _)| *sequence);
@@ -217,7 +272,8 @@ impl State {
     }
 
     pub fn arm(&mut self, timer: Timer) {
-        self.armed.insert(timer.slot(), timer);
+        let fires_at = self.now.plus_ms(timer.after_ms);
+        self.armed.insert(timer.slot(), Armed { fires_at, timer });
         self.fire();
     }
 
@@ -226,13 +282,13 @@ impl State {
         let now = self.now;
         let mut due: Vec<_> = self
             .armed
-            .extract_if(.., |_, timer| timer.due <= now)
+            .extract_if(.., |_, armed| armed.fires_at <= now)
             .collect();
-        due.sort_by(|(a_slot, a), (b_slot, b)| (a.due, a_slot).cmp(&(b.due, b_slot)));
+        due.sort_by(|(a_slot, a), (b_slot, b)| (a.fires_at, a_slot).cmp(&(b.fires_at, b_slot)));
         let some = !due.is_empty();
-        for (_, timer) in due {
+        for (_, armed) in due {
             self.timers_fired += 1;
-            self.fired.insert(self.timers_fired, timer);
+            self.fired.insert(self.timers_fired, armed.timer);
         }
         some
     }
@@ -301,9 +357,9 @@ impl State {
             let messages = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
             let reached = consumer.reached.entry(stream).or_default();
             let unseen = (1..).zip(messages).skip(usize::try_from(*reached).ok()?);
-            for (sequence, raw) in unseen {
+            for (sequence, stored) in unseen {
                 *reached = sequence;
-                if wants(&consumer.spec, raw) {
+                if wants(&consumer.spec, &stored.raw) {
                     return Some((Some(stream), sequence));
                 }
             }
@@ -315,9 +371,9 @@ impl State {
         let Some(stream) = stream else {
             return self.fired.get(&sequence).cloned().map(Message::Timer);
         };
-        let (_, raw) = self.after(stream, sequence - 1).next()?;
+        let (_, stored) = self.after(stream, sequence - 1).next()?;
         let position = Position { stream, sequence };
-        let Entry { raw, recorded, .. } = Entry::new(position, raw.clone());
+        let Entry { raw, recorded, .. } = stored.entry(position);
         Some(match recorded {
             Ok(recorded) => Message::Event { position, recorded },
             Err(error) => Message::Unreadable {

@@ -204,8 +204,8 @@ async fn timers_survive_the_server() {
     let mut world = World::one_server(1).await;
     let journal = world.journal().await;
     let aggregate = execution();
-    let meanwhile = timer(&aggregate, "due while down", 1, now().plus_ms(500));
-    let later = timer(&aggregate, "due later", 1, now().plus_ms(3_000));
+    let meanwhile = timer(&aggregate, "due while down", 1, now(), 500);
+    let later = timer(&aggregate, "due later", 1, now(), 3_000);
     for armed in [&meanwhile, &later] {
         journal.arm(armed).await.unwrap();
     }

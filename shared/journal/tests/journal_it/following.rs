@@ -56,6 +56,34 @@ pub async fn reading_goes_on_from_a_position(world: &World) {
     assert!(journal.read(stream, after, 10).await.unwrap().is_empty());
 }
 
+pub async fn what_is_read_and_followed_says_when_the_broker_stored_it(world: &World) {
+    /// Servers of a test share one clock, and tell it to the millisecond.
+    const PRECISION_MS: u64 = 1;
+    let journal = world.journal().await;
+    let from = end(&*journal).await;
+    let aggregate = execution();
+    let stream = journal.stream_count().stream_of(&aggregate);
+    let scope = Scope::Aggregate(aggregate.clone());
+    let mut tail = journal.tail(&from, scope).await.unwrap();
+    let mut after = from.get(stream);
+    for envelope in history(&aggregate, 3) {
+        let before = world.now();
+        journal.append(&envelope).await.unwrap();
+        let read = journal.read(stream, after, 1).await.unwrap().remove(0);
+        let stored_at = read.stored_at.unwrap();
+        assert!(before.since_ms(stored_at) <= PRECISION_MS, "{stored_at}");
+        assert!(
+            stored_at.since_ms(world.now()) <= PRECISION_MS,
+            "{stored_at}"
+        );
+        let followed = soon(tail.next()).await;
+        assert_eq!(followed.position, read.position);
+        assert_eq!(followed.stored_at, read.stored_at);
+        after = read.position.sequence;
+        world.pass(Duration::from_mins(1));
+    }
+}
+
 pub async fn a_tail_shows_what_was_and_what_comes(world: &World) {
     let journal = world.journal().await;
     let from = end(&*journal).await;

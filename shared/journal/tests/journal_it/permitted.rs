@@ -272,6 +272,7 @@ async fn a_service_can_do_all_that_is_its_own() {
                 key: "x".to_owned(),
                 version: 1,
                 due: now(),
+                after_ms: 0,
                 wake: None,
             };
             journal.arm(&timer).await.unwrap();

@@ -13,13 +13,21 @@ use crate::{
     world::{World, nothing, soon},
 };
 
-pub fn timer(aggregate: &AggregateId, key: &str, version: u64, due: Timestamp) -> Timer {
+/// Due so many milliseconds after `now`.
+pub fn timer(
+    aggregate: &AggregateId,
+    key: &str,
+    version: u64,
+    now: Timestamp,
+    after_ms: u64,
+) -> Timer {
     Timer {
         service: Service::Executor,
         aggregate: aggregate.clone(),
         key: key.to_owned(),
         version,
-        due,
+        due: now.plus_ms(after_ms),
+        after_ms,
         wake: None,
     }
 }
@@ -47,12 +55,7 @@ pub async fn a_timer_fires_once_and_is_gone_when_acknowledged(world: &World) {
     let spec = ConsumerSpec::timers(Service::Executor).ack_wait(Duration::from_mins(1));
     let mut deliveries = journal.consume(spec.clone()).await.unwrap();
     let aggregate = execution();
-    let armed = timer(
-        &aggregate,
-        "retry:charge card",
-        7,
-        world.now().plus_ms(1500),
-    );
+    let armed = timer(&aggregate, "retry:charge card", 7, world.now(), 1500);
     journal.arm(&armed).await.unwrap();
     nothing(world, next_timer(&mut deliveries, &aggregate)).await;
     world.pass(Duration::from_millis(1500));
@@ -77,9 +80,9 @@ pub async fn arming_again_replaces(world: &World) {
         .unwrap();
     let aggregate = execution();
     let now = world.now();
-    let other = timer(&aggregate, "deadline", 3, now.plus_ms(600));
-    let first = timer(&aggregate, "approval:pay", 3, now.plus_ms(500));
-    let second = timer(&aggregate, "approval:pay", 5, now.plus_ms(1200));
+    let other = timer(&aggregate, "deadline", 3, now, 600);
+    let first = timer(&aggregate, "approval:pay", 3, now, 500);
+    let second = timer(&aggregate, "approval:pay", 5, now, 1200);
     for armed in [&other, &first, &second] {
         journal.arm(armed).await.unwrap();
     }
@@ -99,8 +102,25 @@ pub async fn a_timer_of_the_past_fires_at_once(world: &World) {
         .await
         .unwrap();
     let aggregate = execution();
-    let armed = timer(&aggregate, "start", 2, Timestamp::from_millis(1_000_000));
+    let armed = timer(&aggregate, "start", 2, Timestamp::from_millis(1_000_000), 0);
     journal.arm(&armed).await.unwrap();
+    let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert_eq!(fired, armed);
+    delivery.handle.ack().await.unwrap();
+}
+
+/// The history that it is for may run ahead of time by an hour.
+pub async fn a_timer_fires_when_so_much_time_has_passed(world: &World) {
+    let journal = world.journal().await;
+    let mut deliveries = journal
+        .consume(ConsumerSpec::timers(Service::Executor))
+        .await
+        .unwrap();
+    let aggregate = execution();
+    let ahead = world.now().plus_ms(3_600_000);
+    let armed = timer(&aggregate, "elapsed", 2, ahead, 400);
+    journal.arm(&armed).await.unwrap();
+    world.pass(Duration::from_millis(400));
     let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
     assert_eq!(fired, armed);
     delivery.handle.ack().await.unwrap();
@@ -119,7 +139,7 @@ pub async fn a_timer_wakes_only_its_service(world: &World) {
     let aggregate = execution();
     let armed = Timer {
         service: Service::Planner,
-        ..timer(&aggregate, "draft", 2, world.now())
+        ..timer(&aggregate, "draft", 2, world.now(), 0)
     };
     journal.arm(&armed).await.unwrap();
     let (fired, delivery) = soon(next_timer(&mut planner, &aggregate)).await;

@@ -175,6 +175,7 @@ impl Catalogue {
             }
             Event::SkillInstalled(event) => {
                 let request = self.answered(workspace, event.installation_id)?;
+                is_of(&request, &event.skill_key, Some(&event.version))?;
                 self.judged(workspace, &request, event.catalogue, event.trust_digest)?;
                 let key = (workspace.clone(), request.key);
                 self.skills.entry(key).or_default().push(Standing {
@@ -187,6 +188,7 @@ impl Catalogue {
             }
             Event::SkillRejected(event) => {
                 let request = self.answered(workspace, event.installation_id)?;
+                is_of(&request, &event.skill_key, event.version.as_ref())?;
                 self.judged(workspace, &request, event.catalogue, event.trust_digest)
             }
             Event::SkillDisabled(event) => {
@@ -284,6 +286,16 @@ impl Catalogue {
             });
         }
     }
+}
+
+fn is_of(request: &Requested, key: &SkillKey, version: Option<&SkillVersion>) -> Check {
+    let same = request.key == *key && version.is_none_or(|version| request.version == *version);
+    ensure(same, Rule::OutOfTurn, || {
+        format!(
+            "`{key}` {version:?} was answered, and `{}` {} was asked for",
+            request.key, request.version
+        )
+    })
 }
 
 /// Part of the build: never installed, never disabled, and no worker's.

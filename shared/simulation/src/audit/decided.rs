@@ -5,7 +5,7 @@
 //! second before: `log.md` §6. How long the appends take, and whether the process was paused
 //! between them, changes nothing about that, so the rule holds without an allowance.
 
-use contracts::{event::Event, ids::EventId, record::Recorded, time::Timestamp};
+use contracts::{event::Event, record::Recorded, time::Timestamp};
 
 /// The executor's facts are shared up to this age. The instants are whole milliseconds.
 const FACTS_SHARED_FOR_MS: i64 = 500 + 2;
@@ -23,7 +23,6 @@ pub(super) struct Decided {
 struct Batch {
     catalogue: u64,
     at: Timestamp,
-    cause: Option<EventId>,
 }
 
 impl Decided {
@@ -61,9 +60,5 @@ fn batch(recorded: &Recorded) -> Option<Batch> {
         Event::StepStarted(event) => (event.catalogue, event.started_at),
         _ => return None,
     };
-    Some(Batch {
-        catalogue,
-        at,
-        cause: recorded.attributes.causation,
-    })
+    Some(Batch { catalogue, at })
 }

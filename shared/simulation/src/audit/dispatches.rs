@@ -128,6 +128,9 @@ impl Auditor {
             Rule::EffectUnasked,
             || format!("attempt {number} of step `{step}` was not dispatched"),
         )?;
+        ensure(!attempt.is_done_after_all(), Rule::DoneAfterAll, || {
+            format!("attempt {number} of step `{step}` had failed as not done")
+        })?;
         happens_once(books, step)
     }
 

@@ -4,7 +4,7 @@ use contracts::{
     events::executor::{
         CompletionOutcome, ExecutionCompleted, ExecutionFailed, ExecutionStopping, FailureCode,
     },
-    ids::StepId,
+    ids::{RunId, StepId},
     plan::{Mode, Start, Verdict},
     record::Recorded,
     time::Timestamp,
@@ -52,13 +52,20 @@ impl Execution {
 
     pub(super) fn completed(&mut self, event: &ExecutionCompleted) -> Check {
         let observed = event.outcome == Some(CompletionOutcome::Observed);
+        let run = RunId {
+            execution: self.id,
+            number: self.runs + u32::from(observed),
+        };
+        ensure(event.run_id == run, Rule::OtherRun, || {
+            format!("run {} was completed, and {run} is under way", event.run_id)
+        })?;
         let permitted = if observed {
             let verdict = self.verdict.as_ref().map(|verdict| verdict.verdict);
             self.stage == Stage::Verified
                 && self.wanted.unwrap_or(self.mode) == Mode::Observe
                 && verdict.is_some_and(|verdict| verdict != Verdict::Blocked)
         } else {
-            self.stage == Stage::Running && event.run_id == self.run()
+            self.stage == Stage::Running
         };
         ensure(permitted, Rule::OutOfTurn, || {
             format!("run {} was completed at {:?}", event.run_id, self.stage)

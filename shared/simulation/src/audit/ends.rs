@@ -2,6 +2,7 @@
 
 use contracts::{
     events::executor::{FailureCode, StepAccepted, StepCompleted, StepFailed},
+    facts::facts_digest,
     ids::StepId,
 };
 
@@ -58,6 +59,17 @@ impl Execution {
         ensure(!ended, Rule::OneEnd, || {
             format!("attempt {number} of step `{id}` was completed at {state:?}")
         })?;
+        let digest = facts_digest(&event.output);
+        ensure(
+            digest == event.output_digest,
+            Rule::OtherThanPlanned,
+            || {
+                format!(
+                    "the output of step `{id}` has the digest {digest}, not {}",
+                    event.output_digest
+                )
+            },
+        )?;
         let done = !step.is_workers() || step.attempts.values().any(|it| it.effects > 0);
         attempt(step, id, number)?.ended(End::Completed, books.now);
         ensure(done, Rule::CompletedWithoutEffect, || {
@@ -73,19 +85,31 @@ impl Execution {
         let (id, number) = (&event.step_id, event.attempt);
         let step = self.step(id)?;
         let under_way = step.under_way();
-        attempt(step, id, number)?.ended(End::Failed(event.outcome), books.now);
+        let ended = attempt(step, id, number)?;
+        ended.ended(End::Failed(event.outcome), books.now);
+        ensure(!ended.is_done_after_all(), Rule::DoneAfterAll, || {
+            format!("attempt {number} of step `{id}` failed as not done, and a worker did it")
+        })?;
         ensure(under_way == Some(number), Rule::SupersededFailure, || {
             format!("attempt {number} of step `{id}` failed, and {under_way:?} is under way")
         })?;
         let tried_again = event.next_attempt_at.is_some();
-        let left = step.tries < step.max_attempts;
+        let left = step.tries < step.retry.max_attempts;
         let again = event.retryable && !is_stopping && left;
         ensure(tried_again == again, Rule::Tries, || {
             format!(
                 "after {} of {} tries of step `{id}`, `{}` (retryable: {}) is tried again: {tried_again}",
-                step.tries, step.max_attempts, event.error_code, event.retryable
+                step.tries, step.retry.max_attempts, event.error_code, event.retryable
             )
         })?;
+        if let Some(at) = event.next_attempt_at {
+            let latest = event.failed_at.plus_ms(step.retry.backoff_ms_max);
+            let backs_off = event.failed_at <= at && at <= latest;
+            ensure(backs_off, Rule::Tries, || {
+                let failed_at = event.failed_at;
+                format!("step `{id}` failed at {failed_at} and is tried again at {at}")
+            })?;
+        }
         step.not_before = event.next_attempt_at;
         step.state = if tried_again {
             State::Waiting

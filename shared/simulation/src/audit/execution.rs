@@ -33,6 +33,8 @@ pub(super) struct Execution {
     pub mode: Mode,
     pub deadline: Option<Timestamp>,
     pub stage: Stage,
+    /// How many drafts were asked for.
+    pub drafts: u32,
     pub plan: Option<Plan>,
     pub verdict: Option<PlanVerdict>,
     /// Asked for by hand, or that of the run that is tried again.
@@ -45,6 +47,8 @@ pub(super) struct Execution {
     pub stop: Option<FailureCode>,
     pub cancelled: bool,
     pub steps: BTreeMap<StepId, Step>,
+    /// The latest position of the catalogue that is named.
+    pub facts: u64,
     /// Since when what is stored now may have been decided.
     pub decided: Decided,
 }
@@ -118,6 +122,7 @@ impl Execution {
             stage: Stage::Received {
                 asked: books.catalogue.end(),
             },
+            drafts: 0,
             plan: None,
             verdict: None,
             wanted: None,
@@ -127,6 +132,7 @@ impl Execution {
             stop: None,
             cancelled: false,
             steps: BTreeMap::new(),
+            facts: 0,
             decided: Decided::at(books.now),
         })
     }
@@ -134,6 +140,7 @@ impl Execution {
     pub fn take(&mut self, recorded: &Recorded, books: &mut Books) -> Check {
         self.decided.take(recorded, books.now);
         self.gate(recorded)?;
+        self.sees_forward(recorded)?;
         match &recorded.event {
             Event::DraftRequested(event) => self.draft_requested(event),
             Event::PlanDrafted(_) => self.drafted(recorded, books),
@@ -227,6 +234,18 @@ impl Execution {
                 )
             }),
         }
+    }
+
+    fn sees_forward(&mut self, recorded: &Recorded) -> Check {
+        let Some(named) = recorded.event.catalogue() else {
+            return Ok(());
+        };
+        let (name, version, last) = (recorded.event.name(), recorded.version(), self.facts);
+        ensure(named >= last, Rule::FactsBackwards, || {
+            format!("`{name}` at version {version} names position {named}, after {last}")
+        })?;
+        self.facts = named;
+        Ok(())
     }
 
     pub fn misplaced<T>(&self, recorded: &Recorded) -> Check<T> {

@@ -1,13 +1,16 @@
 //! Drafts, plans, and verdicts on them.
 
+use std::collections::BTreeSet;
+
 use contracts::{
     events::{
         intake::{ExecutionStartRequested, PlanVerificationRequested},
         planner::{DraftRequested, PlanCompiled, PlanRejected, RejectionCause},
         verifier::PlanVerified,
     },
-    facts::StepVerdict,
-    ids::PlanId,
+    facts::{StepFacts, StepVerdict},
+    ids::{Pin, PlanId},
+    manifest::{DeclaredRisk, Effect},
     plan::{Mode, RiskTier, Start, Verdict},
     record::Recorded,
 };
@@ -19,11 +22,20 @@ use super::{
     step::Step,
 };
 
+/// `design.md` §3: at most five drafts are taken.
+const DRAFTS_MAX: u32 = 5;
+
 impl Execution {
     pub(super) fn draft_requested(&mut self, event: &DraftRequested) -> Check {
         let awaited = matches!(self.stage, Stage::Received { .. } | Stage::DraftRefused);
-        ensure(awaited, Rule::OutOfTurn, || {
-            format!("a draft was asked for at {:?}", self.stage)
+        self.drafts += 1;
+        let next = event.attempt == self.drafts && self.drafts <= DRAFTS_MAX;
+        ensure(awaited && next, Rule::OutOfTurn, || {
+            let (attempt, drafts) = (event.attempt, self.drafts);
+            format!(
+                "draft {attempt} was asked for at {:?}, as number {drafts}",
+                self.stage
+            )
         })?;
         self.stage = Stage::AwaitingDraft {
             expires_at: event.expires_at,
@@ -53,6 +65,15 @@ impl Execution {
             event.plan.hash().ok() == Some(hash) && event.plan_id == PlanId::derive(self.id, &hash);
         ensure(intact, Rule::PlanHash, || {
             format!("plan {} is recorded with hash {hash}", event.plan_id)
+        })?;
+        let pins: BTreeSet<&Pin> = event.plan.steps.iter().map(|step| &step.uses).collect();
+        let listed = pins.into_iter().eq(&event.pins)
+            && usize::try_from(event.step_count) == Ok(event.plan.steps.len());
+        ensure(listed, Rule::OtherThanPlanned, || {
+            format!(
+                "a plan of {} steps names the pins {:?}",
+                event.step_count, event.pins
+            )
         })?;
         let workspace = self.aggregate.workspace();
         for step in &event.plan.steps {
@@ -134,14 +155,20 @@ impl Execution {
             event.catalogue,
             event.policy_version,
         )?;
-        for verdict in event.steps.values() {
-            high_is_not_alone(verdict)?;
+        for (id, verdict) in &event.steps {
+            is_strict_enough(verdict, event.facts.steps.get(id))?;
         }
         let strictest = event.steps.values().map(|step| step.verdict).max();
-        let same_steps = event.steps.keys().eq(self.steps.keys());
-        let as_strict = same_steps && event.verdict >= strictest.unwrap_or(Verdict::Blocked);
+        let riskiest = event.steps.values().map(|step| step.tier).max();
+        let as_strict = event.steps.keys().eq(self.steps.keys())
+            && Some(event.verdict) == strictest
+            && Some(event.risk_tier) == riskiest
+            && event.requires_approval == (event.verdict == Verdict::Assist);
         ensure(as_strict, Rule::VerdictNotStrictest, || {
-            format!("the plan is {:?}, a step {strictest:?}", event.verdict)
+            format!(
+                "the plan is {:?} at tier {:?}, its steps are {strictest:?} at {riskiest:?}",
+                event.verdict, event.risk_tier
+            )
         })?;
         self.verdict = Some(PlanVerdict {
             verdict: event.verdict,
@@ -201,9 +228,29 @@ impl Execution {
     }
 }
 
-pub(super) fn high_is_not_alone(verdict: &StepVerdict) -> Check {
-    let alone = verdict.verdict == Verdict::Autonomous && verdict.tier >= RiskTier::High;
+pub(super) fn is_strict_enough(verdict: &StepVerdict, facts: Option<&StepFacts>) -> Check {
+    let tier = verdict.tier;
+    let alone = verdict.verdict == Verdict::Autonomous && tier >= RiskTier::High;
     ensure(!alone, Rule::HighAlone, || {
-        format!("a step of tier {:?} was judged autonomous", verdict.tier)
+        format!("a step of tier {tier:?} was judged autonomous")
+    })?;
+    let least = facts.map_or(RiskTier::Low, declared);
+    ensure(tier >= least, Rule::TierTooLow, || {
+        format!("a step that declares {least:?} was judged {tier:?}")
     })
+}
+
+/// The tier of a step by its effect and its publisher's word alone.
+fn declared(facts: &StepFacts) -> RiskTier {
+    let of_effect = match facts.effect {
+        Effect::Read | Effect::Write => RiskTier::Low,
+        Effect::External | Effect::Money => RiskTier::Medium,
+        Effect::Irreversible => RiskTier::High,
+    };
+    let said = match facts.declared_risk {
+        DeclaredRisk::Low => RiskTier::Low,
+        DeclaredRisk::Medium => RiskTier::Medium,
+        DeclaredRisk::High => RiskTier::High,
+    };
+    of_effect.max(said)
 }

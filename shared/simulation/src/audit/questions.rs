@@ -1,11 +1,13 @@
 //! What is asked about a step before it starts: of policy, and of people.
 
+use std::collections::BTreeSet;
+
 use contracts::{
     events::{
         executor::{StepBlocked, StepProposed},
         verifier::StepJudged,
     },
-    facts::facts_digest,
+    facts::{StepVerdict, facts_digest},
     ids::StepId,
     plan::{Mode, RiskTier, Verdict},
 };
@@ -13,7 +15,7 @@ use contracts::{
 use super::{
     Books,
     execution::Execution,
-    planning::high_is_not_alone,
+    planning::is_strict_enough,
     rule::{Check, Rule, broken, ensure},
     step::{Block, Judgement, Proposal, State},
 };
@@ -83,7 +85,7 @@ impl Execution {
         books
             .catalogue
             .names_policy(&workspace, event.catalogue, policy)?;
-        high_is_not_alone(&event.verdict)?;
+        is_strict_enough(&event.verdict, Some(&event.facts))?;
         step.judgement = Some(Judgement {
             inputs_digest: event.inputs_digest,
             policy,
@@ -106,6 +108,7 @@ impl Execution {
                 )
             },
         )?;
+        self.is_judged(id, event.inputs_digest, event.catalogue, books)?;
         let step = self.steps.get(id);
         let Some(verdict) = step.and_then(|step| self.verdict_on(id, step)) else {
             return broken(
@@ -113,24 +116,42 @@ impl Execution {
                 format!("step `{id}` is blocked without a verdict"),
             );
         };
-        let (tier, verdict) = (verdict.tier, verdict.verdict);
-        let asks = verdict == Verdict::Assist
-            || verdict == Verdict::Autonomous
-                && (tier >= RiskTier::High || self.run_mode == Mode::Assist);
-        ensure(asks, Rule::OutOfTurn, || {
-            format!("step `{id}` waits for people on the verdict {verdict:?}, tier {tier:?}")
-        })?;
-        let step = self.step(id)?;
-        step.state = State::Waiting;
-        step.block = Some(Block {
+        self.asks_for(event, verdict)?;
+        let block = Block {
             id: event.block_id,
             rule: event.approval.clone(),
             plan_hash: event.plan_hash,
             inputs_digest: event.inputs_digest,
-            tier,
+            tier: verdict.tier,
             expires_at: event.expires_at,
-            approved: std::collections::BTreeSet::new(),
-        });
+            approved: BTreeSet::new(),
+        };
+        let step = self.step(id)?;
+        step.state = State::Waiting;
+        step.block = Some(block);
         Ok(())
+    }
+
+    fn asks_for(&self, event: &StepBlocked, verdict: &StepVerdict) -> Check {
+        let (id, rule, tier) = (&event.step_id, &event.approval, verdict.tier);
+        let asks = match verdict.verdict {
+            Verdict::Assist => true,
+            Verdict::Autonomous => self.run_mode == Mode::Assist,
+            Verdict::Blocked => false,
+        };
+        let same = verdict.approval.as_ref().is_none_or(|asked| asked == rule);
+        let enough = rule.quorum > 0 && !rule.eligible.is_empty();
+        let sees_plan = rule.plan_hash_required || tier < RiskTier::High;
+        let so_long = event.expires_at == event.blocked_at.plus_ms(rule.expires_after_ms);
+        ensure(
+            asks && same && enough && sees_plan && so_long,
+            Rule::BlockUnlikeVerdict,
+            || {
+                format!(
+                    "step `{id}`, {:?} at tier {tier:?}, waits until {} for {rule:?}; asked for is {:?}",
+                    verdict.verdict, event.expires_at, verdict.approval
+                )
+            },
+        )
     }
 }

@@ -17,7 +17,7 @@ pub enum Rule {
     /// `design.md` §3: who appends what.
     #[error("every event is written by the service whose event it is")]
     Writer,
-    /// `design.md` §3: the states of an execution and its steps.
+    /// `design.md` §3: the states of an execution and its steps, at most five drafts among them.
     #[error("an event stands only where its state lets it")]
     OutOfTurn,
     /// `design.md` §3: what terminal means, and after which codes a retry is legal.
@@ -50,6 +50,10 @@ pub enum Rule {
     /// `design.md` §7: retries come after their backoff.
     #[error("a step is not tried again before the instant that its failure recorded")]
     StartEarly,
+    /// `log.md` §7: `step.started` is caused by the wake-up being driven; otherwise nobody could take
+    /// it over. Checked once [`super::Auditor::delivered`] tells who received what.
+    #[error("what is started names a wake-up that its owner received")]
+    StartUncaused,
     /// `log.md` §7: a takeover is of an attempt that is under way.
     #[error("only an attempt that is under way, and that is a process's, is taken over")]
     TakeoverOfNothing,
@@ -81,9 +85,15 @@ pub enum Rule {
     /// `design.md` §5: that is code.
     #[error("high risk is never autonomous")]
     HighAlone,
+    /// `design.md` §5: the declared effect and risk are the least that a step's tier may be.
+    #[error("a step is judged at least as risky as what it declares")]
+    TierTooLow,
     /// `design.md` §5: the plan's verdict is its strictest step's.
     #[error("a plan is judged as strictly as its strictest step")]
     VerdictNotStrictest,
+    /// `design.md` §3: a step waits for whom its verdict asks for, on its inputs, and so long.
+    #[error("a block asks for what the verdict asks for")]
+    BlockUnlikeVerdict,
     /// `design.md` §3: when a vote counts. Whether it does is decided under the version guard, so
     /// there is no race by which one that does not could be stored.
     #[error("a vote is stored only where it counts")]
@@ -114,6 +124,11 @@ pub enum Rule {
     /// before the decision.
     #[error("what is decided on the catalogue is decided on a fresh one")]
     StaleFacts,
+    /// `log.md` §6: what a history names has been seen by whoever decides on it. On older facts the
+    /// executor would ask for a verdict under a policy that the verifier has left behind, for as
+    /// long as its facts are shared.
+    #[error("nothing is decided on an older catalogue than the history before it names")]
+    FactsBackwards,
     /// `design.md` §3: the position of the facts is in the event.
     #[error("a verdict names the policy and the trust that its position of the catalogue has")]
     OtherPolicy,
@@ -138,6 +153,9 @@ pub enum Rule {
     /// `log.md` §7: one effect per key unless an outcome was unknown.
     #[error("an effect happens once, unless what became of an earlier attempt was unknown")]
     EffectTwice,
+    /// `design.md` §3: `not_done` is said only where the effect has certainly not happened.
+    #[error("what is recorded as not done has not happened")]
+    DoneAfterAll,
     /// `design.md` §3: completed means that the effect is done.
     #[error("what is recorded as completed has happened")]
     CompletedWithoutEffect,

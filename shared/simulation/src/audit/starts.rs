@@ -1,7 +1,9 @@
 //! The starts of a step's attempts: allowed, judged, approved, and one after the other.
 
 use contracts::{
+    canonical::Digest,
     events::executor::StepStarted,
+    ids::StepId,
     plan::{Mode, RiskTier, Verdict},
     record::Recorded,
 };
@@ -43,13 +45,30 @@ impl Execution {
                 event.pin, step.uses
             )
         })?;
+        let timeout_at = event.started_at.plus_ms(step.timeout_ms);
+        ensure(
+            event.timeout_at == timeout_at,
+            Rule::OtherThanPlanned,
+            || {
+                format!(
+                    "step `{id}` is waited for until {}, not {timeout_at}",
+                    event.timeout_at
+                )
+            },
+        )?;
         if event.takeover {
             takes_over(step, event, books)?;
         } else {
             self.is_ready(step, event)?;
-            self.is_judged(step, event, books)?;
+            self.is_judged(id, event.inputs_digest, event.catalogue, books)?;
             self.is_permitted(step, event)?;
         }
+        let wake = recorded.attributes.causation;
+        ensure(
+            books.has_received(event.owner, wake),
+            Rule::StartUncaused,
+            || format!("attempt {} of step `{id}` names {wake:?}", event.attempt),
+        )?;
         books.has_own_key(self.id, event)?;
         let step = self.step(id)?;
         ensure(
@@ -88,35 +107,37 @@ impl Execution {
     }
 
     /// The second verdict where there must be one, on these inputs, under the policy that was
-    /// active at the position that the start names.
-    fn is_judged(&self, step: &Step, event: &StepStarted, books: &Books) -> Check {
-        let id = &event.step_id;
-        let workspace = self.aggregate.workspace();
-        let active = books.catalogue.policy(workspace, event.catalogue);
-        let enabled = books
+    /// active at the position that the start, or the block, names; and a skill that is enabled.
+    pub(super) fn is_judged(
+        &self,
+        id: &StepId,
+        inputs_digest: Digest,
+        catalogue: u64,
+        books: &Books,
+    ) -> Check {
+        let Some(step) = self.steps.get(id) else {
+            return broken(
+                Rule::OtherThanPlanned,
+                format!("the plan has no step `{id}`"),
+            );
+        };
+        let facts = books
             .catalogue
-            .enabled(workspace, &step.uses, event.catalogue);
-        ensure(enabled, Rule::SkillDisabled, || {
-            format!("step `{id}` was started with `{}`", step.uses)
+            .facts(self.aggregate.workspace(), &step.uses, catalogue);
+        ensure(facts.enabled, Rule::SkillDisabled, || {
+            format!(
+                "step `{id}` goes on with `{}` at position {catalogue}",
+                step.uses
+            )
         })?;
         if let Some(planned) = step.inputs_digest {
-            ensure(
-                planned == event.inputs_digest,
-                Rule::OtherThanPlanned,
-                || {
-                    format!(
-                        "step `{id}` was started with inputs {}, not {planned}",
-                        event.inputs_digest
-                    )
-                },
-            )?;
+            ensure(planned == inputs_digest, Rule::OtherThanPlanned, || {
+                format!("step `{id}` goes on with inputs {inputs_digest}, not {planned}")
+            })?;
         }
         let plan = self.verdict.as_ref();
         let (policy, inputs_known) = if let Some(judgement) = &step.judgement {
-            (
-                judgement.policy,
-                judgement.inputs_digest == event.inputs_digest,
-            )
+            (judgement.policy, judgement.inputs_digest == inputs_digest)
         } else {
             let planned = plan.and_then(|plan| plan.steps.get(id));
             let dynamic = planned.is_none_or(|planned| planned.dynamic);
@@ -124,15 +145,12 @@ impl Execution {
             (policy, !step.is_bound && !dynamic)
         };
         ensure(inputs_known, Rule::Unjudged, || {
-            format!(
-                "no verdict on step `{id}` is on the inputs {}",
-                event.inputs_digest
-            )
+            format!("no verdict on step `{id}` is on the inputs {inputs_digest}")
         })?;
+        let active = facts.policy;
         ensure(policy == active, Rule::Unjudged, || {
             format!(
-                "step `{id}` was judged under {policy:?}, and {active:?} was active at position {}",
-                event.catalogue
+                "step `{id}` was judged under {policy:?}, and {active:?} was active at position {catalogue}"
             )
         })
     }
@@ -217,7 +235,7 @@ fn takes_over(step: &Step, event: &StepStarted, books: &Books) -> Check {
         });
     }
     ensure(
-        books.may_take_over(event.owner, before.wake),
+        books.has_received(event.owner, before.wake),
         Rule::TakeoverByForeignWake,
         || {
             format!(

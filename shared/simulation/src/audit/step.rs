@@ -7,7 +7,7 @@ use contracts::{
     events::executor::{EffectOutcome, StepStarted},
     facts::{ApprovalRule, StepVerdict, facts_digest},
     ids::{ActionName, BlockId, EventId, Incarnation, Pin, PrincipalId, StepId},
-    plan::{PlanStep, RiskTier},
+    plan::{PlanStep, RetryPolicy, RiskTier},
     time::Timestamp,
 };
 
@@ -21,7 +21,8 @@ pub(super) struct Step {
     pub is_bound: bool,
     /// Of the inputs, where none does.
     pub inputs_digest: Option<Digest>,
-    pub max_attempts: u32,
+    pub retry: RetryPolicy,
+    pub timeout_ms: u64,
     pub state: State,
     /// Over all runs, by number.
     pub attempts: BTreeMap<u32, Attempt>,
@@ -110,7 +111,8 @@ impl Step {
             needs: step.needs.clone(),
             is_bound,
             inputs_digest: (!is_bound).then(|| facts_digest(&step.with)),
-            max_attempts: step.retry.max_attempts,
+            retry: step.retry,
+            timeout_ms: step.timeout_ms,
             state: State::Waiting,
             attempts: BTreeMap::new(),
             tries: 0,
@@ -195,6 +197,11 @@ impl Attempt {
     pub fn ended(&mut self, end: End, at: Timestamp) {
         self.end = Some(end);
         self.over_at.get_or_insert(at);
+    }
+
+    /// Whether it was recorded as certainly not done, and has happened.
+    pub fn is_done_after_all(&self) -> bool {
+        self.effects > 0 && self.end == Some(End::Failed(EffectOutcome::NotDone))
     }
 
     /// Whether another effect under the same key is no mistake: what became of this one was not

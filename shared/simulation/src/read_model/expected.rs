@@ -53,7 +53,7 @@ pub fn of(entries: &[&Entry], builtins: bool) -> Result<Vec<Rows>, Difference> {
     }
     let mut positions = Rows::none(&POSITIONS);
     for (stream, sequence) in reached {
-        positions.insert([text(stream)], vec![integer(sequence).into()]);
+        positions.insert([text(&stream)], vec![integer(sequence).into()]);
     }
     let (mut executions, mut approvals) = (Rows::none(&EXECUTIONS), Rows::none(&APPROVALS));
     let (mut skills, mut policies) = (Rows::none(&SKILLS), Rows::none(&POLICIES));
@@ -126,10 +126,10 @@ fn event(entry: &Entry) -> Result<Vec<Expected>, Difference> {
         optional(subject, |it| integer(it.version)),
         optional(subject, |it| text(it.event.as_str())),
         optional(recorded, |it| integer(it.time().as_millis())),
-        optional(recorded, |it| text(it.hash)),
-        text(serde_json::to_string(&entry.raw.headers)?),
+        optional(recorded, |it| text(&it.hash)),
+        text(&serde_json::to_string(&entry.raw.headers)?),
         Cell::Blob(entry.raw.payload.to_vec()),
-        optional(error, |it| text(host::engine::chain(it))),
+        optional(error, |it| text(&host::engine::chain(it))),
     ]
     .map(Expected::from)
     .into())
@@ -140,7 +140,7 @@ fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut R
         return;
     };
     let state = Execution::fold(aggregate.events.iter().copied());
-    let id = || text(intent.execution_id);
+    let id = || text(&intent.execution_id);
     let workspace = || {
         optional(aggregate.events.first(), |it| {
             text(it.subject.aggregate.workspace())
@@ -168,7 +168,7 @@ fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut R
             text(&intent.actor.id),
             optional(intent.channel_key.as_ref(), text),
             text(&intent.text),
-            optional(known.compiled(), |it| text(it.deterministic_hash)),
+            optional(known.compiled(), |it| text(&it.deterministic_hash)),
             optional(error_code(known, &aggregate.events), text),
             integer(intent.received_at.as_millis()),
             optional(last, |it| integer(it.time().as_millis())),
@@ -177,7 +177,7 @@ fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut R
         .into(),
     );
     for (step, row) in open {
-        approvals.insert([workspace(), id(), text(step)], row);
+        approvals.insert([workspace(), id(), text(&step)], row);
     }
 }
 
@@ -229,10 +229,10 @@ fn open_blocks(known: &Known) -> Vec<(String, Vec<Expected>)> {
         let rule = &opened.approval;
         let tier = run.verdict(step).map_or(block.tier, |verdict| verdict.tier);
         let row = vec![
-            text(opened.block_id).into(),
+            text(&opened.block_id).into(),
             text(tier.as_str()).into(),
-            text(opened.plan_hash).into(),
-            text(opened.inputs_digest).into(),
+            text(&opened.plan_hash).into(),
+            text(&opened.inputs_digest).into(),
             integer(rule.plan_hash_required).into(),
             integer(rule.quorum).into(),
             integer(block.votes.len()).into(),

@@ -47,9 +47,9 @@ pub enum Death {
 impl Death {
     pub fn drawn(chance: &mut Chance, events: u64) -> Self {
         // The first one is of the start.
-        let commit = chance.between(1, 6);
+        let commit = chance.between(1, 4);
         match chance.below(8) {
-            0..4 => Self::AtRow(chance.between(1, events)),
+            0..4 => Self::AtRow(chance.between(1, events / 2)),
             4 => Self::BeforeCommit(commit),
             5 => Self::AfterCommit(commit),
             6 => Self::Stopped(commit + 1),
@@ -286,10 +286,10 @@ impl Doom {
 /// the first of the two is dropped.
 fn alarm() -> (std::sync::mpsc::Sender<()>, oneshot::Receiver<()>) {
     let (cancel, cancelled) = std::sync::mpsc::channel();
-    let (ring, rung) = oneshot::channel();
+    let (bell, rung) = oneshot::channel();
     std::thread::spawn(move || {
         if cancelled.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let _ = ring.send(());
+            let _ = bell.send(());
         }
     });
     (cancel, rung)

@@ -1,7 +1,11 @@
 //! What the rows say, and the first that is not as expected.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use contracts::canonical::Digest;
 use serde_json::Value;
 use sqlx::{Row as _, SqliteConnection, TypeInfo as _, ValueRef as _, sqlite::SqliteRow};
 
@@ -73,7 +77,7 @@ pub enum Expected {
     Any,
 }
 
-pub fn text(text: impl ToString) -> Cell {
+pub fn text(text: &(impl ToString + ?Sized)) -> Cell {
     Cell::Text(text.to_string())
 }
 
@@ -84,6 +88,27 @@ pub fn integer(number: impl TryInto<i64>) -> Cell {
 
 pub fn optional<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
     value.map_or(Cell::Null, cell)
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("nothing"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "`{text}`"),
+            Self::Blob(bytes) => write!(f, "{} bytes of `{}`", bytes.len(), Digest::of(bytes)),
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(cell) => cell.fmt(f),
+            Self::Says(value) => write!(f, "`{value}`"),
+            Self::Any => f.write_str("anything"),
+        }
+    }
 }
 
 impl From<Cell> for Expected {
@@ -169,8 +194,8 @@ fn compare_table(expected: &Rows, found: &[SqliteRow]) -> Result<(), Difference>
                     table: table.name,
                     key: named(&key),
                     column,
-                    expected: format!("{expected:?}"),
-                    found: format!("{found:?}"),
+                    expected: expected.to_string(),
+                    found: found.to_string(),
                 });
             }
         }
@@ -180,7 +205,7 @@ fn compare_table(expected: &Rows, found: &[SqliteRow]) -> Result<(), Difference>
             let key = (0..table.key).map(|index| cell(row, index));
             key.collect::<Result<Vec<Cell>, _>>()
         });
-        let keys = keys.collect::<Result<std::collections::BTreeSet<_>, _>>()?;
+        let keys = keys.collect::<Result<BTreeSet<_>, _>>()?;
         let missing = expected.rows.keys().find(|key| !keys.contains(*key));
         return Err(Difference::Missing {
             table: table.name,
@@ -204,10 +229,6 @@ fn cell(row: &SqliteRow, index: usize) -> Result<Cell, sqlx::Error> {
 }
 
 fn named(key: &[Cell]) -> String {
-    let parts = key.iter().map(|cell| match cell {
-        Cell::Text(text) => text.clone(),
-        Cell::Integer(number) => number.to_string(),
-        Cell::Null | Cell::Blob(_) => format!("{cell:?}"),
-    });
-    format!("`{}`", parts.collect::<Vec<_>>().join(" "))
+    let parts: Vec<String> = key.iter().map(Cell::to_string).collect();
+    parts.join(" ")
 }

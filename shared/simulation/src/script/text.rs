@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use contracts::{event::Service, plan::Mode};
 
 use super::{
-    Action, Bundle, Ending, INSTANCES, Instance, Name, Person, Plan, Point, Script, Shown, Skill,
-    Submit, Timed, Vote, Wire, Workers,
+    Action, Again, Bundle, Ending, INSTANCES, Instance, Name, Person, Plan, Point, Script, Shown,
+    Skill, Submit, Timed, Vote, Wire, Workers,
 };
 
 /// A line that cannot be read.
@@ -50,6 +50,7 @@ macro_rules! words {
 words! {
     Wire { "prompt" = Prompt, "noisy" = Noisy }
     Workers { "honest" = Honest, "moody" = Moody }
+    Again { "held" = Held, "everything" = Everything }
     Ending { "answered" = Answered, "silence" = Silence }
     Shown {
         "everything" = Everything,
@@ -232,9 +233,10 @@ impl fmt::Display for Action {
             Self::Restart { who } => write!(f, "restart {who}"),
             Self::StepClock { who, ms } => write!(f, "step-clock {who} by={ms}"),
             Self::Outage { ms } => write!(f, "outage for={ms}"),
+            Self::Full { ms } => write!(f, "full for={ms}"),
             Self::LoseAnswers { who, count } => write!(f, "lose-answers {who} count={count}"),
             Self::LoseAcks { who, count } => write!(f, "lose-acks {who} count={count}"),
-            Self::DeliverAgain => f.write_str("deliver-again"),
+            Self::DeliverAgain { what } => write!(f, "deliver-again what={what}"),
             Self::Lag { events } => write!(f, "lag events={events}"),
             Self::Reconnect => f.write_str("reconnect"),
             Self::Jump { ms } => write!(f, "jump for={ms}"),
@@ -440,6 +442,9 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
         "outage" => Action::Outage {
             ms: words.number("for")?,
         },
+        "full" => Action::Full {
+            ms: words.number("for")?,
+        },
         "lose-answers" => Action::LoseAnswers {
             who: words.about()?,
             count: words.number("count")?,
@@ -448,7 +453,9 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
             who: words.about()?,
             count: words.number("count")?,
         },
-        "deliver-again" => Action::DeliverAgain,
+        "deliver-again" => Action::DeliverAgain {
+            what: words.word("what")?,
+        },
         "lag" => Action::Lag {
             events: words.number("events")?,
         },

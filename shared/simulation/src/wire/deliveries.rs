@@ -42,13 +42,16 @@ impl Deliveries for Consumed {
         }
         self.line.awake().await;
         match self.waiting.take() {
-            Some(delivery) => Delivery {
-                handle: Arc::new(Answering {
-                    inner: Arc::clone(&delivery.handle),
-                    line: Arc::clone(&self.line),
-                }),
-                ..delivery
-            },
+            Some(delivery) => {
+                self.line.heard(&delivery.message);
+                Delivery {
+                    handle: Arc::new(Answering {
+                        inner: Arc::clone(&delivery.handle),
+                        line: Arc::clone(&self.line),
+                    }),
+                    ..delivery
+                }
+            }
             None => std::future::pending().await,
         }
     }

@@ -11,7 +11,7 @@ use std::{
 
 use contracts::{
     canonical::Digest,
-    ids::{ExecutionId, StepId},
+    ids::{EventId, ExecutionId, Incarnation, StepId},
     subject::AggregateId,
     time::Timestamp,
 };
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use crate::{
     audit::{Answered, Auditor, Dispatch, Rule, Violation},
     coverage::{Coverage, count},
-    script::{Action, Name, Person},
+    script::{Action, Instance, Name, Person, Point},
     sea::Sea,
     shop::THE_SHOP,
     transcript,
@@ -66,10 +66,12 @@ impl Drop for Asking {
 
 impl Seen {
     pub fn new(sea: Arc<Sea>, tells: bool) -> Self {
+        let mut auditor = Auditor::new();
+        auditor.allow_for_messages(sea.latency_ms_max());
         Self {
             sea,
             books: Mutex::new(Books {
-                auditor: Auditor::new(),
+                auditor,
                 violation: None,
                 coverage: Coverage::default(),
                 transcript: Vec::new(),
@@ -106,6 +108,7 @@ impl Seen {
     pub fn tell(&self, line: impl FnOnce() -> String) {
         if self.tells {
             let line = transcript::line(self.sea.elapsed_ms(), &line());
+            eprintln!("{line}");
             self.books().transcript.push(line);
         }
     }
@@ -135,6 +138,10 @@ impl Seen {
                 books.transcript.push(line);
             }
         }
+    }
+
+    pub fn delivered(&self, to: Incarnation, wake: EventId) {
+        self.books().auditor.delivered(to, wake);
     }
 
     /// `at` is when it was sent.
@@ -172,9 +179,9 @@ impl Seen {
         count(&mut self.books().coverage.moods, mood);
     }
 
-    pub fn death(&self, at: &str) {
-        count(&mut self.books().coverage.deaths, at);
-        self.tell(|| format!("a process dies: {at}"));
+    pub fn death(&self, who: Instance, at: Point) {
+        count(&mut self.books().coverage.deaths, at.as_str());
+        self.tell(|| transcript::death(who, at));
     }
 
     pub fn action(&self, action: &Action) {
@@ -232,6 +239,11 @@ impl Seen {
     }
 
     pub fn is_sound(&self) -> bool {
+        if self.sea.is_spinning() {
+            let at = self.sea.now();
+            let detail = "processes call the broker without end, and time stands still".to_owned();
+            self.books().found(Rule::Stuck, None, detail, at);
+        }
         let books = self.books();
         books.violation.is_none() && books.auditor.violation().is_none()
     }
@@ -243,7 +255,7 @@ impl Seen {
         self.books().found(Rule::Parked, id, detail, at);
     }
 
-    pub fn stuck(&self, open: &[AggregateId]) {
+    pub fn stuck(&self, open: &[AggregateId], unacknowledged: &[String]) {
         let at = self.sea.now();
         let mut books = self.books();
         let names: Vec<String> = open
@@ -254,7 +266,11 @@ impl Seen {
             })
             .collect();
         let id = open.first().and_then(AggregateId::execution_id);
-        let detail = format!("still open: {}", names.join(", "));
+        let detail = format!(
+            "still open: {}; still held: {}",
+            names.join(", "),
+            unacknowledged.join(", ")
+        );
         books.found(Rule::Stuck, id, detail, at);
     }
 

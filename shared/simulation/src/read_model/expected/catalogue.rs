@@ -32,7 +32,7 @@ pub fn builtins(skills: &mut Rows) {
                 text("installed"),
                 text(&skill.publisher),
                 text(&skill.provenance),
-                text(pin.digest),
+                text(&pin.digest),
                 super::Cell::Null,
             ]
             .map(Expected::from)
@@ -137,7 +137,7 @@ pub fn skill(id: &AggregateId, events: &[&Recorded], skills: &mut Rows) {
                 text(status),
                 text(&manifest.publisher.id),
                 text(&manifest.publisher.provenance),
-                optional(digest, text),
+                optional(digest.as_ref(), text),
                 optional(at, |at| integer(at.as_millis())),
             ]
             .map(Expected::from)
@@ -190,7 +190,7 @@ pub fn policy(
             Some(Verdict::Refused(it)) => ("refused", serde_json::to_value(&it.findings)?),
         };
         policies.insert(
-            [text(id.workspace()), text(hash)],
+            [text(id.workspace()), text(&hash)],
             vec![
                 integer(events.len()).into(),
                 text(status).into(),
