@@ -14,7 +14,7 @@ def table(report):
     ]
 
     def row(name, value, note=""):
-        lines.append(f"  {name:<34} {value:>9}  {note}".rstrip())
+        lines.append(f"  {name:<37} {value:>9}  {note}".rstrip())
 
     def counted(counts):
         return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
@@ -37,6 +37,7 @@ def table(report):
     row("calls that came after a takeover", figures["dispatchesAfterTakeover"])
     row("calls whose worker died first", figures["answersCutOff"])
     row("takeovers", figures["takeovers"], counted(figures["takeoversByFault"]))
+    row("  from an owner that nothing hindered", figures["takeoversFromUnhindered"])
     lines += ["", "  time to a takeover    since the start  since a death  (others unhindered)  since a pause"]
     columns = ("SinceStart", "SinceDeath", "SinceDeathUndisturbed", "SincePause")
     for bucket in figures["takeoverSinceStart"]:

@@ -116,7 +116,7 @@ class Evidence:
         return None if start.execution in self.misdated else start.at
 
     def explained(self, takeover):
-        """With the fault that hindered the owner of the attempt, or a broker, meanwhile."""
+        """With the fault that hindered the owner of the attempt, a broker, or who took over."""
         if not takeover.is_timed:
             takeover.fault = "not timed"
             return takeover
@@ -134,6 +134,11 @@ class Evidence:
             # What hit the owner itself explains more than what hit a broker.
             if name in record["hinders"]:
                 break
+        if takeover.fault is None:
+            # Who was cut off holds a wake-up that another was given meanwhile, and comes too late.
+            taker, _ = self.lives.get(takeover.event.payload["owner"], (None, None))
+            for record in self.faults_of({taker}, takeover.began - margin, takeover.at):
+                takeover.fault = f"{record['fault']} of the taker"
         return takeover
 
     def faults_of(self, names, began, ended):
@@ -248,7 +253,7 @@ def retries_stored(evidence):
 
 
 def takeovers_explained(evidence):
-    """A takeover follows a fault that hit the owner of the attempt, or a broker."""
+    """A takeover follows a fault that hit the owner of the attempt, a broker, or who takes over."""
     for takeover in evidence.takeovers:
         if takeover.fault is None:
             yield (
@@ -391,6 +396,7 @@ def figures(evidence):
         ),
         "takeovers": len(evidence.takeovers),
         "takeoversNotTimed": len(evidence.takeovers) - len(timed),
+        "takeoversFromUnhindered": sum(str(each.fault).endswith("of the taker") for each in evidence.takeovers),
         "takeoversByFault": dict(Counter(str(each.fault) for each in evidence.takeovers)),
         "takeoverSinceStart": histogram(each.took_s for each in timed),
         "takeoverSinceDeath": histogram(deaths),

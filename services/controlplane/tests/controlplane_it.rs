@@ -9,8 +9,6 @@
 
 #[path = "controlplane_it/asking.rs"]
 mod asking;
-#[path = "controlplane_it/chaos.rs"]
-mod chaos;
 #[path = "controlplane_it/demonstrating.rs"]
 mod demonstrating;
 #[path = "controlplane_it/helping.rs"]

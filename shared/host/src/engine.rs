@@ -199,6 +199,7 @@ where
     W: Fn(&A) -> Vec<Timer> + Send + Sync,
 {
     let mut loaded = Fold::<A>::of_wake(host, wake).await?;
+    let mut since = facts_since(&loaded, wake, received);
     let mut appended = false;
     'decide: loop {
         let state = &loaded.state;
@@ -208,8 +209,7 @@ where
                 cause,
             });
         }
-        // Facts are confirmed after the message was received, whatever else shares the answer.
-        let followed = host.catalogue.confirm_since(received, state.catalogue());
+        let followed = host.catalogue.confirm_since(since, state.catalogue());
         let catalogue = followed.await?.catalogue;
         let now = instant(host.now(), state, wake);
         let events = decide(state, &catalogue, now);
@@ -230,6 +230,7 @@ where
         for event in events {
             if loaded.is_stale(host) {
                 loaded = Fold::confirmed(host, &wake.aggregate).await?;
+                since = facts_since(&loaded, wake, received);
                 continue 'decide;
             }
             match writer.append(&loaded.state, event).await {
@@ -240,6 +241,7 @@ where
                 }
                 Err(WriteError::Conflict { .. }) => {
                     loaded = Fold::confirmed(host, &wake.aggregate).await?;
+                    since = facts_since(&loaded, wake, received);
                     continue 'decide;
                 }
                 Err(error) => return Err(error.into()),
@@ -257,6 +259,16 @@ where
     }
     failpoint::reach("before-acknowledge");
     Ok(())
+}
+
+/// Facts are confirmed after the message was received, whatever else shares the answer; and where
+/// the fold holds something newer, which may be what asks, after that was stored.
+fn facts_since<A: Aggregate>(loaded: &Fold<A>, wake: &Wake, received: Instant) -> Instant {
+    if loaded.state.version() > wake.version {
+        Instant::now()
+    } else {
+        received
+    }
 }
 
 /// The trace of the aggregate, or of the request that wakes it.

@@ -73,6 +73,12 @@ struct Books {
 }
 
 impl Books {
+    /// What must be seen by whoever answers what is stored now. What was stored at the same
+    /// instant need not be: a confirmation that began then may have been before it.
+    fn asked_at(&self) -> u64 {
+        self.catalogue.before(self.now)
+    }
+
     /// Of the attempts of one step, and of nothing else.
     fn has_own_key(&mut self, execution: ExecutionId, event: &StepStarted) -> Check {
         let own = (execution, event.step_id.clone());

@@ -15,12 +15,12 @@ impl Chance {
     pub fn at(seed: u64, place: impl IntoIterator<Item = u64>) -> Self {
         let mut chance = Self(seed);
         for part in place {
-            chance.0 = chance.next() ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93);
+            chance.0 = chance.draw() ^ part.wrapping_mul(0xd6e8_feb8_6659_fd93);
         }
         chance
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -29,7 +29,7 @@ impl Chance {
 
     /// From 0 to `bound - 1`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let wide = u128::from(self.next()) * u128::from(bound.max(1));
+        let wide = u128::from(self.draw()) * u128::from(bound.max(1));
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -49,7 +49,7 @@ impl Chance {
     pub fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
         for chunk in bytes.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&self.next().to_be_bytes());
+            chunk.copy_from_slice(&self.draw().to_be_bytes());
         }
         bytes
     }

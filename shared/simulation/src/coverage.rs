@@ -157,7 +157,7 @@ fn known_phase(known: &Known) -> &'static str {
         | Stage::Running(_) => {}
     }
     if known.stop.is_some() {
-        let in_flight = known.run().is_some_and(|run| run.in_flight());
+        let in_flight = known.run().is_some_and(domain::execution::Run::in_flight);
         return if in_flight {
             "stopping, in flight"
         } else {

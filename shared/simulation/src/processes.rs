@@ -52,7 +52,7 @@ pub struct Processes {
 }
 
 struct Running {
-    life: u64,
+    birth: u64,
     line: Arc<Line>,
     shutdown: CancellationToken,
     /// Of an intake.
@@ -95,11 +95,11 @@ impl Processes {
     }
 
     async fn start(&self, who: Instance) {
-        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let birth = self.lives.fetch_add(1, Ordering::Relaxed);
         let shutdown = CancellationToken::new();
         let wire = Wire::new(
             who,
-            life,
+            birth,
             Arc::clone(&self.sea),
             self.memory.clone(),
             shutdown.clone(),
@@ -110,7 +110,7 @@ impl Processes {
         let ambient = Arc::new(Simulated {
             sea: Arc::clone(&self.sea),
             offset,
-            place: [place(&who.to_string()), life],
+            place: [place(&who.to_string()), birth],
             drawn: AtomicU64::new(0),
         });
         let host = Arc::new(Host::new(
@@ -153,7 +153,7 @@ impl Processes {
             }
         };
         let running = Running {
-            life,
+            birth,
             line,
             shutdown,
             routes,
@@ -217,11 +217,11 @@ impl Started {
 }
 
 async fn supervise(processes: Arc<Processes>, mut gone: mpsc::UnboundedReceiver<Gone>) {
-    while let Some(Gone { who, life, end }) = gone.recv().await {
+    while let Some(Gone { who, birth, end }) = gone.recv().await {
         let is_current = processes
             .running()
             .get(&who)
-            .is_some_and(|running| running.life == life);
+            .is_some_and(|running| running.birth == birth);
         if !is_current {
             continue;
         }
@@ -234,7 +234,7 @@ async fn supervise(processes: Arc<Processes>, mut gone: mpsc::UnboundedReceiver<
         let processes = Arc::clone(&processes);
         tokio::spawn(async move {
             if let End::Killed(_) = end {
-                let mut chance = Chance::at(processes.sea.seed, [place("restart"), life]);
+                let mut chance = Chance::at(processes.sea.seed, [place("restart"), birth]);
                 let ms = chance.between(RESTART_MS_MIN, RESTART_MS_MAX);
                 sleep(Duration::from_millis(ms)).await;
             }
@@ -276,8 +276,8 @@ impl Ambient for Simulated {
     }
 
     fn random_bytes(&self) -> [u8; 32] {
-        let [who, life] = self.place;
+        let [who, birth] = self.place;
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        Chance::at(self.sea.seed, [who, life, drawn]).bytes()
+        Chance::at(self.sea.seed, [who, birth, drawn]).bytes()
     }
 }

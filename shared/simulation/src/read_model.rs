@@ -119,7 +119,7 @@ pub async fn check(journal: &MemoryJournal, seed: u64) -> Result<Checked, Differ
             journal,
             entries: &entries,
             death,
-            chance: Chance::of(chance.next()),
+            chance: Chance::of(chance.draw()),
         };
         let ended = life.live(&mut files, &mut told).await?;
         let end = end(journal).await?;

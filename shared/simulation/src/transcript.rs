@@ -97,10 +97,6 @@ fn who(actor: &Actor) -> String {
     }
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one sentence for each event, and no way to shorten the list"
-)]
 fn said(event: &Event) -> String {
     match event {
         Event::IntentReceived(e) => format!("{} asks: {}", who(&e.actor), e.text),

@@ -86,7 +86,7 @@ pub type Supervisor = tokio::sync::mpsc::UnboundedSender<Gone>;
 #[derive(Debug, Clone, Copy)]
 pub struct Gone {
     pub who: Instance,
-    pub life: u64,
+    pub birth: u64,
     pub end: End,
 }
 
@@ -118,8 +118,8 @@ pub struct Line {
     sea: Arc<Sea>,
     memory: MemoryJournal,
     calls: AtomicU64,
-    /// Of this life of the process.
-    life: u64,
+    /// Which of the lives of all processes it is.
+    birth: u64,
     fate: Mutex<Fate>,
     shutdown: CancellationToken,
     supervisor: Supervisor,
@@ -138,7 +138,7 @@ struct Fate {
 impl Wire {
     pub fn new(
         who: Instance,
-        life: u64,
+        birth: u64,
         sea: Arc<Sea>,
         memory: MemoryJournal,
         shutdown: CancellationToken,
@@ -149,7 +149,7 @@ impl Wire {
             sea,
             memory: memory.clone(),
             calls: AtomicU64::new(0),
-            life,
+            birth,
             fate: Mutex::new(Fate {
                 dead: false,
                 trap: None,
@@ -204,7 +204,7 @@ impl Line {
         // There is no supervisor any more once the world has ended.
         let _ = self.supervisor.send(Gone {
             who: self.who,
-            life: self.life,
+            birth: self.birth,
             end,
         });
     }
@@ -267,7 +267,7 @@ impl Line {
     }
 
     fn place(&self, call: u64) -> [u64; 3] {
-        [place(&self.who.to_string()), self.life, call]
+        [place(&self.who.to_string()), self.birth, call]
     }
 
     /// While it stands still, and for ever once it is dead.
@@ -345,8 +345,8 @@ impl Line {
 
     /// What is sent while leaders change is stored as if by chance.
     fn is_stored_all_the_same(&self, number: u64) -> bool {
-        let [who, life, call] = self.place(number);
-        Chance::at(self.sea.seed, [who, life, call, 1]).percent(20)
+        let [who, birth, call] = self.place(number);
+        Chance::at(self.sea.seed, [who, birth, call, 1]).percent(20)
     }
 
     fn loses_answer(&self) -> bool {
@@ -512,16 +512,14 @@ impl Journal for Wire {
             self.line.back(Call::Other, number).await;
             answer
         };
-        match tokio::time::timeout(patience, asking).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.line.awake().await;
-                Err(RequestError::Timeout {
-                    subject,
-                    timeout: patience,
-                })
-            }
+        if let Ok(answer) = tokio::time::timeout(patience, asking).await {
+            return answer;
         }
+        self.line.awake().await;
+        Err(RequestError::Timeout {
+            subject,
+            timeout: patience,
+        })
     }
 
     async fn serve(&self, subject: &str, queue: &str) -> Result<Box<dyn Requests>, Unavailable> {

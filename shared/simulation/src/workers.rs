@@ -246,6 +246,6 @@ async fn respond_bytes(request: Incoming, bytes: Vec<u8>) {
 
 /// Dropped at once it would look like an answer.
 async fn drop_later(request: Incoming) {
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     drop(request);
 }

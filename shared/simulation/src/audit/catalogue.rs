@@ -45,7 +45,8 @@ struct Standing {
 }
 
 struct Requested {
-    sequence: u64,
+    /// What must be seen by whoever answers it.
+    asked: u64,
     key: SkillKey,
     version: SkillVersion,
     /// While it waited: the later word counts.
@@ -164,7 +165,7 @@ impl Catalogue {
         match &recorded.event {
             Event::SkillInstallRequested(event) => {
                 let request = Requested {
-                    sequence,
+                    asked: self.before(at),
                     key: event.skill_key.clone(),
                     version: event.version.clone(),
                     disabled: false,
@@ -246,7 +247,7 @@ impl Catalogue {
         catalogue: u64,
         trust: Digest,
     ) -> Check {
-        self.is_fresh(catalogue, request.sequence, || {
+        self.is_fresh(catalogue, request.asked, || {
             format!("the answer on `{}` {}", request.key, request.version)
         })?;
         let active = self.active(workspace, catalogue);

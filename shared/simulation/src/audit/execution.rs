@@ -120,7 +120,7 @@ impl Execution {
             mode: event.mode,
             deadline: event.deadline_at,
             stage: Stage::Received {
-                asked: books.catalogue.end(),
+                asked: books.asked_at(),
             },
             drafts: 0,
             plan: None,

@@ -48,7 +48,7 @@ impl Execution {
             return self.misplaced(recorded);
         };
         self.stage = Stage::Drafted {
-            asked: books.catalogue.end(),
+            asked: books.asked_at(),
         };
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Execution {
             hash,
         });
         self.stage = Stage::Compiled {
-            asked: books.catalogue.end(),
+            asked: books.asked_at(),
         };
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Execution {
         )?;
         self.verdict = None;
         self.stage = Stage::Compiled {
-            asked: books.catalogue.end(),
+            asked: books.asked_at(),
         };
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Execution {
         self.step(&event.step_id)?.proposal = Some(Proposal {
             version,
             inputs_digest: digest,
-            asked: books.catalogue.end(),
+            asked: books.asked_at(),
         });
         Ok(())
     }

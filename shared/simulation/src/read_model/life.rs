@@ -135,7 +135,7 @@ impl Life<'_> {
     }
 
     fn host(&mut self, shutdown: CancellationToken) -> Arc<Host> {
-        let chance = Chance::of(self.chance.next());
+        let chance = Chance::of(self.chance.draw());
         let portions = Portions::new(self.journal, self.entries, chance, shutdown.clone());
         Arc::new(Host::new(
             Service::Projector,
