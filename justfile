@@ -1,13 +1,12 @@
-# Each recipe is no more than the cargo commands it names; nobody needs `just` to work here.
+# Each recipe is no more than the commands it names; nobody needs `just` to work here.
 
-# What CI checks
+# What a change must pass
 check:
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
-    cargo test --workspace
+    .ci/run
 
 test *args:
-    cargo test --workspace {{args}}
+    cargo build --workspace --bins --features failpoints
+    cargo test --workspace --features failpoints {{args}}
 
 # The demo: five services and a worker on this machine
 demo *args:

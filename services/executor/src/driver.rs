@@ -313,12 +313,18 @@ impl Driver<'_> {
             .await?)
     }
 
-    /// Whether what a start was decided on has changed while it was being stored.
+    /// Whether what a start was decided on has changed while it was being stored. Where only time
+    /// passes nothing is sent, so it makes no difference.
     async fn has_changed(
         &self,
         started: &StepStarted,
         decided_on: &Catalogue,
     ) -> Result<bool, Trouble> {
+        let run = self.execution.state.known().and_then(|known| known.run());
+        let step = run.and_then(|run| run.judged.compiled.plan.step(&started.step_id));
+        if step.is_some_and(steps::passes_time) {
+            return Ok(false);
+        }
         let Confirmed { catalogue, .. } = self.facts().await?;
         let workspace = self.execution.aggregate.workspace();
         let enabled = |catalogue: &Catalogue| {

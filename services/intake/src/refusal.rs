@@ -59,6 +59,17 @@ pub(crate) fn write(error: &WriteError) -> Problem {
             // Whether it is stored is not known, so nothing else may be said.
             Problem::of(Code::LogUnavailable)
         }
+        WriteError::Append(AppendError::Refused { .. }) => {
+            tracing::error!(
+                reason = chain(error),
+                "the broker refuses to store an event"
+            );
+            Problem::new(
+                Code::LogUnavailable,
+                "the log takes no events, as when its disk is full: an operator has to act, and \
+                 intake's log has the reason",
+            )
+        }
         WriteError::Append(_) | WriteError::Encode(_) | WriteError::Conflict { .. } => {
             tracing::error!(reason = chain(error), "an event cannot be stored");
             Problem::new(

@@ -86,8 +86,8 @@ impl Follower {
         }
     }
 
-    /// As of a confirmation that began at `earliest` or later, and no earlier than position
-    /// `at_least`, which a leader had by then. Whoever waits meanwhile shares the answer, also that
+    /// As of a confirmation that began after `earliest`, and no earlier than position `at_least`,
+    /// which a leader had by then. Whoever waits meanwhile shares the answer, also that
     /// there is none: each waiting for a try of its own would wait for all of them.
     pub async fn confirm_since(
         &self,
@@ -97,7 +97,7 @@ impl Follower {
         let mut state = self.state.lock().await;
         let epoch = self.journal.epoch();
         if let Some(begun) = state.confirmed
-            && begun >= earliest
+            && begun > earliest
             && state.catalogue.sequence() >= at_least
             && state.epoch == epoch
         {
@@ -111,7 +111,7 @@ impl Follower {
             return Ok(Confirmed { catalogue, begun });
         }
         if let Some((begun, error)) = &state.failed
-            && *begun >= earliest
+            && *begun > earliest
         {
             return Err(error.again());
         }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use contracts::{
-    bundle::{Bundle, Trust},
+    bundle::{Bundle, BundleFinding, Trust},
     canonical::Digest,
     event::Event,
-    events::planner::PlanCompiled,
+    events::{intake::PolicyActivationRequested, planner::PlanCompiled},
     facts::{FACTS_VERSION, Facts, PlanFlow, StepVerdict},
     ids::WorkspaceId,
     plan::{RiskTier, Verdict},
@@ -30,12 +30,15 @@ use domain::{
 use policy::{ENGINE_VERSION, engine::Engine, facts, judge};
 
 /// How many loaded bundles are kept: the active one of each workspace, in most installations.
-const ENGINES_MAX: usize = 64;
+const BUNDLES_MAX: usize = 64;
+
+/// A bundle as it loads, or what is wrong with it.
+type Loaded = Result<Arc<Engine>, Arc<[BundleFinding]>>;
 
 /// Loaded bundles, by hash.
 #[derive(Default)]
 pub struct Judge {
-    engines: Mutex<BTreeMap<Digest, Option<Arc<Engine>>>>,
+    bundles: Mutex<BTreeMap<Digest, Loaded>>,
 }
 
 impl Judge {
@@ -171,35 +174,50 @@ impl Judge {
             .unanswered()
             .into_iter()
             .map(|request| {
-                let findings = Engine::load(&request.event.bundle)
-                    .err()
-                    .unwrap_or_default();
+                let findings = self.findings(&request.event);
                 domain::policy::answer(&request.event, findings, ENGINE_VERSION, now)
             })
             .collect()
     }
 
+    fn findings(&self, request: &PolicyActivationRequested) -> Vec<BundleFinding> {
+        // By its hash it will be found, named and cached.
+        if request.bundle.hash().ok() != Some(request.hash) {
+            return vec![BundleFinding {
+                path: String::new(),
+                code: "BUNDLE_HASH_MISMATCH".to_owned(),
+                message: "the bundle does not have the hash that was recorded for it".to_owned(),
+            }];
+        }
+        let loaded = self.loaded(request.hash, &request.bundle);
+        loaded
+            .err()
+            .map_or_else(Vec::new, |findings| findings.to_vec())
+    }
+
     /// The loaded bundle of a workspace; none where no policy is active, which denies.
     pub fn active(&self, workspace: &WorkspaceId, catalogue: &Catalogue) -> Option<Arc<Engine>> {
         let policy = catalogue.active_policy(workspace)?;
-        self.loaded(policy.hash, &policy.bundle)
+        let hash = policy.hash;
+        // It was checked when it was activated; one that does not load now denies.
+        self.loaded(hash, &policy.bundle)
+            .inspect_err(|_| {
+                tracing::error!(%hash, "the active policy bundle does not load: everything is denied");
+            })
+            .ok()
     }
 
-    fn loaded(&self, hash: Digest, bundle: &Bundle) -> Option<Arc<Engine>> {
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = engines.get(&hash) {
-            return engine.clone();
+    fn loaded(&self, hash: Digest, bundle: &Bundle) -> Loaded {
+        let mut bundles = self.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = bundles.get(&hash) {
+            return loaded.clone();
         }
-        // It was checked when it was activated; one that does not load now denies.
-        let engine = Engine::load(bundle).ok().map(Arc::new);
-        if engine.is_none() {
-            tracing::error!(%hash, "the active policy bundle does not load: everything is denied");
+        let loaded = Engine::load(bundle).map(Arc::new).map_err(Arc::from);
+        if bundles.len() >= BUNDLES_MAX {
+            bundles.pop_first();
         }
-        if engines.len() >= ENGINES_MAX {
-            engines.pop_first();
-        }
-        engines.insert(hash, engine.clone());
-        engine
+        bundles.insert(hash, loaded.clone());
+        loaded
     }
 }
 

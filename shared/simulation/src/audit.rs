@@ -54,8 +54,6 @@ pub struct Auditor {
     chains: Chains,
     executions: BTreeMap<ExecutionId, Execution>,
     books: Books,
-    /// Of incidents that are no violation.
-    expected_incidents: BTreeSet<String>,
     message_ms_max: u64,
     events: BTreeMap<EventName, u64>,
     first: Option<Violation>,
@@ -116,7 +114,6 @@ impl Auditor {
                 keys: BTreeMap::new(),
                 deliveries: BTreeSet::new(),
             },
-            expected_incidents: BTreeSet::new(),
             message_ms_max: 0,
             events: BTreeMap::new(),
             first: None,
@@ -126,11 +123,6 @@ impl Auditor {
     /// How long a message may be on its way.
     pub fn allow_for_messages(&mut self, ms_max: u64) {
         self.message_ms_max = ms_max;
-    }
-
-    /// Incidents of this code are no violation.
-    pub fn expect_incident(&mut self, code: &str) {
-        self.expected_incidents.insert(code.to_owned());
     }
 
     /// Every event, in the order of storing and at the true instant of it: `at` is of no process's
@@ -239,7 +231,7 @@ impl Auditor {
         self.chains.take(recorded)?;
         match recorded.subject.aggregate.kind() {
             AggregateKind::Execution => self.check_execution(recorded),
-            AggregateKind::Incident => self.check_incident(recorded),
+            AggregateKind::Incident => check_incident(recorded),
             AggregateKind::Skill
             | AggregateKind::Policy
             | AggregateKind::Hold
@@ -266,14 +258,13 @@ impl Auditor {
         self.executions.insert(id, execution);
         Ok(())
     }
+}
 
-    fn check_incident(&self, recorded: &Recorded) -> Check {
-        let Event::IncidentRaised(event) = &recorded.event else {
-            return Ok(());
-        };
-        let expected = self.expected_incidents.contains(&event.code);
-        ensure(expected, Rule::Incident, || {
-            format!("{} raised {}: {}", event.service, event.code, event.cause)
-        })
-    }
+/// Nothing that happens here is poison.
+fn check_incident(recorded: &Recorded) -> Check {
+    let Event::IncidentRaised(event) = &recorded.event else {
+        return Ok(());
+    };
+    let detail = format!("{} raised {}: {}", event.service, event.code, event.cause);
+    broken(Rule::Incident, detail)
 }

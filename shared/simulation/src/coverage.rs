@@ -203,6 +203,9 @@ fn known_phase(known: &Known) -> &'static str {
     }
 }
 
+/// A start that takes an attempt over, counted beside the others.
+pub const TAKEOVER: &str = "execution.step.started (takeover)";
+
 /// Commands to one execution, as they are counted.
 const COMMANDS: [&str; 9] = [
     "intent.submit",
@@ -250,6 +253,9 @@ impl Coverage {
             if never && !UNREACHABLE_EVENTS.contains(&event) {
                 holes.push(format!("`{event}` was never stored"));
             }
+        }
+        if !self.events.contains_key(TAKEOVER) {
+            holes.push("no attempt was taken over".to_owned());
         }
         let asked: BTreeSet<(&str, &str)> = self
             .commands

@@ -1,13 +1,17 @@
 //! A script from a seed: what people ask for, and what goes wrong.
 
-use contracts::{event::Service, plan::Mode};
+use contracts::{
+    event::{EventName, Service},
+    plan::Mode,
+};
 
 use crate::{
     chance::{Chance, place},
     script::{
         Action, Again, Bundle, Ending, Instance, Name, Person, Plan, Point, Script, Shown, Skill,
-        Submit, Timed, Vote, Wire, Workers,
+        Submit, Timed, Vote, When, Wire, Workers,
     },
+    shop::EXPIRES_MS,
 };
 
 /// How long people ask and faults happen, in milliseconds.
@@ -52,18 +56,18 @@ pub fn script(seed: u64) -> Script {
         actions.extend(execution(name, &mut chance));
     }
     // A third of the worlds is left in peace: what goes wrong there goes wrong by itself.
-    let asked: Vec<u64> = actions.iter().map(|timed| timed.at_ms).collect();
+    let asked: Vec<When> = actions.iter().map(|timed| timed.when).collect();
     if chance.percent(67) {
         for _ in 0..chance.between(1, 9) {
-            let at_ms = near(&asked, &mut chance);
-            actions.extend(fault(at_ms, &mut chance));
+            let when = near(&asked, executions, &mut chance);
+            actions.extend(fault(when, &mut chance));
         }
     }
     for _ in 0..chance.below(4) {
-        let at_ms = near(&asked, &mut chance);
-        actions.push(change(at_ms, &mut chance));
+        let when = near(&asked, executions, &mut chance);
+        actions.push(change(when, &mut chance));
     }
-    actions.sort_by_key(|timed| timed.at_ms);
+    actions.sort_by_key(|timed| timed.when);
     Script {
         seed,
         wire: if chance.percent(70) {
@@ -98,7 +102,7 @@ fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
     let keyed = chance.percent(75);
     let mut at_ms = submitted;
     let mut actions = vec![Timed {
-        at_ms,
+        when: When::At(at_ms),
         action: Action::Submit(Submit {
             name,
             by: chance.pick(
@@ -134,7 +138,7 @@ fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
         for _ in 0..chance.below(4) {
             at_ms += chance.between(30, 3000);
             actions.push(Timed {
-                at_ms,
+                when: When::At(at_ms),
                 action: Action::OfferDraft {
                     of: name,
                     plan: chance.pick(
@@ -155,16 +159,67 @@ fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
     if by_hand && chance.percent(80) {
         at_ms += chance.between(50, 4000);
         actions.push(Timed {
-            at_ms,
+            when: When::At(at_ms),
             action: start(name, chance),
         });
     }
     for _ in 0..chance.below(6) {
         at_ms += chance.between(1, 3500);
         let action = ask(name, chance);
-        actions.push(Timed { at_ms, action });
+        let when = if chance.percent(30) {
+            moment(name, chance)
+        } else {
+            When::At(at_ms)
+        };
+        actions.push(Timed { when, action });
+    }
+    if chance.percent(12) {
+        // When the vote is about to close, or just closed.
+        let ms = EXPIRES_MS - 20 + chance.pick(&[0, 10, 19, 20, 21, 40], 20);
+        actions.push(Timed {
+            when: When::After {
+                of: name,
+                event: EventName::StepBlocked,
+                ms,
+            },
+            action: Action::Vote(vote(name, chance)),
+        });
     }
     actions
+}
+
+/// What is worth waiting for: after most of these something else follows at once.
+const MOMENTS: &[EventName] = &[
+    EventName::IntentReceived,
+    EventName::PlanDrafted,
+    EventName::PlanDrafted,
+    EventName::PlanCompiled,
+    EventName::PlanCompiled,
+    EventName::PlanVerified,
+    EventName::PlanVerified,
+    EventName::PlanRejected,
+    EventName::PlanRejected,
+    EventName::ExecutionStartRequested,
+    EventName::ExecutionStarted,
+    EventName::StepProposed,
+    EventName::StepJudged,
+    EventName::StepBlocked,
+    EventName::ExecutionApproved,
+    EventName::StepStarted,
+    EventName::StepStarted,
+    EventName::StepCompleted,
+    EventName::StepFailed,
+    EventName::CancelRequested,
+    EventName::ExecutionStopping,
+];
+
+/// An instant at which something has just happened to an execution.
+fn moment(of: Name, chance: &mut Chance) -> When {
+    When::After {
+        of,
+        event: chance.pick(MOMENTS, EventName::StepStarted),
+        ms: chance.pick(&[0, 0, 0, 1, 3, 15], 0),
+    }
 }
 
 fn start(of: Name, chance: &mut Chance) -> Action {
@@ -184,41 +239,45 @@ fn start(of: Name, chance: &mut Chance) -> Action {
     }
 }
 
+fn vote(of: Name, chance: &mut Chance) -> Vote {
+    Vote {
+        of,
+        by: chance.pick(
+            &[
+                Person::Grace,
+                Person::Grace,
+                Person::Grace,
+                Person::Heidi,
+                Person::Heidi,
+                Person::Ada,
+                Person::Bob,
+                Person::Bot,
+            ],
+            Person::Grace,
+        ),
+        approves: chance.percent(88),
+        thinks_ms: chance.pick(&[0, 0, 5, 200, 2500], 0),
+        shows: chance.pick(
+            &[
+                Shown::Everything,
+                Shown::Everything,
+                Shown::Everything,
+                Shown::Everything,
+                Shown::Nothing,
+                Shown::OtherPlan,
+                Shown::OtherInputs,
+                Shown::OtherBlock,
+            ],
+            Shown::Everything,
+        ),
+        via: via(chance),
+    }
+}
+
 /// Something that someone asks of an execution.
 fn ask(of: Name, chance: &mut Chance) -> Action {
     match chance.below(100) {
-        0..48 => Action::Vote(Vote {
-            of,
-            by: chance.pick(
-                &[
-                    Person::Grace,
-                    Person::Grace,
-                    Person::Grace,
-                    Person::Heidi,
-                    Person::Heidi,
-                    Person::Ada,
-                    Person::Bob,
-                    Person::Bot,
-                ],
-                Person::Grace,
-            ),
-            approves: chance.percent(88),
-            thinks_ms: chance.pick(&[0, 0, 5, 200, 2500], 0),
-            shows: chance.pick(
-                &[
-                    Shown::Everything,
-                    Shown::Everything,
-                    Shown::Everything,
-                    Shown::Everything,
-                    Shown::Nothing,
-                    Shown::OtherPlan,
-                    Shown::OtherInputs,
-                    Shown::OtherBlock,
-                ],
-                Shown::Everything,
-            ),
-            via: via(chance),
-        }),
+        0..48 => Action::Vote(vote(of, chance)),
         48..58 => Action::Cancel {
             of,
             by: chance.pick(&[Person::Ada, Person::Grace, Person::Root], Person::Ada),
@@ -263,16 +322,32 @@ fn process(chance: &mut Chance) -> Instance {
 }
 
 /// An instant at which something is under way, mostly.
-fn near(asked: &[u64], chance: &mut Chance) -> u64 {
-    if chance.percent(20) {
-        return chance.below(STORY_MS);
+fn near(asked: &[When], executions: u64, chance: &mut Chance) -> When {
+    let drawn = chance.below(100);
+    if drawn < 20 {
+        return When::At(chance.below(STORY_MS));
     }
-    let before = chance.pick(asked, 0);
-    before + chance.pick(&[0, 1, 3, 10, 40, 150, 400, 1500, 4000], 0) + chance.below(10)
+    if drawn < 45 {
+        let number = chance.between(1, executions);
+        return moment(Name(u8::try_from(number).unwrap_or(u8::MAX)), chance);
+    }
+    let after = chance.pick(&[0, 1, 3, 10, 40, 150, 400, 1500, 4000], 0) + chance.below(10);
+    later(chance.pick(asked, When::At(0)), after)
+}
+
+fn later(when: When, by_ms: u64) -> When {
+    match when {
+        When::At(ms) => When::At(ms + by_ms),
+        When::After { of, event, ms } => When::After {
+            of,
+            event,
+            ms: ms + by_ms,
+        },
+    }
 }
 
 /// What goes wrong.
-fn fault(at_ms: u64, chance: &mut Chance) -> Vec<Timed> {
+fn fault(when: When, chance: &mut Chance) -> Vec<Timed> {
     let who = process(chance);
     let action = match chance.below(100) {
         0..34 => Action::Crash {
@@ -289,10 +364,10 @@ fn fault(at_ms: u64, chance: &mut Chance) -> Vec<Timed> {
             who,
             ms: chance.pick(&[-3_600_000, -5_000, 700, 5_000, 61_000, 3_600_000], 5000),
         },
-        60..66 => Action::Outage {
+        60..65 => Action::Outage {
             ms: chance.pick(&[50, 400, 2500, 7000], 400),
         },
-        66..68 => Action::Full {
+        65..68 => Action::Full {
             ms: chance.pick(&[400, 2500, 7000], 400),
         },
         68..76 => Action::LoseAnswers {
@@ -310,25 +385,22 @@ fn fault(at_ms: u64, chance: &mut Chance) -> Vec<Timed> {
             let lag = Action::Lag {
                 events: u32::try_from(chance.between(1, 12)).unwrap_or(1),
             };
-            let over = at_ms + chance.between(50, 5000);
-            return vec![
-                Timed { at_ms, action: lag },
-                Timed {
-                    at_ms: over,
-                    action: Action::Lag { events: 0 },
-                },
-            ];
+            let over = Timed {
+                when: later(when, chance.between(50, 5000)),
+                action: Action::Lag { events: 0 },
+            };
+            return vec![Timed { when, action: lag }, over];
         }
         93..97 => Action::Reconnect,
         _ => Action::Jump {
             ms: chance.pick(&[500, 5000, 20_000, 70_000, 3_700_000], 5000),
         },
     };
-    vec![Timed { at_ms, action }]
+    vec![Timed { when, action }]
 }
 
 /// What operators change.
-fn change(at_ms: u64, chance: &mut Chance) -> Timed {
+fn change(when: When, chance: &mut Chance) -> Timed {
     let via = via(chance);
     let action = match chance.below(10) {
         0..6 => Action::Activate {
@@ -354,5 +426,5 @@ fn change(at_ms: u64, chance: &mut Chance) -> Timed {
             via,
         },
     };
-    Timed { at_ms, action }
+    Timed { when, action }
 }

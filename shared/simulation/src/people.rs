@@ -201,13 +201,8 @@ impl People {
                     .command("intent.submit (other body)", phase(&state), &code);
                 self.seen
                     .tell(|| format!("{} submits {name} with another body: {code}", order.by));
-                if answer.is_some_and(|answer| answer.status.is_success())
-                    && state.known().is_some()
-                {
-                    self.seen.broken_promise(
-                        self.seen.id(name),
-                        "another body was taken under a key that was used",
-                    );
+                if answer.is_some_and(|answer| answer.status.is_success()) {
+                    self.seen.took(name, true);
                 }
             } else {
                 self.submitted(name, first, answer);
@@ -227,6 +222,7 @@ impl People {
         let id = answer.body.get("executionId").and_then(Value::as_str);
         if let Some(id) = id.and_then(|id| id.parse::<ExecutionId>().ok()) {
             self.seen.named(name, id);
+            self.seen.took(name, false);
             self.seen.answered(&Answered::Submitted { execution: id });
         }
     }
@@ -368,28 +364,26 @@ impl People {
 
     pub async fn install(&self, skill: Skill, via: u8) {
         let manifest = THE_SHOP.manifest(skill);
-        let part = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or(Value::Null);
-        let body = object(json!({
-            "skillKey": part("/skill/key"),
-            "version": part("/skill/version"),
-            "artifactDigest": part("/artifact/digest"),
-            "manifest": manifest,
-        }));
+        let mut body = skill_version(manifest);
+        let digest = manifest.pointer("/artifact/digest").cloned();
+        body.insert("artifactDigest".to_owned(), digest.unwrap_or_default());
+        body.insert("manifest".to_owned(), manifest.clone());
         self.command(None, Person::Root, via, "skill.install", body)
             .await;
     }
 
     pub async fn disable(&self, skill: Skill, via: u8) {
-        let manifest = THE_SHOP.manifest(skill);
-        let part = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or(Value::Null);
-        let body = object(json!({
-            "skillKey": part("/skill/key"),
-            "version": part("/skill/version"),
-            "disabledBy": Person::Root.as_str(),
-        }));
+        let mut body = skill_version(THE_SHOP.manifest(skill));
+        body.insert("disabledBy".to_owned(), json!(Person::Root.as_str()));
         self.command(None, Person::Root, via, "skill.disable", body)
             .await;
     }
+}
+
+/// What names a version of a skill in a body.
+fn skill_version(manifest: &Value) -> Map<String, Value> {
+    let part = |pointer: &str| manifest.pointer(pointer).cloned().unwrap_or_default();
+    object(json!({ "skillKey": part("/skill/key"), "version": part("/skill/version") }))
 }
 
 /// The first block that waits for votes.

@@ -1,13 +1,16 @@
 //! A history as it was drawn or written down: what is done to the world, and when.
 //!
 //! Its text is what a failure prints and what a scenario keeps: one line an action, with the
-//! instant in seconds.
+//! instant in seconds, or with the event that it waits for and the seconds since.
 
 mod text;
 
 pub use text::InvalidScript;
 
-use contracts::{event::Service, plan::Mode};
+use contracts::{
+    event::{EventName, Service},
+    plan::Mode,
+};
 
 /// Everything that makes one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +22,22 @@ pub struct Script {
     pub ending: Ending,
     /// Into how many streams executions are spread.
     pub streams: u8,
-    /// In the order of their instants.
+    /// In the order of their instants; last those that wait for an event.
     pub actions: Vec<Timed>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed {
-    /// In milliseconds since the world began.
-    pub at_ms: u64,
+    pub when: When,
     pub action: Action,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// In milliseconds since the world began.
+    At(u64),
+    /// So many milliseconds after an event of this name was first stored for an execution.
+    After { of: Name, event: EventName, ms: u64 },
 }
 
 /// How messages travel between a process and the broker.

@@ -25,11 +25,13 @@ use crate::script::{Bundle, Person, Plan, Skill};
 pub const SHOP: &str = "shop";
 pub const MAIL: &str = "mail";
 
-/// How long a step of the shop may take, in milliseconds.
-const TIMEOUT_MS: u64 = 3000;
+/// How long a step may take, in milliseconds: less than it takes until another process receives
+/// what one holds, and more.
+const TIMEOUT_MS: u64 = 3_000;
+const TIMEOUT_MS_LONG: u64 = 40_000;
 
 /// How long a vote stays open: short, so that expiries are met in most histories.
-const EXPIRES: &str = "60s";
+pub const EXPIRES_MS: u64 = 20_000;
 
 pub struct Shop {
     pub workspace: WorkspaceId,
@@ -148,7 +150,10 @@ const STRANGER: [u8; 32] = [8; 32];
 fn bundle(kind: Bundle) -> bundle::Bundle {
     let shipped = policy::shipped::default_bundle();
     let policies = shipped.policies.into_iter().map(|(name, text)| {
-        let text = text.replace("@reason(", &format!("@expires(\"{EXPIRES}\")\n@reason("));
+        let text = text.replace(
+            "@reason(",
+            &format!("@expires(\"{}s\")\n@reason(", EXPIRES_MS / 1000),
+        );
         let text = match kind {
             Bundle::Strict => text.replace("@approvers(", "@quorum(\"2\")\n@approvers("),
             Bundle::Base | Bundle::Closed | Bundle::Broken => text,
@@ -207,7 +212,13 @@ fn manifest(kind: Skill) -> Result<SkillManifest, Box<dyn std::error::Error>> {
     let found = json!({ "type": "object", "properties": { "text": { "type": "string" }, "paid": amount }, "required": ["text", "paid"] });
     let pay =
         json!({ "type": "object", "properties": { "amount": amount }, "required": ["amount"] });
-    let action = |input: &Value, output: &Value, effect: &str, risk: &str| json!({ "input": input, "output": output, "effect": effect, "risk": risk, "timeoutMs": TIMEOUT_MS });
+    let action = |input: &Value, output: &Value, effect: &str, risk: &str| {
+        let timeout_ms = match effect {
+            "read" | "money" | "external" => TIMEOUT_MS_LONG,
+            _ => TIMEOUT_MS,
+        };
+        json!({ "input": input, "output": output, "effect": effect, "risk": risk, "timeoutMs": timeout_ms })
+    };
     let (key, version, entry, metadata, signer) = match kind {
         Skill::Shop | Skill::Shop2 | Skill::Forged => {
             let version = match kind {
@@ -328,10 +339,10 @@ pub fn draft(plan: Plan, salt: &str) -> Option<Value> {
         ],
         Plan::Retry => vec![
             json!({
-                "id": "flaky", "uses": "shop/note", "with": { "text": format!("flaky of {salt}") },
+                "id": "flaky", "uses": "shop/look", "with": { "text": format!("flaky of {salt}") },
                 "retry": { "maxAttempts": 3, "backoffMs": 400, "backoffMsMax": 3000 },
             }),
-            step("then", "shop/look", &["flaky"]),
+            step("then", "shop/note", &["flaky"]),
         ],
         Plan::Wide => vec![
             step("a", "shop/note", &[]),

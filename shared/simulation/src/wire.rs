@@ -234,12 +234,6 @@ impl Line {
         self.fate().paused_until = Some(Instant::now() + Duration::from_millis(ms));
     }
 
-    pub fn go_on(&self) {
-        let mut fate = self.fate();
-        let now = Instant::now();
-        fate.paused_until = fate.paused_until.map(|until| until.min(now));
-    }
-
     /// Whether it stood still so shortly ago that what it sends may be old.
     pub fn stood_still_lately(&self) -> bool {
         let paused = self

@@ -201,6 +201,9 @@ impl Worker {
         // By what is asked, so that it stays the same while a history is made shorter.
         let what = place(&asked.inputs.to_string()) ^ place(asked.step_id.as_str());
         let mut chance = Chance::at(self.seed, [place("mood"), what, u64::from(asked.attempt)]);
+        if asked.step_id.as_str() == "flaky" && chance.percent(50) {
+            return Mood::FailsForNow;
+        }
         match chance.below(100) {
             0..56 => Mood::Does(chance.between(0, 40)),
             56..70 => Mood::Does(chance.between(200, 2600)),

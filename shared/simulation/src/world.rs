@@ -5,13 +5,14 @@ mod seen;
 
 use std::sync::{Arc, LazyLock};
 
-use contracts::position::StreamId;
-use contracts::{subject::AggregateId, time::Timestamp};
+use contracts::{event::EventName, position::StreamId, subject::AggregateId, time::Timestamp};
 use controlplane::replay::{self, Selection, Source};
 use domain::execution::Execution;
+use futures::future::{join, join_all};
 use host::judge::Judge;
 use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal, stored::Raw};
 use tokio::time::{Duration, Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 pub use self::seen::Seen;
 use crate::{
@@ -21,7 +22,8 @@ use crate::{
     people::{People, open_block},
     processes::Processes,
     script::{
-        Action, Again, Bundle, Ending, Person, Script, Shown, Skill, Timed, Vote, Wire, Workers,
+        Action, Again, Bundle, Ending, Name, Person, Script, Shown, Skill, Timed, Vote, When, Wire,
+        Workers,
     },
     sea::{BEGINNING, Sea},
     workers,
@@ -93,7 +95,7 @@ static CATALOGUE: LazyLock<Vec<Raw>> = LazyLock::new(|| {
         actions: (0..)
             .zip(actions)
             .map(|(number, action)| Timed {
-                at_ms: number * 500,
+                when: When::At(number * 500),
                 action,
             })
             .collect(),
@@ -190,20 +192,54 @@ struct World {
 
 impl World {
     async fn act(&self, script: &Script) {
-        for Timed { at_ms, action } in &script.actions {
-            sleep_until(self.sea.after_ms(*at_ms)).await;
-            if !self.seen.is_sound() {
-                return;
+        let over = CancellationToken::new();
+        let mut timeline = Vec::new();
+        let mut waiting = Vec::new();
+        for Timed { when, action } in &script.actions {
+            match *when {
+                When::At(ms) => timeline.push((ms, action)),
+                When::After { of, event, ms } => {
+                    waiting.push(self.act_after(of, event, ms, action, &over));
+                }
             }
+        }
+        let timeline = async {
+            for (at_ms, action) in timeline {
+                sleep_until(self.sea.after_ms(at_ms)).await;
+                self.act_now(action).await;
+            }
+            // What was asked last has begun before the faults stop.
+            let mut chance = Chance::at(script.seed, [place("afterwards")]);
+            let ms = chance.pick(&[20, 300, 2000, 9000], 300);
+            sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+            over.cancel();
+        };
+        join(timeline, join_all(waiting)).await;
+        self.check_wake_ups();
+    }
+
+    /// Once an event has happened, if it does before the story is over.
+    async fn act_after(
+        &self,
+        of: Name,
+        event: EventName,
+        ms: u64,
+        action: &Action,
+        over: &CancellationToken,
+    ) {
+        let happened = over.run_until_cancelled(self.seen.happens(of, event));
+        if happened.await.is_some() {
+            sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+            self.act_now(action).await;
+        }
+    }
+
+    async fn act_now(&self, action: &Action) {
+        if self.seen.is_sound() {
             self.seen.action(action);
             self.carry_out(action).await;
             self.check_wake_ups();
         }
-        // What was asked last has begun before the faults stop.
-        let mut chance = Chance::at(script.seed, [place("afterwards")]);
-        let ms = chance.pick(&[20, 300, 2000, 9000], 300);
-        sleep_until(Instant::now() + Duration::from_millis(ms)).await;
-        self.check_wake_ups();
     }
 
     async fn carry_out(&self, action: &Action) {

@@ -79,7 +79,11 @@ fn a_line_that_is_no_action_is_named() {
     );
     assert_eq!(
         said("0.1 reconnect"),
-        "line 2: `0.1` is no instant such as `1.250`"
+        "line 2: `0.1` is no instant such as `1.250` or `e1/plan.verified+0.250`"
+    );
+    assert_eq!(
+        said("e1/plan.done+0.100 reconnect"),
+        "line 2: `e1/plan.done+0.100` is no instant such as `1.250` or `e1/plan.verified+0.250`"
     );
     assert_eq!(
         said("0.200 reconnect\n0.100 reconnect"),

@@ -2,13 +2,15 @@
 
 use contracts::{
     bundle::Bundle,
+    canonical::Digest,
     event::{Event, EventName, Service},
+    events::{RULES, intake::PolicyActivationRequested},
     position::{Position, StreamId},
     record::{Cause, Recorded, seal},
     subject::AggregateId,
 };
 use controlplane::{export::Line, replay::report::What};
-use domain::{catalogue::Catalogue, execution::Execution};
+use domain::{catalogue::Catalogue, execution::Execution, policy::Policy};
 use host::{aggregate::Aggregate as _, judge::Judge};
 use journal::stored::{Entry, Raw};
 
@@ -16,7 +18,7 @@ use crate::{
     cases,
     copies::{Copy, subject},
     documents::bundle,
-    world::{World, workspace},
+    world::{World, ada, workspace},
 };
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -164,4 +166,43 @@ async fn an_execution_or_a_withdrawal_that_is_gone_whole() {
             .find(|found| found.what == What::Missing && found.place.sequence == first.sequence);
         assert_eq!(found.unwrap().message, missing, "{report}");
     }
+}
+
+#[test]
+fn a_bundle_under_the_hash_of_another_is_refused() {
+    let at = "2026-03-02T08:00:00Z".parse().unwrap();
+    let mut lax = bundle();
+    lax.thresholds.insert("anything".to_owned(), 1);
+    let answer = |bundle: Bundle, hash: Digest| {
+        let requested = PolicyActivationRequested {
+            hash,
+            bundle,
+            by: ada(),
+            requested_at: at,
+            rules: RULES,
+        };
+        let aggregate = AggregateId::policy(workspace());
+        let cause = Cause::default();
+        let (_, recorded) = seal(
+            &aggregate,
+            None,
+            requested.into(),
+            Service::Intake,
+            &cause,
+            at,
+        )
+        .unwrap();
+        Judge::default()
+            .policy(&Policy::fold([&recorded]), at)
+            .remove(0)
+    };
+    let own = lax.hash().unwrap();
+    assert!(matches!(
+        answer(lax.clone(), own),
+        Event::PolicyActivated(_)
+    ));
+    let Event::PolicyRefused(refused) = answer(lax, bundle().hash().unwrap()) else {
+        panic!("it was activated");
+    };
+    assert_eq!(refused.findings[0].code, "BUNDLE_HASH_MISMATCH");
 }

@@ -315,7 +315,7 @@ pub fn start(
             None if verified.judged.verdict.verdict == Verdict::Blocked => {
                 Err(Rejection::NotVerified(known.status()))
             }
-            None if known.intent.start == Start::Auto => same_run(known.intent.mode),
+            None if let Some(mode) = verified.mode(&known.intent) => same_run(mode),
             None => Ok(vec![
                 ExecutionStartRequested {
                     execution_id: known.id,

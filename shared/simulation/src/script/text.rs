@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use contracts::{event::Service, plan::Mode};
+use contracts::{
+    event::{EventName, Service},
+    plan::Mode,
+};
 
 use super::{
     Action, Again, Bundle, Ending, INSTANCES, Instance, Name, Person, Plan, Point, Script, Shown,
-    Skill, Submit, Timed, Vote, Wire, Workers,
+    Skill, Submit, Timed, Vote, When, Wire, Workers,
 };
 
 /// A line that cannot be read.
@@ -156,10 +159,47 @@ impl fmt::Display for Script {
             "world seed={} wire={} workers={} ending={} streams={}",
             self.seed, self.wire, self.workers, self.ending, self.streams
         )?;
-        for Timed { at_ms, action } in &self.actions {
-            writeln!(f, "{}.{:03} {action}", at_ms / 1000, at_ms % 1000)?;
+        for Timed { when, action } in &self.actions {
+            writeln!(f, "{when} {action}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = match self {
+            Self::At(ms) => *ms,
+            Self::After { of, event, ms } => {
+                write!(f, "{of}/{event}+")?;
+                *ms
+            }
+        };
+        write!(f, "{}.{:03}", ms / 1000, ms % 1000)
+    }
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid =
+            || format!("`{text}` is no instant such as `1.250` or `e1/plan.verified+0.250`");
+        let ms = |text: &str| {
+            let (s, ms) = text.split_once('.').filter(|(_, ms)| ms.len() == 3)?;
+            Some(s.parse::<u64>().ok()? * 1000 + ms.parse::<u64>().ok()?)
+        };
+        let Some((of, rest)) = text.split_once('/') else {
+            return ms(text).map(Self::At).ok_or_else(invalid);
+        };
+        let (event, after) = rest.split_once('+').ok_or_else(invalid)?;
+        let is_named = |name: &EventName| name.as_str() == event;
+        let event = EventName::ALL.into_iter().find(is_named);
+        Ok(Self::After {
+            of: of.parse()?,
+            event: event.ok_or_else(invalid)?,
+            ms: ms(after).ok_or_else(invalid)?,
+        })
     }
 }
 
@@ -263,7 +303,7 @@ impl FromStr for Script {
             if script
                 .actions
                 .last()
-                .is_some_and(|last| last.at_ms > timed.at_ms)
+                .is_some_and(|last| last.when > timed.when)
             {
                 return Err(at(line)("it is earlier than the line before it".to_owned()));
             }
@@ -347,16 +387,12 @@ fn timed(text: &str) -> Result<Timed, String> {
     let (at, rest) = text
         .split_once(' ')
         .ok_or("an instant, then what is done")?;
-    let at_ms = at
-        .split_once('.')
-        .filter(|(_, ms)| ms.len() == 3)
-        .and_then(|(s, ms)| Some(s.parse::<u64>().ok()? * 1000 + ms.parse::<u64>().ok()?))
-        .ok_or_else(|| format!("`{at}` is no instant such as `1.250`"))?;
+    let when = at.parse()?;
     let mut words = Words::of(rest)?;
     let action = action(&mut words)?;
     match words.named.keys().next() {
         Some(name) => Err(format!("`{}` has no `{name}=`", words.verb)),
-        None => Ok(Timed { at_ms, action }),
+        None => Ok(Timed { when, action }),
     }
 }
 

@@ -2,7 +2,7 @@
 //! the auditor, the counts, and the transcript.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,6 +11,7 @@ use std::{
 
 use contracts::{
     canonical::Digest,
+    event::{Event, EventName},
     ids::{EventId, ExecutionId, Incarnation, StepId},
     subject::AggregateId,
     time::Timestamp,
@@ -18,10 +19,11 @@ use contracts::{
 use domain::execution::intake::{Door, keyed_id};
 use journal::stored::Entry;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::{
     audit::{Answered, Auditor, Dispatch, Rule, Violation},
-    coverage::{Coverage, count},
+    coverage::{Coverage, TAKEOVER, count},
     script::{Action, Instance, Name, Person, Point},
     sea::Sea,
     shop::THE_SHOP,
@@ -32,6 +34,8 @@ pub struct Seen {
     sea: Arc<Sea>,
     books: Mutex<Books>,
     asking: AtomicUsize,
+    /// Counts what may be waited for.
+    happened: watch::Sender<u64>,
     tells: bool,
 }
 
@@ -42,6 +46,8 @@ struct Books {
     coverage: Coverage,
     transcript: Vec<String>,
     orders: BTreeMap<Name, Order>,
+    /// What has happened to each execution at least once.
+    happened: BTreeSet<(ExecutionId, EventName)>,
     /// Whether the world has begun: what was stored before is no part of the story.
     begun: bool,
 }
@@ -53,6 +59,8 @@ pub struct Order {
     pub body: Map<String, Value>,
     pub key: Option<String>,
     pub id: Option<ExecutionId>,
+    /// Whether it was another body than this that was taken under its key, once one was.
+    pub took_other: Option<bool>,
 }
 
 /// While it lives, someone waits for an answer.
@@ -76,9 +84,11 @@ impl Seen {
                 coverage: Coverage::default(),
                 transcript: Vec::new(),
                 orders: BTreeMap::new(),
+                happened: BTreeSet::new(),
                 begun: false,
             }),
             asking: AtomicUsize::new(0),
+            happened: watch::Sender::new(0),
             tells,
         }
     }
@@ -125,8 +135,16 @@ impl Seen {
             }
         };
         books.auditor.stored(at, entry.position, recorded);
+        if let Some(id) = recorded.subject.aggregate.execution_id() {
+            books.happened.insert((id, recorded.event.name()));
+            self.happened.send_modify(|count| *count += 1);
+        }
         if books.begun {
-            count(&mut books.coverage.events, recorded.event.name().as_str());
+            let name = recorded.event.name();
+            count(&mut books.coverage.events, name.as_str());
+            if matches!(&recorded.event, Event::StepStarted(started) if started.takeover) {
+                count(&mut books.coverage.events, TAKEOVER);
+            }
             if self.tells {
                 let name = recorded
                     .subject
@@ -207,7 +225,13 @@ impl Seen {
         let id = key
             .as_deref()
             .map(|key| keyed_id(&THE_SHOP.workspace, Door::Http, by.as_str(), key));
-        let order = Order { by, body, key, id };
+        let order = Order {
+            by,
+            body,
+            key,
+            id,
+            took_other: None,
+        };
         self.books().orders.insert(name, order);
     }
 
@@ -218,6 +242,34 @@ impl Seen {
     pub fn named(&self, name: Name, id: ExecutionId) {
         if let Some(order) = self.books().orders.get_mut(&name) {
             order.id = Some(id);
+        }
+        self.happened.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until an execution has an event of this name.
+    pub async fn happens(&self, name: Name, event: EventName) {
+        let mut heard = self.happened.subscribe();
+        let has_happened = |_: &u64| {
+            let books = self.books();
+            let id = books.orders.get(&name).and_then(|order| order.id);
+            id.is_some_and(|id| books.happened.contains(&(id, event)))
+        };
+        // It ends only with the world.
+        let _ = heard.wait_for(has_happened).await;
+    }
+
+    /// A body was taken under the key of an order: from then on it is the only one.
+    pub fn took(&self, name: Name, other_body: bool) {
+        let at = self.sea.now();
+        let mut books = self.books();
+        let Some(order) = books.orders.get_mut(&name).filter(|o| o.key.is_some()) else {
+            return;
+        };
+        let took_other = *order.took_other.get_or_insert(other_body);
+        if took_other != other_body {
+            let id = order.id;
+            let detail = "two bodies were taken under one key".to_owned();
+            books.found(Rule::KeyReused, id, detail, at);
         }
     }
 
@@ -272,12 +324,6 @@ impl Seen {
             unacknowledged.join(", ")
         );
         books.found(Rule::Stuck, id, detail, at);
-    }
-
-    pub fn broken_promise(&self, id: Option<ExecutionId>, detail: &str) {
-        let at = self.sea.now();
-        self.books()
-            .found(Rule::KeyReused, id, detail.to_owned(), at);
     }
 
     pub fn replayed_otherwise(&self, report: &str) {

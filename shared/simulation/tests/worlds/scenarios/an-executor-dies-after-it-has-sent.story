@@ -13,15 +13,14 @@
     0.100  the worker is asked for `look`, attempt 1
     0.102  the worker does `look`
     0.400  the faults stop
-   15.100  e1 v6: `look` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is tried again
-   15.583  e1 v7: `look` starts, attempt 2
-   15.583  the worker is asked for `look`, attempt 2
-   15.585  the worker does `look`
-   15.587  e1 v8: `look` is done, attempt 2
-   15.587  e1 v9: `note` is to be judged again: InputsKnown
-   15.587  e1 v10: `note` is judged: Autonomous
-   15.587  e1 v11: `note` starts, attempt 1
-   15.587  the worker is asked for `note`, attempt 1
-   15.589  the worker does `note`
-   15.591  e1 v12: `note` is done, attempt 1
-   15.591  e1 v13: it is completed
+   15.100  e1 v6: `look` is taken over, attempt 2
+   15.100  the worker is asked for `look`, attempt 2
+   15.102  the worker does `look`
+   15.104  e1 v7: `look` is done, attempt 2
+   15.104  e1 v8: `note` is to be judged again: InputsKnown
+   15.104  e1 v9: `note` is judged: Autonomous
+   15.104  e1 v10: `note` starts, attempt 1
+   15.104  the worker is asked for `note`, attempt 1
+   15.106  the worker does `note`
+   15.108  e1 v11: `note` is done, attempt 1
+   15.108  e1 v12: it is completed

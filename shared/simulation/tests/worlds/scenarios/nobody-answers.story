@@ -13,4 +13,4 @@
     0.200  ada asks for execution.approve of e1: REQUESTER_CANNOT_APPROVE
     0.300  bob asks for execution.approve of e1: FORBIDDEN
     0.320  the faults stop
-   60.100  e1 v8: it has failed: APPROVAL_EXPIRED
+   20.100  e1 v8: it has failed: APPROVAL_EXPIRED

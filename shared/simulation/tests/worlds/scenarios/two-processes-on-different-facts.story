@@ -15,19 +15,14 @@
     7.300  policy active v4: the policy is active
     7.300  root asks for policy.activate: 200
     8.079  e1 v7: `a` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is tried again
-    8.079  e1 v8: `b` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is tried again
     8.146  policy active v5: root wants another policy
     8.146  policy active v6: the policy is active
     8.146  root asks for policy.activate: 200
-    8.338  e1 v9: `a` is to be judged again: PolicyChanged
-    8.338  e1 v10: `a` is judged: Assist
-    8.338  e1 v11: `a` waits for someone to approve it
+    8.338  e1 v8: `a` is to be judged again: PolicyChanged
+    8.338  e1 v9: `a` is judged: Assist
+    8.338  e1 v10: `a` waits for someone to approve it
     8.338  executor-1 dies after its next append
-    8.460  e1 v12: `b` is to be judged again: PolicyChanged
-    8.460  e1 v13: `b` is judged: Autonomous
-    8.460  e1 v14: `b` starts, attempt 2
-    8.460  the worker is asked for `b`, attempt 2
-    8.464  the worker does `b`
-    8.468  e1 v15: `b` is done, attempt 2
    17.146  the faults stop
-   68.338  e1 v16: it has failed: APPROVAL_EXPIRED
+   28.338  e1 v11: it stops: APPROVAL_EXPIRED
+   45.079  e1 v12: `b` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is not tried again
+   45.079  e1 v13: it has failed: APPROVAL_EXPIRED
