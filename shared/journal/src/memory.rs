@@ -206,7 +206,7 @@ impl MemoryJournal {
             .beginning_with(&format!("{}.", aggregate.prefix()))
             .into_iter()
             .filter(|(sequence, _)| *sequence <= end)
-            .map(|(sequence, raw)| Entry::new(Position { stream, sequence }, raw.clone()))
+            .map(|(sequence, stored)| stored.entry(Position { stream, sequence }))
             .collect();
         decoded(entries)
     }
@@ -262,7 +262,9 @@ impl Journal for MemoryJournal {
         };
         let guarded = state.beginning_with(&guard);
         if !guarded.is_empty() {
-            let own = guarded.into_iter().find(|(_, stored)| is_own(stored, &raw));
+            let own = guarded
+                .into_iter()
+                .find(|(_, stored)| is_own(&stored.raw, &raw));
             return match own {
                 Some((sequence, _)) => Ok(Position { stream, sequence }),
                 None => Err(AppendError::Conflict { subject }),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use contracts::{
     canonical::Digest,
     position::{Position, StreamId},
+    record::Recorded,
     subject::AggregateId,
     time::Timestamp,
 };
@@ -47,11 +48,27 @@ type Observer = Box<dyn Fn(&Entry) + Send + Sync>;
 pub(super) struct Stored {
     at: Timestamp,
     pub raw: Raw,
+    /// What it says, where it can be read: decoded once, as many read it.
+    recorded: Option<Recorded>,
 }
 
 impl Stored {
+    fn new(at: Timestamp, raw: Raw) -> Self {
+        let recorded = raw.decode().ok();
+        Self { at, raw, recorded }
+    }
+
     pub fn entry(&self, position: Position) -> Entry {
-        Entry::new(position, self.raw.clone()).stored_at(Some(self.at))
+        let recorded = match &self.recorded {
+            Some(recorded) => Ok(recorded.clone()),
+            None => self.raw.decode(),
+        };
+        Entry {
+            position,
+            stored_at: Some(self.at),
+            raw: self.raw.clone(),
+            recorded,
+        }
     }
 }
 
@@ -181,16 +198,18 @@ impl State {
         }
         let stream = count.stream_of(aggregate);
         let prefix = format!("{}.", aggregate.prefix());
-        self.beginning_with(&prefix).iter().any(|(sequence, raw)| {
-            self.consumers.values().any(|consumer| {
-                let reached = consumer.reached.get(&stream).copied().unwrap_or(0);
-                consumer.wants(raw)
-                    && (*sequence > reached
-                        || consumer
-                            .unacknowledged
-                            .contains_key(&(Some(stream), *sequence)))
+        self.beginning_with(&prefix)
+            .iter()
+            .any(|(sequence, stored)| {
+                self.consumers.values().any(|consumer| {
+                    let reached = consumer.reached.get(&stream).copied().unwrap_or(0);
+                    consumer.wants(&stored.raw)
+                        && (*sequence > reached
+                            || consumer
+                                .unacknowledged
+                                .contains_key(&(Some(stream), *sequence)))
+                })
             })
-        })
     }
 
     pub fn is_at_rest(&self, count: StreamCount) -> bool {
@@ -227,7 +246,7 @@ impl State {
         };
         self.subjects
             .insert(raw.subject.clone(), (stream, position.sequence));
-        let stored = Stored { at: self.now, raw };
+        let stored = Stored::new(self.now, raw);
         if let Some(observer) = &self.observer {
             observer(&stored.entry(position));
         }
@@ -249,13 +268,13 @@ impl State {
     }
 
     /// What is stored on subjects that begin so, in the order of sequences.
-    pub fn beginning_with(&self, prefix: &str) -> Vec<(u64, &Raw)> {
+    pub fn beginning_with(&self, prefix: &str) -> Vec<(u64, &Stored)> {
         let subjects = self.subjects.range(prefix.to_owned()..);
         let mut found: Vec<_> = subjects
             .take_while(|(subject, _)| subject.starts_with(prefix))
             .filter_map(|(_, (stream, sequence))| {
                 let (_, stored) = self.after(*stream, sequence - 1).next()?;
-                Some((*sequence, &stored.raw))
+                Some((*sequence, stored))
             })
             .collect();
         found.sort_by_key(|(sequence, _)| *sequence);
