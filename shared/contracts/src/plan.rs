@@ -231,6 +231,24 @@ impl fmt::Display for Status {
     }
 }
 
+impl Mode {
+    pub const ALL: [Self; 3] = [Self::Autonomous, Self::Assist, Self::Observe];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Autonomous => "autonomous",
+            Self::Assist => "assist",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Verdict {
     pub const fn as_str(self) -> &'static str {
         match self {

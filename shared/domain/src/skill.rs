@@ -29,6 +29,8 @@ pub struct Skill {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Installation {
+    /// Of the event that asks for it.
+    pub version: u64,
     pub request: SkillInstallRequested,
     pub answer: Option<Answer>,
     /// Set where the version was disabled while the request waited: the later word counts.
@@ -93,6 +95,7 @@ impl Skill {
                 self.installations.insert(
                     request.installation_id,
                     Installation {
+                        version: recorded.version(),
                         request: request.clone(),
                         answer: None,
                         disabled: None,
@@ -140,12 +143,19 @@ impl Skill {
         self
     }
 
-    /// The request that the verifier has not answered, oldest first by id.
+    /// The requests that the verifier has not answered, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = &SkillInstallRequested> {
-        self.installations
-            .values()
+        self.in_order()
+            .into_iter()
             .filter(|installation| installation.answer.is_none())
             .map(|installation| &installation.request)
+    }
+
+    /// Everything that was asked for, oldest first.
+    pub fn in_order(&self) -> Vec<&Installation> {
+        let mut installations: Vec<_> = self.installations.values().collect();
+        installations.sort_by_key(|installation| installation.version);
+        installations
     }
 }
 

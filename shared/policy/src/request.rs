@@ -10,7 +10,6 @@ use contracts::{
     facts::{Actor, ActorType, Facts, PlanFlow, StepFacts, TextSignal},
     ids::{ActionName, SkillKey},
     manifest::{DeclaredRisk, Effect},
-    plan::Mode,
 };
 
 /// The two questions that are asked of every step.
@@ -156,7 +155,7 @@ impl Vocabulary {
             .iter()
             .map(|(name, value)| (name.clone(), Value::new_long(*value)));
         let mut settled = vec![
-            pair("mode", one_of(&self.mode, mode(facts.mode))),
+            pair("mode", one_of(&self.mode, facts.mode.as_str())),
             pair("flow", flow(facts.flow)?),
             pair("intentSignals", self.signals(&facts.signals)),
             pair("thresholds", record(thresholds)?),
@@ -309,14 +308,6 @@ pub const fn risk(risk: DeclaredRisk) -> &'static str {
         DeclaredRisk::Low => "low",
         DeclaredRisk::Medium => "medium",
         DeclaredRisk::High => "high",
-    }
-}
-
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Autonomous => "autonomous",
-        Mode::Assist => "assist",
-        Mode::Observe => "observe",
     }
 }
 

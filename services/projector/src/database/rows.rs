@@ -121,10 +121,8 @@ impl SkillRow {
     /// hide that it is.
     pub fn all(workspace: &WorkspaceId, skill: &Skill) -> Vec<Self> {
         let version = skill.head.map_or(0, |head| head.version);
-        let mut installations: Vec<_> = skill.installations.values().collect();
-        installations.sort_by_key(|installation| installation.request.requested_at);
         let mut rows: Vec<Self> = Vec::new();
-        for installation in installations {
+        for installation in skill.in_order() {
             let request = &installation.request;
             let standing = skill.installed.get(request.version.as_str());
             let stands = standing.map(|it| it.installation) == Some(request.installation_id);

@@ -74,9 +74,9 @@ pub enum Rejection {
     InputsDigestMismatch,
     #[error("the plan has no verdict that allows a start: the execution is {0}")]
     NotVerified(Status),
-    #[error("the run was started before, in mode `{0:?}`")]
+    #[error("the run was started before, in mode `{0}`")]
     AlreadyStarted(Mode),
-    #[error("mode `{0:?}` would loosen what the intent asked for")]
+    #[error("mode `{0}` would loosen what the intent asked for")]
     ModeNotPermitted(Mode),
 }
 

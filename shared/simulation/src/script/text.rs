@@ -135,21 +135,11 @@ impl FromStr for Instance {
     }
 }
 
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Autonomous => "autonomous",
-        Mode::Assist => "assist",
-        Mode::Observe => "observe",
-    }
-}
-
 fn parse_mode(text: &str) -> Result<Mode, String> {
-    match text {
-        "autonomous" => Ok(Mode::Autonomous),
-        "assist" => Ok(Mode::Assist),
-        "observe" => Ok(Mode::Observe),
-        _ => Err(format!("`{text}` is none of autonomous, assist, observe")),
-    }
+    Mode::ALL
+        .into_iter()
+        .find(|mode| mode.as_str() == text)
+        .ok_or_else(|| format!("`{text}` is none of autonomous, assist, observe"))
 }
 
 impl fmt::Display for Script {
@@ -225,7 +215,7 @@ impl fmt::Display for Action {
                     f.write_str(" by-hand=yes")?;
                 }
                 if *asked != Mode::Autonomous {
-                    write!(f, " mode={}", mode(*asked))?;
+                    write!(f, " mode={asked}")?;
                 }
                 if let Some(ms) = deadline_ms {
                     write!(f, " deadline={ms}")?;
@@ -260,7 +250,7 @@ impl fmt::Display for Action {
             } => {
                 write!(f, "start {of}")?;
                 if let Some(asked) = asked {
-                    write!(f, " mode={}", mode(*asked))?;
+                    write!(f, " mode={asked}")?;
                 }
                 write!(f, " via={via}")
             }
