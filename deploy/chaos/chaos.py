@@ -111,6 +111,7 @@ class Run:
         self.relay = None
         self.network = None
         self.ahead = set()
+        self.left = set()
         self.cancelled = set()
 
     def close(self):
@@ -205,6 +206,7 @@ class Run:
             elif item["status"] in ("verified", "awaiting_draft") and time.time() > self.calm_at + LEFT_AFTER_S:
                 # Its client had no answer, or was refused by who had another time: it waits for
                 # days, as it should.
+                self.left.add(execution)
                 self.cancel(execution, "nobody goes on with it")
 
     def cancel(self, execution, why):
@@ -238,6 +240,7 @@ class Run:
         )  # fmt: skip
         evidence.told_from = self.chronicle.began
         evidence.ahead = self.ahead
+        evidence.left = self.left
         evidence.replay = self.fleet.controlplane("replay", "--all", check=False)
         evidence.read_models = {f"projector-{host}": self.listed(turn) for turn, host in enumerate(fleets.HOSTS)}
         checks = verdict.judge(evidence)

@@ -14,6 +14,7 @@ from load import Plan
 BUCKETS = (0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30, 60)
 # Beyond `ack_wait`: 15 s and 5 s are the 20 s within which an execution goes on.
 TAKEOVER_MARGIN_S = 5
+NETWORK = {"cut", "cut-broker", "hole", "delay"}
 ASSISTED = {"pay", "erase", "hurry"}
 STATUS = {"execution.completed": "completed", "execution.failed": "failed", "plan.rejected": "rejected"}
 
@@ -144,8 +145,14 @@ class Evidence:
     def faults_of(self, names, began, ended):
         return [
             record for record in self.records
-            if record["began"] <= ended and record["ended"] >= began and names & set(record["hinders"])
+            if record["began"] <= ended and felt_until(record) >= began and names & set(record["hinders"])
         ]  # fmt: skip
+
+
+def felt_until(record):
+    """What is sent while a network is away is sent again after at most as long as it was away."""
+    lasted = record["ended"] - record["began"] if record["fault"] in NETWORK else 0
+    return record["ended"] + lasted
 
 
 def end_of(events):
@@ -224,6 +231,17 @@ def none_ahead(evidence):
         events = evidence.executions[execution]
         shown = [str(event) for event in events if event.name.startswith("execution.step.")][-2:]
         yield f"{execution} did not go on after a clock was stepped back; its last steps: {shown}"
+
+
+def none_left(evidence):
+    """What had to be cancelled as nobody went on with it was waiting for its client indeed."""
+    for execution in sorted(evidence.left):
+        events = evidence.executions[execution]
+        intent, names = events[0].payload, {event.name for event in events}
+        waits_for_a_start = intent.get("start") == "manual" and "execution.start.requested" not in names
+        waits_for_a_draft = intent.get("draft") is None and "plan.drafted" not in names
+        if not (waits_for_a_start or waits_for_a_draft):
+            yield f"{execution} did not go on by itself: {[str(event) for event in events]}"
 
 
 def dispatches_stored(evidence):
@@ -334,8 +352,8 @@ def replays(evidence):
 
 
 CHECKS = (
-    lost, one_each, commands_kept, whole, one_end, all_ended, none_ahead, dispatches_stored, retries_stored,
-    takeovers_explained, takeovers_soon, answers_true, approvals_heeded, feeds_whole, read_models_equal,
+    lost, one_each, commands_kept, whole, one_end, all_ended, none_ahead, none_left, dispatches_stored,
+    retries_stored, takeovers_explained, takeovers_soon, answers_true, approvals_heeded, feeds_whole, read_models_equal,
     no_incidents, no_panics, replays,
 )  # fmt: skip
 

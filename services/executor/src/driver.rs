@@ -174,6 +174,10 @@ impl Driver<'_> {
             None if wake.version == 0 => self.execution.distrust(),
             None => {}
         }
+        if delivered > 1 {
+            // Another process may have had it meanwhile, and may have taken over what was begun here.
+            self.execution.distrust();
+        }
     }
 
     /// Stores what was brought and what is due until nothing is, arms what is waited for, and
