@@ -421,8 +421,11 @@ impl World {
     }
 }
 
-/// Who has not yet voted on the open block.
+/// Who has not yet voted on the open block of what is not stopping.
 fn voters(state: &Execution) -> Option<Person> {
+    if state.known()?.stop.is_some() {
+        return None;
+    }
     let (_, block) = open_block(state)?;
     [Person::Grace, Person::Heidi].into_iter().find(|person| {
         !block
