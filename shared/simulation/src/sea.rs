@@ -66,13 +66,19 @@ impl Sea {
             weather: Mutex::new(Weather {
                 outage_until: now,
                 full_until: now,
-                calm: false,
+                // Until every process is there: what begins is not what is looked at.
+                calm: true,
                 stood_still: None,
             }),
             calls: Mutex::new((0, 0)),
             spinning: AtomicBool::new(false),
             ear: OnceLock::new(),
         }
+    }
+
+    /// From now on messages travel as the script says.
+    pub fn begin(&self) {
+        self.weather().calm = false;
     }
 
     fn weather(&self) -> MutexGuard<'_, Weather> {

@@ -11,7 +11,7 @@ use domain::execution::Execution;
 use futures::future::{join, join_all};
 use host::judge::Judge;
 use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal, stored::Raw};
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use self::seen::Seen;
@@ -152,6 +152,9 @@ async fn live(script: &Script, judge: &Arc<Judge>, catalogue: &[Raw], tells: boo
     }
     workers::serve(&memory, script, &seen).await;
     processes.start_all().await;
+    // Time goes on once each has nothing left to do, so every durable consumer is there.
+    sleep(Duration::from_millis(1)).await;
+    sea.begin();
     let world = World {
         people: Arc::new(People {
             processes: Arc::clone(&processes),
