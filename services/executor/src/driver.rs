@@ -289,8 +289,14 @@ impl Driver<'_> {
             }
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
-                if begun.elapsed() > FACTS_AGE_MAX && self.has_changed(&started, &catalogue).await?
-                {
+                let has_changed = begun.elapsed() > FACTS_AGE_MAX
+                    && self.has_changed(&started, &catalogue).await?;
+                if !self.held.holds(cause, self.host.ack_wait) {
+                    // Paused since it was stored, for so long that it may be another's by now:
+                    // whoever is given the wake-up takes it over.
+                    break;
+                }
+                if has_changed {
                     self.calls.bring(Brought {
                         step: started.step_id,
                         attempt: started.attempt,

@@ -66,6 +66,13 @@ impl Deliveries {
         self.lock().is_empty()
     }
 
+    /// Whether a wake-up is held, and nobody else can have been given it by now.
+    pub fn holds(&self, wake: EventId, ack_wait: Duration) -> bool {
+        let all = self.lock();
+        all.iter()
+            .any(|held| held.wake == wake && !is_lost(held.touched, ack_wait))
+    }
+
     /// The version that contains every held wake-up's own event.
     pub fn version(&self) -> u64 {
         self.lock()

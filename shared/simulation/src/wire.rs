@@ -231,7 +231,9 @@ impl Line {
     }
 
     pub fn pause(&self, ms: u64) {
-        self.fate().paused_until = Some(Instant::now() + Duration::from_millis(ms));
+        let mut fate = self.fate();
+        let until = Some(Instant::now() + Duration::from_millis(ms));
+        fate.paused_until = fate.paused_until.max(until);
     }
 
     /// Whether it stood still so shortly ago that what it sends may be old.
