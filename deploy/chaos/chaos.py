@@ -112,6 +112,8 @@ class Run:
         self.network = None
         self.ahead = set()
         self.left = set()
+        self.crashes = []
+        self.absent = []
         self.cancelled = set()
 
     def close(self):
@@ -148,6 +150,7 @@ class Run:
         fleet.start_workers()
         chronicle.tell("up", f"{options.servers} broker(s), two of each service, {len(fleets.WORKERS)} workers")
         self.impossible = impossible if options.faults is None else {}
+        self.kinds = names
         seconds = options.minutes * 60
         self.schedule = faults.Schedule(names, fleet, self.relay, options.seed, seconds, options.gap)
 
@@ -156,6 +159,7 @@ class Run:
         self.load = Load(self.options, self.fleet, self.root)
         self.began_at = time.time()
         until = self.began_at + self.options.minutes * 60
+        threading.excepthook = self.crashed
         submitting = threading.Thread(target=self.load.run, args=[until], daemon=True)
         submitting.start()
         self.faults = faults.Storm(self.schedule, self.fleet, self.chronicle)
@@ -163,12 +167,21 @@ class Run:
         submitting.join()
         self.calm_at = time.time()
 
+    def crashed(self, failure):
+        """A part of the script that ended by a mistake of its own did not look at what it should."""
+        self.crashes.append(f"{failure.thread.name}: {failure.exc_type.__name__}: {failure.exc_value}")
+        threading.__excepthook__(failure)
+
     def calm(self):
         """Faults have stopped: everything has to come back, and to end."""
         self.chronicle.tell("calm", "no more faults; open approvals are voted on, everything has to end")
         for process in self.fleet.of_role(*fleets.SERVICES):
-            self.fleet.until(lambda process=process: self.fleet.is_ready(process), f"{process.name} to be ready")
-        self.chronicle.tell("calm", f"every service is ready, {time.time() - self.calm_at:.1f} s after the last fault")
+            try:
+                self.fleet.until(lambda process=process: self.fleet.is_ready(process), f"{process.name} to be ready")
+            except networks.Impossible as reason:
+                self.absent.append(str(reason))
+        ready = "every service is ready" if not self.absent else f"{len(self.absent)} did not come back"
+        self.chronicle.tell("calm", f"{ready}, {time.time() - self.calm_at:.1f} s after the last fault")
         deadline = self.calm_at + QUIET_S
         while time.time() < deadline:
             self.vote()
@@ -179,6 +192,7 @@ class Run:
                 break
             time.sleep(1)
         self.ended_at = time.time()
+        self.still_open, self.at_work = still_open, at_work
         left = "?" if still_open is None else len(still_open)
         text = f"{left} open, {at_work} clients at work, {self.ended_at - self.calm_at:.1f} s after the last fault"
         self.chronicle.tell("ended", text)
@@ -241,6 +255,9 @@ class Run:
         evidence.told_from = self.chronicle.began
         evidence.ahead = self.ahead
         evidence.left = self.left
+        evidence.still_open, evidence.at_work = self.still_open, self.at_work
+        evidence.crashes, evidence.absent = self.crashes, self.absent
+        evidence.kinds = [name for name in self.kinds if name not in self.impossible]
         evidence.replay = self.fleet.controlplane("replay", "--all", check=False)
         evidence.read_models = {f"projector-{host}": self.listed(turn) for turn, host in enumerate(fleets.HOSTS)}
         checks = verdict.judge(evidence)
@@ -252,7 +269,7 @@ class Run:
             "ackWaitMs": self.options.ack_wait_ms,
             "faultSeconds": round(self.calm_at - self.began_at, 1),
             "quietSeconds": round(self.ended_at - self.calm_at, 1),
-            "kinds": list(faults.kinds()) if self.options.faults is None else self.options.faults.split(","),
+            "kinds": self.kinds,
             "impossible": self.impossible,
             "endedByThemselves": sum(line["topic"] == "ended" and "process" in line for line in self.chronicle.lines),
             "figures": verdict.figures(evidence),

@@ -166,6 +166,7 @@ class Book:
         self.answers = Counter()
         self.broken = []
         self.unanswered = set()
+        self.followed = set()  # executions whose feed was read to its end
 
     def note(self, operation, number, answer, execution=None, **more):
         told = {
@@ -255,12 +256,14 @@ class Story(threading.Thread):
             self.turn += 1
             for item in self.client.feed(self.plan.who, self.execution, after, self.turn):
                 if item is None:
+                    self.book.followed.add(self.execution)
                     return
                 after, event = item
                 versions.append(int(event["aggregateversion"]))
                 name = event["type"].removeprefix("controlPlane.")
                 self.react(name, event["data"])
                 if name in ENDS or (name == "plan.rejected" and event["data"].get("final")):
+                    self.book.followed.add(self.execution)
                     return
                 if self.over.is_set():
                     return

@@ -27,6 +27,7 @@ def table(report):
     row("failed or refused because of", "", counted(figures["failureCodes"]))
     row("events", figures["events"])
     row("faults", sum(figures["faults"].values()), counted(figures["faults"]))
+    row("ended by themselves", report["endedByThemselves"], "processes without a broker, mostly: started again")
     row("everything ended after", f"{report['quietSeconds']:.0f} s", "since the last fault")
     lines.append("")
     row("effects: keys called", figures["keys"])

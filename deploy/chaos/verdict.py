@@ -219,7 +219,13 @@ def one_end(evidence):
 
 
 def all_ended(evidence):
-    """Nothing is stuck."""
+    """Nothing is stuck: by the deadline everything had ended, and every client had seen it."""
+    if evidence.still_open is None:
+        yield "the read model did not say what was open at the deadline"
+    for execution, item in (evidence.still_open or {}).items():
+        yield f"{execution} was {item['status']} at the deadline"
+    if evidence.at_work:
+        yield f"{evidence.at_work} clients still waited at the deadline"
     for execution, events in evidence.executions.items():
         if end_of(events) is None:
             yield f"{execution} stands at: {events[-1]} ({len(events)} events)"
@@ -317,10 +323,12 @@ def approvals_heeded(evidence):
 
 
 def feeds_whole(evidence):
-    """Each live feed, through every reconnection, had each event once and in order."""
+    """Each live feed, through every reconnection, had each event once and in order, to the end."""
     for execution, versions in evidence.book.feeds.items():
-        if versions != list(range(1, len(versions) + 1)):
-            yield f"{execution}: {versions}"
+        is_complete = execution in evidence.book.followed
+        count = len(evidence.executions.get(execution, [])) if is_complete else len(versions)
+        if versions != list(range(1, count + 1)):
+            yield f"{execution}: {versions} of {count}"
 
 
 def read_models_equal(evidence):
@@ -332,6 +340,22 @@ def read_models_equal(evidence):
                 yield f"{projector}: {execution} is {statuses.get(execution)}, not {STATUS[end.name]}"
         for execution in statuses.keys() - evidence.executions.keys():
             yield f"{projector}: {execution} is not in the log"
+
+
+def all_back(evidence):
+    """Every service came back by itself once faults had stopped."""
+    yield from evidence.absent
+
+
+def all_tried(evidence):
+    """Each kind of fault came, something was submitted, and no part of this script failed."""
+    done = {record["fault"] for record in evidence.records}
+    for name in evidence.kinds:
+        if name not in done:
+            yield f"`{name}` did not come: give it more minutes"
+    if not evidence.book.submitted:
+        yield "nothing was submitted"
+    yield from evidence.crashes
 
 
 def no_incidents(evidence):
@@ -354,7 +378,7 @@ def replays(evidence):
 CHECKS = (
     lost, one_each, commands_kept, whole, one_end, all_ended, none_ahead, none_left, dispatches_stored,
     retries_stored, takeovers_explained, takeovers_soon, answers_true, approvals_heeded, feeds_whole, read_models_equal,
-    no_incidents, no_panics, replays,
+    all_back, all_tried, no_incidents, no_panics, replays,
 )  # fmt: skip
 
 

@@ -120,6 +120,12 @@ impl Follower {
             Ok(()) => {
                 state.confirmed = Some(begun);
                 state.epoch = epoch;
+                let end = state.catalogue.sequence();
+                if end < at_least {
+                    // As from a leader that is none any more and does not know it yet.
+                    let behind = format!("it ends at {end}, before {at_least} that was decided on");
+                    return Err(Unavailable::new("confirm the catalogue", behind).into());
+                }
                 let catalogue = Arc::clone(&state.catalogue);
                 Ok(Confirmed { catalogue, begun })
             }

@@ -1,6 +1,7 @@
 //! SQL rows equal the fold: the log of a finished history, projected by the real projection into a
 //! real SQLite database while it dies and is begun anew, and every row compared with what the log
-//! says. Nothing here is shared with the code that writes the rows.
+//! says. The verdict, its tier and the need for an approval are read by the function that the rows use
+//! too: of those only the way into SQL is compared.
 //!
 //! * `portions`: the log as the projection is given it, cut and interleaved by chance
 //! * `life`: one life of the projector, and how it ends

@@ -23,6 +23,11 @@ const FACTS_AGE_MS_MAX: u64 = 1000 + 2;
 /// question for what is up to it and the answer to that.
 const MESSAGES_SINCE_FACTS: u64 = 3;
 
+/// The messages between the storing of a start and its request: the answer that it is stored; and
+/// where the facts are looked at again, the two questions and their answers, which may have to wait
+/// for the same look of somebody else.
+const MESSAGES_BEFORE_SENT: u64 = 9;
+
 /// A request that was sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatch<'a> {
@@ -68,16 +73,18 @@ impl Auditor {
                 },
             );
         }
-        if dispatch.was_paused {
-            return Ok(());
-        }
         // What `log.md` §7 gives a sender is this: his own `step.started` is stored before he
         // dispatches, and nobody else receives its wake-up while he tells the broker often enough
-        // that he is at it. It gives him no lease that he looks at when he dispatches. Frozen
-        // between the acknowledgement of his append and the request for longer than `ack_wait`, he
-        // finds out only when he stores the end: after such a pause one more request under the same
-        // key is what the design permits, and without one it is not.
-        let over = attempt.over_at.filter(|at| *at < sent);
+        // that he is at it. Who was paused since looks whether that is so. With the answer to his
+        // append still on its way he may find out only when he stores the end that the broker has
+        // given the wake-up to another process.
+        let stored_at = attempt.stored_at;
+        ensure(sent >= stored_at, Rule::DispatchWithoutStart, || {
+            format!("attempt {number} of step `{id}`, sent at {sent}, was stored at {stored_at}")
+        })?;
+        let prompt = MESSAGES_BEFORE_SENT * self.message_ms_max;
+        let at_once = sent <= attempt.stored_at.plus_ms(prompt);
+        let over = attempt.over_at.filter(|at| *at < sent && !at_once);
         ensure(over.is_none(), Rule::DispatchSuperseded, || {
             let how = if attempt.was_taken_over {
                 "was taken over"
@@ -86,7 +93,7 @@ impl Auditor {
             };
             format!("attempt {number} of step `{id}`, sent at {sent}, {how} at {over:?}")
         })?;
-        if attempt.is_takeover {
+        if attempt.is_takeover || dispatch.was_paused {
             // What was allowed when the effect began is not asked again.
             return Ok(());
         }

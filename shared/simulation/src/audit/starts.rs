@@ -86,7 +86,7 @@ impl Execution {
             step.tries += 1;
         }
         step.state = State::Started(event.attempt);
-        let attempt = Attempt::started(event, recorded.attributes.causation);
+        let attempt = Attempt::started(event, wake, books.now);
         step.attempts.insert(event.attempt, attempt);
         Ok(())
     }

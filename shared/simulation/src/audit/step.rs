@@ -58,6 +58,7 @@ pub(super) struct Attempt {
     pub owner: Incarnation,
     pub wake: Option<EventId>,
     pub is_takeover: bool,
+    pub stored_at: Timestamp,
     pub inputs_digest: Digest,
     /// Of the facts it was started on.
     pub catalogue: u64,
@@ -173,11 +174,12 @@ impl Step {
 }
 
 impl Attempt {
-    pub fn started(event: &StepStarted, wake: Option<EventId>) -> Self {
+    pub fn started(event: &StepStarted, wake: Option<EventId>, stored_at: Timestamp) -> Self {
         Self {
             owner: event.owner,
             wake,
             is_takeover: event.takeover,
+            stored_at,
             inputs_digest: event.inputs_digest,
             catalogue: event.catalogue,
             was_taken_over: false,

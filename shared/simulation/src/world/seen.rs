@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use contracts::{
 use domain::execution::intake::{Door, keyed_id};
 use journal::stored::Entry;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     audit::{Answered, Auditor, Dispatch, Rule, Violation},
@@ -34,8 +35,9 @@ pub struct Seen {
     sea: Arc<Sea>,
     books: Mutex<Books>,
     asking: AtomicUsize,
-    /// Counts what may be waited for.
-    happened: watch::Sender<u64>,
+    /// Told whenever something that may be waited for has happened. Its waiters wake in the order in
+    /// which they came, so that a world can be lived through again.
+    happened: Notify,
     tells: bool,
 }
 
@@ -88,7 +90,7 @@ impl Seen {
                 begun: false,
             }),
             asking: AtomicUsize::new(0),
-            happened: watch::Sender::new(0),
+            happened: Notify::new(),
             tells,
         }
     }
@@ -118,7 +120,6 @@ impl Seen {
     pub fn tell(&self, line: impl FnOnce() -> String) {
         if self.tells {
             let line = transcript::line(self.sea.elapsed_ms(), &line());
-            eprintln!("{line}");
             self.books().transcript.push(line);
         }
     }
@@ -137,7 +138,7 @@ impl Seen {
         books.auditor.stored(at, entry.position, recorded);
         if let Some(id) = recorded.subject.aggregate.execution_id() {
             books.happened.insert((id, recorded.event.name()));
-            self.happened.send_modify(|count| *count += 1);
+            self.happened.notify_waiters();
         }
         if books.begun {
             let name = recorded.event.name();
@@ -243,19 +244,25 @@ impl Seen {
         if let Some(order) = self.books().orders.get_mut(&name) {
             order.id = Some(id);
         }
-        self.happened.send_modify(|count| *count += 1);
+        self.happened.notify_waiters();
     }
 
     /// Waits until an execution has an event of this name.
     pub async fn happens(&self, name: Name, event: EventName) {
-        let mut heard = self.happened.subscribe();
-        let has_happened = |_: &u64| {
-            let books = self.books();
-            let id = books.orders.get(&name).and_then(|order| order.id);
-            id.is_some_and(|id| books.happened.contains(&(id, event)))
-        };
-        // It ends only with the world.
-        let _ = heard.wait_for(has_happened).await;
+        loop {
+            let mut heard = pin!(self.happened.notified());
+            heard.as_mut().enable();
+            if self.has_happened(name, event) {
+                return;
+            }
+            heard.await;
+        }
+    }
+
+    fn has_happened(&self, name: Name, event: EventName) -> bool {
+        let books = self.books();
+        let id = books.orders.get(&name).and_then(|order| order.id);
+        id.is_some_and(|id| books.happened.contains(&(id, event)))
     }
 
     /// A body was taken under the key of an order: from then on it is the only one.
