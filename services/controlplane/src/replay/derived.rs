@@ -32,6 +32,9 @@ pub(super) struct Memory<'a> {
     pub judge: &'a Judge,
     pub past: &'a mut Past,
     pub moment: Moment,
+    /// The position of the catalogue that its history names: what follows is decided on no older
+    /// one.
+    pub least: u64,
 }
 
 /// What a decision may be, where not all that it depends on is recorded.
@@ -57,6 +60,10 @@ impl Memory<'_> {
         if let Some(sequence) = catalogue {
             let fold = self.past.at(sequence)?;
             self.past.fits(sequence, self.moment)?;
+            let least = self.least;
+            if sequence < least {
+                return Err(NoCatalogue::Backwards { sequence, least });
+            }
             found.add(possible(self.judge, &fold), recorded);
             return Ok(found);
         }
@@ -135,6 +142,7 @@ impl From<NoCatalogue> for Derived {
         match error {
             NoCatalogue::BeyondEnd { .. }
             | NoCatalogue::Outdated { .. }
+            | NoCatalogue::Backwards { .. }
             | NoCatalogue::Later { .. } => Self::Nothing(What::Catalogue, error.to_string()),
             NoCatalogue::Unknown(_) => Self::NotRederived(error.to_string()),
         }

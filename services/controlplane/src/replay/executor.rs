@@ -67,6 +67,8 @@ fn possible(state: &Execution, recorded: &Recorded, catalogue: &Catalogue) -> Ve
             owner: outside.owner,
             fresh: &outside.fresh,
             under_way: &|step, _| outside.lost != Some(step),
+            // Who is given the wake-up of an attempt ends it just so.
+            overdue: &|_, _| false,
             catalogue,
             token_hash: &|_, _| outside.token_hash,
         };

@@ -60,6 +60,8 @@ pub(super) enum NoCatalogue {
     Unknown(u64),
     #[error("it was decided on catalogue {sequence}, and the event at {next} had long been stored")]
     Outdated { sequence: u64, next: u64 },
+    #[error("it was decided on catalogue {sequence}, and an event before it on catalogue {least}")]
+    Backwards { sequence: u64, least: u64 },
     #[error("it was decided on catalogue {sequence}, which was not stored until long after")]
     Later { sequence: u64 },
 }

@@ -17,7 +17,7 @@ use domain::{
     policy::Policy,
     skill::Skill,
 };
-use host::{engine::chain, judge::Judge};
+use host::{aggregate::Aggregate as _, engine::chain, judge::Judge};
 use journal::stored::Entry;
 
 use super::{
@@ -300,10 +300,16 @@ impl<'a> Walk<'a> {
         recorded: &Recorded,
         envelope: &Envelope,
     ) {
+        let least = match fold {
+            Fold::Execution(state) => state.catalogue(),
+            // In the catalogue itself everything stands after what it was decided on.
+            Fold::Skill(_) | Fold::Policy(_) | Fold::Unfolded | Fold::Ended | Fold::Broken(_) => 0,
+        };
         let memory = &mut Memory {
             judge: &self.judge,
             past: &mut self.past,
             moment,
+            least,
         };
         let derived = match fold {
             Fold::Execution(state) => execution::derive(state, recorded, memory),

@@ -123,6 +123,19 @@ async fn a_verdict_by_a_bundle_that_had_been_replaced() {
     }
 }
 
+/// Within a second, where no clock says anything.
+#[tokio::test]
+async fn a_verdict_by_a_bundle_that_its_plan_had_seen_replaced() {
+    let mut world = World::new(1).await;
+    let sequence = Copy::of(&world.journal).await.lines.len() as u64;
+    world.activate(stricter()).await;
+    let id = cases::refund(&mut world, "a").await;
+    let mut copy = untouched(&world).await;
+    let aggregate = AggregateId::execution(workspace(), id);
+    judge_on(&mut copy, &aggregate, sequence);
+    check(&copy, "an event before it on catalogue").await;
+}
+
 #[tokio::test]
 async fn a_verdict_by_a_bundle_that_was_activated_later() {
     let mut world = World::new(1).await;
