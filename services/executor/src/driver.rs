@@ -25,7 +25,7 @@ use domain::{
         Execution, StepState, ending,
         running::{self, Context},
         steps,
-        waits::{self, Wait},
+        waits::{self, Left, Wait},
     },
 };
 use host::{
@@ -70,6 +70,7 @@ pub async fn run(
         execution: Tracked::unknown(fleet.host(), aggregate.clone()),
         held,
         due: None,
+        timers: BTreeSet::new(),
         calls: Calls::default(),
         armed: BTreeMap::new(),
         ended_for_others: false,
@@ -106,6 +107,8 @@ struct Driver<'a> {
     held: Deliveries,
     /// The latest instant of a timer that has come.
     due: Option<Timestamp>,
+    /// The timers that have come and are not yet decided on.
+    timers: BTreeSet<String>,
     calls: Calls,
     /// The instants that timers are armed for since the last delivery.
     armed: BTreeMap<String, Timestamp>,
@@ -167,6 +170,7 @@ impl Driver<'_> {
         }
         self.held.take(wake.id, wake.version, handle, received);
         self.due = self.due.max(wake.due);
+        self.timers.extend(wake.timer);
         // Another process may have armed something else meanwhile.
         self.armed.clear();
         match &wake.event {
@@ -209,6 +213,7 @@ impl Driver<'_> {
             }
         }
         self.held.decided();
+        self.timers.clear();
         self.ended_for_others = false;
         let appended = self.execution.state.version() > begun_at;
         if planted::is(Bug::LostTimer) && !appended && begun_at > self.held.version() {
@@ -291,7 +296,10 @@ impl Driver<'_> {
                 failpoint::reach("after-started-stored");
                 let has_changed = begun.elapsed() > FACTS_AGE_MAX
                     && self.has_changed(&started, &catalogue).await?;
-                if !self.held.holds(cause, self.host.ack_wait) {
+                let is_his = self.held.holds(cause, self.host.ack_wait)
+                    // It was his a moment ago.
+                    || planted::is(Bug::SendsAfterPause);
+                if !is_his {
                     // Paused since it was stored, for so long that it may be another's by now:
                     // whoever is given the wake-up takes it over.
                     break;
@@ -348,29 +356,29 @@ impl Driver<'_> {
     /// An end was stored while another process drives: what follows from it is due, and who drives
     /// may be at rest by now.
     async fn hand_on(&mut self) -> Result<(), Trouble> {
-        let timer = Timer {
-            service: Service::Executor,
-            aggregate: self.execution.aggregate.clone(),
-            key: "go-on".to_owned(),
-            version: self.execution.state.version(),
-            due: self.host.now(),
-            after_ms: 0,
-            wake: None,
-        };
+        let timer = self.timer("go-on".to_owned(), self.recorded(), 0);
         self.host.journal.arm(&timer).await?;
         self.ended_for_others = false;
         Ok(())
+    }
+
+    /// The time of the newest event that is known.
+    fn recorded(&self) -> Timestamp {
+        let head = self.execution.state.head();
+        head.map_or(Timestamp::from_millis(0), |head| head.time)
     }
 
     fn decide(&self, catalogue: &Catalogue, now: Timestamp) -> Vec<Event> {
         let token_hash =
             |step: &StepId, attempt: u32| Digest::of(token(&self.tokens, step, attempt).as_bytes());
         let under_way = |step: &StepId, attempt: u32| self.calls.is_under_way(step, attempt);
+        let overdue = |step: &StepId, attempt: u32| self.timers.contains(&Left::key(step, attempt));
         let context = Context {
             now,
             owner: self.host.incarnation,
             fresh: &self.held.fresh(),
             under_way: &under_way,
+            overdue: &overdue,
             catalogue,
             token_hash: &token_hash,
         };
@@ -466,30 +474,55 @@ impl Driver<'_> {
                 nap = Some(nap.map_or(due, |nap| nap.min(due)));
                 continue;
             }
-            let key = kind.key();
-            if self.armed.get(&key) == Some(&due) {
-                continue;
-            }
-            failpoint::reach("before-timer-armed");
-            let timer = Timer {
-                service: Service::Executor,
-                aggregate: self.execution.aggregate.clone(),
-                key: key.clone(),
-                version: self.execution.state.version(),
-                due,
-                after_ms: remaining,
-                wake: None,
-            };
-            self.host.journal.arm(&timer).await?;
-            failpoint::reach("after-timer-armed");
-            tracing::debug!(execution = %timer.aggregate.id(), timer = key, %due, "armed");
-            self.armed.insert(key, due);
+            self.arm_once(self.timer(kind.key(), due, remaining))
+                .await?;
+        }
+        for left in waits::left_to_others(&self.execution.state, self.host.incarnation) {
+            let key = Left::key(&left.step, left.attempt);
+            let timer = self.timer(key, left.due, left.after_ms);
+            self.arm_once(Timer {
+                // However often others come by.
+                stays: true,
+                ..timer
+            })
+            .await?;
         }
         Ok(nap.map(|due| Nap {
             // At least a millisecond, so that there is a pause in any case.
             length: Duration::from_millis(due.since_ms(now).max(1)),
             due,
         }))
+    }
+
+    fn timer(&self, key: String, due: Timestamp, after_ms: u64) -> Timer {
+        Timer {
+            service: Service::Executor,
+            aggregate: self.execution.aggregate.clone(),
+            key,
+            version: self.execution.state.version(),
+            due,
+            after_ms,
+            wake: None,
+            stays: false,
+        }
+    }
+
+    async fn arm_once(&mut self, timer: Timer) -> Result<(), Trouble> {
+        if self.armed.get(&timer.key) == Some(&timer.due) {
+            return Ok(());
+        }
+        failpoint::reach("before-timer-armed");
+        self.host.journal.arm(&timer).await?;
+        failpoint::reach("after-timer-armed");
+        let Timer {
+            aggregate,
+            key,
+            due,
+            ..
+        } = timer;
+        tracing::debug!(execution = aggregate.id(), timer = key, %due, "armed");
+        self.armed.insert(key, due);
+        Ok(())
     }
 
     /// A fault: what will pass brings everything again, what will not is put off or told first.
@@ -558,7 +591,10 @@ impl Driver<'_> {
         }
         for (wake, version) in self.held.wakes() {
             let aggregate = &self.execution.aggregate;
-            let timer = trouble::later(self.host, aggregate, wake, version);
+            let due = self
+                .due
+                .map_or(self.recorded(), |due| due.max(self.recorded()));
+            let timer = trouble::later(self.host, aggregate, wake, version, due);
             let armed = self.host.journal.arm(&timer).await;
             if armed.is_err() && !planted::is(Bug::PutOffForgets) {
                 return self.held.give_back(RETRY_AFTER, self.host.ack_wait).await;

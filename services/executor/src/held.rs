@@ -82,12 +82,13 @@ impl Deliveries {
             .unwrap_or(0)
     }
 
-    /// What new events name as their cause: any wake-up will do that is held until rest, and the
-    /// one that the broker heard of last is the surest to be.
+    /// What new events name as their cause: any wake-up will do that is held until rest. Another
+    /// process that was given one too may have acknowledged it at an earlier rest, so it is the
+    /// newest, and of such the one that the broker heard of last.
     pub fn cause(&self) -> Option<EventId> {
         let all = self.lock();
         all.iter()
-            .max_by_key(|held| held.touched)
+            .max_by_key(|held| (held.version, held.touched))
             .map(|held| held.wake)
     }
 

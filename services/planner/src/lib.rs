@@ -66,6 +66,7 @@ fn timers(wake: &Wake, state: &Execution) -> Vec<Timer> {
         due: wait.due,
         after_ms: 0,
         wake: None,
+        stays: false,
     };
     let own = waits::of_planner(state)
         .into_iter()

@@ -45,10 +45,12 @@ pub enum Bug {
     /// After an answer that did not come the end is unknown: the same bytes are sent again
     /// (`log.md` §2).
     EndWithoutAppend,
+    /// Before a dispatch the wake-up is still held (`log.md` §7, Ownership).
+    SendsAfterPause,
 }
 
 impl Bug {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeRest,
         Self::LostTimer,
         Self::ForeignWakeUp,
@@ -64,6 +66,7 @@ impl Bug {
         Self::LateVote,
         Self::PutOffForgets,
         Self::EndWithoutAppend,
+        Self::SendsAfterPause,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +86,7 @@ impl Bug {
             Self::LateVote => "late-vote",
             Self::PutOffForgets => "put-off-forgets",
             Self::EndWithoutAppend => "end-without-append",
+            Self::SendsAfterPause => "sends-after-pause",
         }
     }
 }

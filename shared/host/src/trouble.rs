@@ -8,6 +8,7 @@ use contracts::{
     ids::{EventId, WorkspaceId},
     planted::{self, Bug},
     subject::AggregateId,
+    time::Timestamp,
 };
 use journal::{
     append::AppendError,
@@ -184,7 +185,7 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
     let Some(wake) = Wake::of(&delivery.message) else {
         return delivery.handle.retry_later(RETRY_AFTER * 10).await;
     };
-    let timer = later(host, &wake.aggregate, wake.id, wake.version);
+    let timer = later(host, &wake.aggregate, wake.id, wake.version, wake.time);
     match host.journal.arm(&timer).await {
         Ok(()) => delivery.handle.ack().await,
         // It was put off.
@@ -194,8 +195,15 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
 }
 
 /// The timer that stands for a wake-up that is put off: it comes with the same id, so that what
-/// was left under it may still be taken over.
-pub fn later(host: &Host, aggregate: &AggregateId, wake: EventId, version: u64) -> Timer {
+/// was left under it may still be taken over. `due` is when the wake-up was: what comes of it is
+/// decided no earlier, and by no clock of this process, which may be wrong.
+pub fn later(
+    host: &Host,
+    aggregate: &AggregateId,
+    wake: EventId,
+    version: u64,
+    due: Timestamp,
+) -> Timer {
     let [high, low, ..] = *Digest::of(wake.to_string().as_bytes()).bytes();
     let spread = u64::from(u16::from_be_bytes([high, low])) % PUT_OFF_MS_SPREAD;
     let after_ms = PUT_OFF_MS_MIN + spread;
@@ -204,9 +212,10 @@ pub fn later(host: &Host, aggregate: &AggregateId, wake: EventId, version: u64) 
         aggregate: aggregate.clone(),
         key: format!("put-off-{wake}"),
         version,
-        due: host.now().plus_ms(after_ms),
+        due,
         after_ms,
         wake: Some(wake),
+        stays: false,
     }
 }
 

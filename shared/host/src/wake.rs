@@ -15,8 +15,12 @@ pub struct Wake {
     pub id: EventId,
     /// A fold must have reached it.
     pub version: u64,
+    /// When the event was stored, or the timer was due.
+    pub time: Timestamp,
     /// Not decided before this instant: a timer's.
     pub due: Option<Timestamp>,
+    /// What a timer is for.
+    pub timer: Option<String>,
     /// The event itself, where the message is one.
     pub event: Option<Recorded>,
 }
@@ -30,7 +34,9 @@ impl Wake {
                 aggregate: timer.aggregate.clone(),
                 id: timer.id(),
                 version: timer.version,
+                time: timer.due,
                 due: Some(timer.due),
+                timer: Some(timer.key.clone()),
                 event: None,
             }),
             Message::Unreadable { .. } => None,
@@ -53,14 +59,18 @@ impl Wake {
                 aggregate: AggregateId::execution(aggregate.workspace().clone(), id),
                 id: recorded.id(),
                 version: 0,
+                time: recorded.time(),
                 due: None,
+                timer: None,
                 event: None,
             },
             None => Self {
                 aggregate: aggregate.clone(),
                 id: recorded.id(),
                 version: recorded.version(),
+                time: recorded.time(),
                 due: None,
+                timer: None,
                 event: Some(recorded.clone()),
             },
         }

@@ -268,17 +268,20 @@ impl Journal for JetStreamJournal {
         let now = now.map_err(|error| Unavailable::new(doing(), error))?;
         let schedule = format!("@at {}", now.plus_ms(timer.after_ms));
         let target = timer.due_subject();
-        let headers = [
+        let mut headers = vec![
             ("Nats-Schedule", schedule.as_str()),
             ("Nats-Schedule-Target", target.as_str()),
         ];
+        if timer.stays {
+            headers.push(("Nats-Expected-Last-Subject-Sequence", "0"));
+        }
         let subject = timer.armed_subject();
         let payload = Bytes::from(timer.to_bytes());
         let armed = patiently(self.append_deadline, || {
-            append::publish(&self.link, &subject, &headers, payload.clone())
+            append::arm(&self.link, &subject, &headers, payload.clone())
         });
         match armed.await {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) => {
                 let refused = !error.is_transient();
                 Err(Unavailable::new(doing(), error).refused(refused))

@@ -22,6 +22,7 @@ use contracts::{
 use tokio::sync::Notify;
 
 use self::state::State;
+pub use self::state::Waking;
 use crate::{
     Journal, Unavailable,
     append::{AppendError, claim, is_own},
@@ -126,9 +127,8 @@ impl MemoryJournal {
         self.shared.lock().observer = Some(Box::new(observer));
     }
 
-    /// Whether something will wake an aggregate: a message not yet acknowledged by a consumer
-    /// that wants it, or a timer.
-    pub fn will_wake(&self, aggregate: &AggregateId) -> bool {
+    /// What will wake an aggregate.
+    pub fn will_wake(&self, aggregate: &AggregateId) -> Waking {
         self.shared.lock().will_wake(aggregate, self.count)
     }
 

@@ -16,7 +16,8 @@ pub struct Timer {
     /// Who is woken.
     pub service: Service,
     pub aggregate: AggregateId,
-    /// What for, such as `retry:charge`. Arming the same key again replaces the timer.
+    /// What for, such as `retry:charge`. Arming the same key again replaces the timer,
+    /// unless it is to stay.
     pub key: String,
     /// The version of the event it was armed for: a fold must have reached it.
     pub version: u64,
@@ -29,6 +30,9 @@ pub struct Timer {
     /// The wake-up it stands for, where a message is put off: its id stays, and with it the right
     /// to take over what was left under it.
     pub wake: Option<EventId>,
+    /// Whether one that is armed under the same key stays as it is: arming again does not put it
+    /// off.
+    pub stays: bool,
 }
 
 /// A stored wake-up that cannot be read.
@@ -53,6 +57,8 @@ struct Document {
     after_ms: u64,
     #[serde(default)]
     wake: Option<EventId>,
+    #[serde(default)]
+    stays: bool,
 }
 
 impl Timer {
@@ -101,6 +107,7 @@ impl Timer {
             "due": self.due,
             "after_ms": self.after_ms,
             "wake": self.wake,
+            "stays": self.stays,
         })
         .to_string()
         .into_bytes()
@@ -120,6 +127,7 @@ impl Timer {
             due: document.due,
             after_ms: document.after_ms,
             wake: document.wake,
+            stays: document.stays,
         })
     }
 }

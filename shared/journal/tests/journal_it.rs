@@ -100,6 +100,7 @@ conform! {
     waking:
         a_timer_fires_once_and_is_gone_when_acknowledged
         arming_again_replaces
+        a_timer_that_is_to_stay_is_not_put_off
         a_timer_of_the_past_fires_at_once
         a_timer_fires_when_so_much_time_has_passed
         a_timer_wakes_only_its_service;

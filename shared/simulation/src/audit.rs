@@ -9,6 +9,7 @@
 //! * [`catalogue`]: skills and policies by position, and since when
 //! * [`execution`], [`step`]: the books; [`decided`]: how fresh an executor's facts must be
 //! * [`planning`], [`questions`], [`votes`], [`starts`], [`ends`], [`ending`]: what each event may follow
+//! * [`rests`]: what is waited for while nobody is at work
 //! * [`dispatches`], [`promises`]: what workers saw, and what callers were told
 
 mod catalogue;
@@ -21,6 +22,7 @@ mod execution;
 mod planning;
 mod promises;
 mod questions;
+mod rests;
 mod rule;
 mod starts;
 mod step;
@@ -68,6 +70,10 @@ struct Books {
     keys: BTreeMap<Digest, (ExecutionId, StepId)>,
     /// Who received which wake-up.
     deliveries: BTreeSet<(Incarnation, EventId)>,
+    /// Whether no process's clock was ever stepped.
+    clocks_are_right: bool,
+    /// When the broker last gave to others what somebody was still at work on.
+    delivered_again: Option<Timestamp>,
 }
 
 impl Books {
@@ -75,6 +81,15 @@ impl Books {
     /// instant need not be: a confirmation that began then may have been before it.
     fn asked_at(&self) -> u64 {
         self.catalogue.before(self.now)
+    }
+
+    /// By recorded times everything is judged that expires; where all clocks are right, true time
+    /// has come as far.
+    fn is_over(&self, due: Option<Timestamp>) -> Check {
+        let early = due.filter(|due| self.clocks_are_right && self.now < *due);
+        ensure(early.is_none(), Rule::GivenUpEarly, || {
+            format!("it is given up at {}, and is due at {early:?}", self.now)
+        })
     }
 
     /// Of the attempts of one step, and of nothing else.
@@ -113,6 +128,8 @@ impl Auditor {
                 catalogue: Catalogue::default(),
                 keys: BTreeMap::new(),
                 deliveries: BTreeSet::new(),
+                clocks_are_right: true,
+                delivered_again: None,
             },
             message_ms_max: 0,
             events: BTreeMap::new(),
@@ -138,6 +155,16 @@ impl Auditor {
     /// begun under it.
     pub fn delivered(&mut self, to: Incarnation, wake: EventId) {
         self.books.deliveries.insert((to, wake));
+    }
+
+    /// The clock of a process is wrong from now on.
+    pub fn clock_stepped(&mut self) {
+        self.books.clocks_are_right = false;
+    }
+
+    /// The broker gives to others what somebody is still at work on, though he says so.
+    pub fn delivered_again(&mut self, at: Timestamp) {
+        self.books.delivered_again = Some(at);
     }
 
     /// A request has come to a worker; `at` is when it left its sender: how long it took from there
@@ -173,8 +200,9 @@ impl Auditor {
 
     /// A caller got a success: what it says must be in the log by now.
     pub fn answered(&mut self, at: Timestamp, answered: &Answered) {
-        let about = Some(answered.execution());
-        self.check(at, about, |auditor| auditor.check_answer(answered));
+        self.check(at, answered.execution(), |auditor| {
+            auditor.check_answer(answered)
+        });
     }
 
     /// The executions that have not ended.

@@ -185,7 +185,25 @@ fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
             action: Action::Vote(vote(name, chance)),
         });
     }
+    if chance.percent(5) {
+        actions.push(stands_still_before_sending(name, chance));
+    }
     actions
+}
+
+/// Between the storing of a start and its request, for longer than its wake-up stays with him.
+fn stands_still_before_sending(of: Name, chance: &mut Chance) -> Timed {
+    Timed {
+        when: When::After {
+            of,
+            event: EventName::StepStarted,
+            ms: 0,
+        },
+        action: Action::Pause {
+            who: Instance::of(Service::Executor, via(chance)),
+            ms: chance.pick(&[18_000, 24_000, 33_000], 24_000),
+        },
+    }
 }
 
 /// What is worth waiting for: after most of these something else follows at once.

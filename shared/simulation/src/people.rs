@@ -6,10 +6,16 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use contracts::{canonical::Digest, ids::ExecutionId, plan::Mode, subject::AggregateId};
+use contracts::{
+    canonical::Digest,
+    ids::{ExecutionId, SkillKey, SkillVersion},
+    plan::Mode,
+    subject::AggregateId,
+};
 use domain::execution::{Block, Execution};
 use host::aggregate;
 use journal::memory::MemoryJournal;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, sleep, timeout};
 use tower::ServiceExt as _;
@@ -52,6 +58,16 @@ impl Answer {
         }
         let code = self.body.get("code").and_then(Value::as_str);
         code.map_or_else(|| self.status.as_u16().to_string(), str::to_owned)
+    }
+
+    /// A member of the answer to what was done.
+    fn says<T: DeserializeOwned>(&self, member: &str) -> Option<T> {
+        let body = self.status.is_success().then_some(&self.body)?;
+        serde_json::from_value(body.get(member)?.clone()).ok()
+    }
+
+    fn skill(&self) -> Option<(SkillKey, SkillVersion)> {
+        Some((self.says("skillKey")?, self.says("version")?))
     }
 
     /// Whether nothing certain is known.
@@ -250,8 +266,10 @@ impl People {
         let Some(id) = self.seen.id(name) else { return };
         let intent = domain::execution::intake::intent_id(id);
         let body = object(json!({ "executionId": id, "intentId": intent }));
-        self.command(Some((name, id)), Person::Root, via, "plan.compile", body)
+        let answer = self
+            .command(Some((name, id)), Person::Root, via, "plan.compile", body)
             .await;
+        self.planned(id, answer);
     }
 
     pub async fn vote(&self, vote: &Vote) {
@@ -334,8 +352,12 @@ impl People {
         if let Some(mode) = mode {
             body.insert("mode".to_owned(), json!(mode));
         }
-        self.command(Some((name, id)), Person::Root, via, "execution.start", body)
+        let answer = self
+            .command(Some((name, id)), Person::Root, via, "execution.start", body)
             .await;
+        if answer.is_some_and(|answer| answer.status.is_success()) {
+            self.seen.answered(&Answered::Started { execution: id });
+        }
     }
 
     pub async fn verify(&self, name: Name, via: u8) {
@@ -344,8 +366,16 @@ impl People {
             return;
         };
         let body = object(json!({ "executionId": id, "planId": plan }));
-        self.command(Some((name, id)), Person::Root, via, "plan.verify", body)
+        let answer = self
+            .command(Some((name, id)), Person::Root, via, "plan.verify", body)
             .await;
+        self.planned(id, answer);
+    }
+
+    fn planned(&self, execution: ExecutionId, answer: Option<Answer>) {
+        if let Some(plan) = answer.and_then(|answer| answer.says("planId")) {
+            self.seen.answered(&Answered::Planned { execution, plan });
+        }
     }
 
     /// Of the plan there is, or one that there is not.
@@ -358,8 +388,13 @@ impl People {
 
     pub async fn activate(&self, bundle: crate::script::Bundle, via: u8) {
         let body = object(json!({ "bundle": THE_SHOP.bundle(bundle) }));
-        self.command(None, Person::Root, via, "policy.activate", body)
+        let answer = self
+            .command(None, Person::Root, via, "policy.activate", body)
             .await;
+        if let Some(hash) = answer.and_then(|answer| answer.says("hash")) {
+            let workspace = THE_SHOP.workspace.clone();
+            self.seen.answered(&Answered::Activated { workspace, hash });
+        }
     }
 
     pub async fn install(&self, skill: Skill, via: u8) {
@@ -368,15 +403,33 @@ impl People {
         let digest = manifest.pointer("/artifact/digest").cloned();
         body.insert("artifactDigest".to_owned(), digest.unwrap_or_default());
         body.insert("manifest".to_owned(), manifest.clone());
-        self.command(None, Person::Root, via, "skill.install", body)
+        let answer = self
+            .command(None, Person::Root, via, "skill.install", body)
             .await;
+        if let Some((key, version)) = answer.and_then(|answer| answer.skill()) {
+            let workspace = THE_SHOP.workspace.clone();
+            self.seen.answered(&Answered::Installed {
+                workspace,
+                key,
+                version,
+            });
+        }
     }
 
     pub async fn disable(&self, skill: Skill, via: u8) {
         let mut body = skill_version(THE_SHOP.manifest(skill));
         body.insert("disabledBy".to_owned(), json!(Person::Root.as_str()));
-        self.command(None, Person::Root, via, "skill.disable", body)
+        let answer = self
+            .command(None, Person::Root, via, "skill.disable", body)
             .await;
+        if let Some((key, version)) = answer.and_then(|answer| answer.skill()) {
+            let workspace = THE_SHOP.workspace.clone();
+            self.seen.answered(&Answered::Disabled {
+                workspace,
+                key,
+                version,
+            });
+        }
     }
 }
 

@@ -28,4 +28,5 @@ pub const HUNTS: [Hunt; Bug::ALL.len()] = [
     hunt(Bug::LateVote, 500),
     hunt(Bug::PutOffForgets, 1500),
     hunt(Bug::EndWithoutAppend, 6000),
+    hunt(Bug::SendsAfterPause, 6000),
 ];

@@ -10,7 +10,12 @@ use controlplane::replay::{self, Selection, Source};
 use domain::execution::Execution;
 use futures::future::{join, join_all};
 use host::judge::Judge;
-use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal, stored::Raw};
+use journal::{
+    Journal as _,
+    layout::StreamCount,
+    memory::{MemoryJournal, Waking},
+    stored::Raw,
+};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -311,8 +316,8 @@ impl World {
     /// Every execution that has not ended will be woken.
     fn check_wake_ups(&self) {
         for aggregate in self.seen.open() {
-            if !self.memory.will_wake(&aggregate) {
-                self.seen.parked(&aggregate);
+            if let Waking::Timers(timers) = self.memory.will_wake(&aggregate) {
+                self.seen.rests(&aggregate, &timers);
             }
         }
     }

@@ -433,6 +433,7 @@ impl World {
             now,
             owner: self.owner,
             fresh: &fresh,
+            overdue: &|_, _| false,
             under_way: &|step, attempt| self.is_dispatched(state, step, attempt),
             catalogue: &self.catalogue,
             token_hash: &token_hash,

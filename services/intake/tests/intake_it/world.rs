@@ -459,6 +459,7 @@ impl Handle for Other {
                             owner: host.incarnation,
                             fresh: &BTreeSet::new(),
                             under_way: &|_, _| true,
+                            overdue: &|_, _| false,
                             catalogue,
                             token_hash: &|step, _| Digest::of(step.as_str().as_bytes()),
                         },

@@ -344,6 +344,7 @@ fn next(judge: &Judge, state: &Execution, catalogue: &Catalogue, now: Timestamp)
             .unwrap(),
         fresh: &BTreeSet::new(),
         under_way: &|_, _| true,
+        overdue: &|_, _| false,
         catalogue,
         token_hash: &|step, attempt| Digest::of(format!("{step}{attempt}").as_bytes()),
     };

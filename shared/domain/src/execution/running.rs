@@ -41,6 +41,9 @@ pub struct Context<'a> {
     /// Whether this process is at work on an attempt of a step: one of its own that it is not at
     /// work on, because a fault came between, is left behind too.
     pub under_way: &'a dyn Fn(&StepId, u32) -> bool,
+    /// Whether the timer has come that another process's attempt of a step was given
+    /// ([`super::waits::left_to_others`]): its owner would have ended it by then.
+    pub overdue: &'a dyn Fn(&StepId, u32) -> bool,
     pub catalogue: &'a Catalogue,
     /// The hash of the completion token for an attempt of a step.
     pub token_hash: &'a dyn Fn(&StepId, u32) -> Digest,

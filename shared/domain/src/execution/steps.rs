@@ -333,7 +333,7 @@ fn under_way(
 }
 
 /// Whether the attempt is nobody's: another process left it under a wake-up that has now come
-/// here, or this one lost sight of it.
+/// here, or has let its time pass, or this one lost sight of it.
 fn left_behind(step: &StepId, attempt: &Attempt, context: &Context<'_>) -> bool {
     if attempt.owner == context.owner {
         return !(context.under_way)(step, attempt.number);
@@ -342,9 +342,11 @@ fn left_behind(step: &StepId, attempt: &Attempt, context: &Context<'_>) -> bool 
         // Who is woken drives.
         return !context.fresh.is_empty();
     }
-    attempt
+    let given_here = attempt
         .wake
-        .is_some_and(|wake| context.fresh.contains(&wake))
+        .is_some_and(|wake| context.fresh.contains(&wake));
+    // However far this process's clock is ahead: a timer counts the time by the broker's.
+    given_here || (context.now >= attempt.timeout_at && (context.overdue)(step, attempt.number))
 }
 
 /// The same effect under the same key, by this process; not a retry. What was allowed when the

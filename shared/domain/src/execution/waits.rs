@@ -1,7 +1,11 @@
 //! The instants a state waits for. Each is armed as a timer before the wake-up that led to the
 //! state is acknowledged, so that nothing parks silently.
 
-use contracts::{ids::StepId, plan::Verdict, time::Timestamp};
+use contracts::{
+    ids::{Incarnation, StepId},
+    plan::Verdict,
+    time::Timestamp,
+};
 
 use super::{Execution, Known, Run, Stage, StepState, running, steps};
 use crate::catalogue::{Builtin, Catalogue, EntryPoint};
@@ -153,4 +157,59 @@ fn of_run(known: &Known, run: &Run, catalogue: &Catalogue) -> Vec<Wait> {
         }
     }
     waits
+}
+
+/// How much later than its time-out an attempt may be ended by another process than its owner, who
+/// ends it at its time-out.
+const OWNER_LATE_MS: u64 = 5000;
+
+/// An attempt that another process is at work on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    pub step: StepId,
+    pub attempt: u32,
+    /// When its owner is past ending it.
+    pub due: Timestamp,
+    /// The whole of it from the start of the attempt, as nobody knows how much has passed.
+    pub after_ms: u64,
+}
+
+impl Left {
+    /// One timer per attempt.
+    pub fn key(step: &StepId, attempt: u32) -> String {
+        format!("left-{step}-{attempt}")
+    }
+}
+
+/// What a process leaves to others when it comes to rest. Each attempt's owner holds a wake-up that
+/// it names, so whoever is given that next takes it over; but some process may have acknowledged
+/// it before the attempt was started, having held it too, and the broker does not say so. Then
+/// nothing would come of the attempt, should its owner die: so there is a timer too.
+pub fn left_to_others(state: &Execution, owner: Incarnation) -> Vec<Left> {
+    let Some(run) = state.known().and_then(Known::run) else {
+        return Vec::new();
+    };
+    let steps = run.judged.compiled.plan.steps.iter();
+    steps
+        .filter(|step| !steps::passes_time(step))
+        .filter_map(|step| match &run.steps.get(&step.id)?.state {
+            StepState::Started(attempt) if attempt.owner != owner => {
+                let due = attempt.timeout_at.plus_ms(OWNER_LATE_MS);
+                Some(Left {
+                    step: step.id.clone(),
+                    attempt: attempt.number,
+                    due,
+                    after_ms: due.since_ms(attempt.started_at),
+                })
+            }
+            StepState::Started(_)
+            | StepState::Pending
+            | StepState::Proposed { .. }
+            | StepState::Accepted { .. }
+            | StepState::RetryWait { .. }
+            | StepState::Completed { .. }
+            | StepState::Failed { .. }
+            | StepState::Skipped => None,
+        })
+        .collect()
 }

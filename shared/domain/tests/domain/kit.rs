@@ -72,6 +72,8 @@ pub struct World {
     pub state: Execution,
     /// Whether executors have lost sight of their own attempts.
     forgetful: bool,
+    /// Whether the timers have come that attempts are left with.
+    overdue: bool,
     last: Option<Input>,
     answer: Result<Vec<String>, String>,
 }
@@ -147,6 +149,7 @@ impl World {
             envelopes: Vec::new(),
             state: Execution::NeverReceived,
             forgetful: false,
+            overdue: false,
             last: None,
             answer: Ok(Vec::new()),
         }
@@ -234,6 +237,12 @@ impl World {
     /// A fault came between: executors do not know any more what they were at work on.
     pub fn forgetting(mut self) -> Self {
         self.forgetful = true;
+        self
+    }
+
+    /// The timer of every attempt that is under way has come.
+    pub fn overdue(mut self) -> Self {
+        self.overdue = true;
         self
     }
 
@@ -433,6 +442,7 @@ impl World {
                 owner,
                 fresh: &BTreeSet::from([wake]),
                 under_way: &|_, _| !self.forgetful,
+                overdue: &|_, _| self.overdue,
                 catalogue: &self.shop.catalogue,
                 token_hash: &|step, attempt| Digest::of(format!("{step} {attempt}").as_bytes()),
             },

@@ -132,6 +132,46 @@ fn a_takeover_after_the_time_out_with_no_tries_left_ends_the_run() {
 }
 
 #[test]
+fn who_is_not_given_the_wake_up_ends_an_attempt_once_its_timer_has_come() {
+    given(&[tried("a", 2)])
+        .driven()
+        .at(HOUR)
+        .when_timer(2)
+        .then_nothing()
+        .overdue()
+        .when_timer(2)
+        .then(["a failed #1: TIMEOUT, again"])
+        .again()
+        .then_nothing();
+}
+
+#[test]
+fn the_timer_of_an_attempt_never_gives_the_right_to_start_it_anew() {
+    given(&[tried("a", 2)])
+        .driven()
+        .overdue()
+        .at(30 * SECOND - 1)
+        .when_timer(2)
+        .then_nothing()
+        .at(30 * SECOND)
+        .when_timer(2)
+        .then(["a failed #1: TIMEOUT, again"]);
+}
+
+#[test]
+fn while_the_run_stops_the_timer_of_an_attempt_ends_it_too() {
+    given(&[step("a"), step("b")])
+        .driven()
+        .when_failed("b")
+        .at(HOUR)
+        .when_timer(2)
+        .then_nothing()
+        .overdue()
+        .when_timer(2)
+        .then(["a failed #1: ABANDONED", "failed: STEP_FAILED"]);
+}
+
+#[test]
 fn a_time_out_that_ends_the_run_starts_no_sibling() {
     given(&[step("a"), step("b"), after("c", &["b"])])
         .driven()

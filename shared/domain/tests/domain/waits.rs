@@ -1,11 +1,11 @@
 //! The instants a state waits for, and timers that come early, late and again.
 
 use contracts::plan::Start;
-use domain::execution::waits;
+use domain::execution::waits::{self, Left};
 
 use super::kit::{
-    DAY, HOUR, Input, MINUTE, SECOND, World, assist, at, draft, given, paused, step, submission,
-    submitted, tried, wait,
+    DAY, HOUR, Input, MINUTE, SECOND, World, after, assist, at, draft, given, paused, process,
+    step, submission, submitted, tried, wait,
 };
 
 /// What is waited for, in milliseconds since the beginning.
@@ -23,6 +23,37 @@ fn waits_for<const N: usize>(world: &World, expected: [(&str, i64); N]) {
 #[test]
 fn what_is_in_flight_has_its_process_and_no_timer() {
     waits_for(&given(&[step("a")]).driven(), []);
+}
+
+/// What a process leaves to others, with the timers it arms for that.
+#[track_caller]
+fn leaves<const N: usize>(world: &World, number: u128, expected: [(&str, i64, u64); N]) {
+    let left = waits::left_to_others(&world.state, process(number));
+    let left: Vec<(String, i64, u64)> = left
+        .into_iter()
+        .map(|left| {
+            let key = Left::key(&left.step, left.attempt);
+            let due = left.due.as_millis() - at(0).as_millis();
+            (key, due, left.after_ms)
+        })
+        .collect();
+    let expected = expected.map(|(key, due, after_ms)| (key.to_owned(), due, after_ms));
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn what_another_process_is_at_work_on_has_a_timer_of_its_whole_time() {
+    let world = given(&[step("a"), wait("b", HOUR), after("c", &["a"])])
+        .at(SECOND)
+        .driven();
+    leaves(&world, 1, []);
+    leaves(&world, 2, [("left-a-1", 36 * SECOND, 35_000)]);
+    let world = world.at(2 * SECOND).when_delivered(2, "a");
+    leaves(&world, 2, []);
+    leaves(&world, 1, [("left-a-2", 37 * SECOND, 35_000)]);
+    let world = world.when(Input::Cancel("sam"));
+    leaves(&world, 1, [("left-a-2", 37 * SECOND, 35_000)]);
+    leaves(&world.when_failed("a"), 1, []);
 }
 
 #[test]

@@ -19,7 +19,9 @@ use crate::{
 
 /// The guard met another sequence; the same guard is still in process; the subject is taken. The
 /// last one also stands for any other failure to store.
-const CONFLICTS: [u16; 3] = [10071, 10164, 10077];
+const CONFLICTS: [u16; 3] = [OTHER_SEQUENCE, IN_PROCESS, SUBJECT_TAKEN];
+const OTHER_SEQUENCE: u16 = 10071;
+const IN_PROCESS: u16 = 10164;
 pub(super) const SUBJECT_TAKEN: u16 = 10077;
 
 #[derive(Deserialize)]
@@ -39,6 +41,24 @@ pub(super) async fn publish(
     let answer = link.call(subject, Some(headers), payload).await?;
     let stored: Stored = parse_answer(&answer.payload)?;
     Ok(stored.seq)
+}
+
+/// Publishes a timer. One that is armed and is to stay is as good.
+pub(super) async fn arm(
+    link: &Link,
+    subject: &str,
+    headers: &[(&str, &str)],
+    payload: Bytes,
+) -> Result<(), CallError> {
+    match publish(link, subject, headers, payload).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.api_code() {
+            Some(OTHER_SEQUENCE) => Ok(()),
+            // Another one may be armed, or not: asked again.
+            Some(IN_PROCESS) => Err(CallError::Timeout),
+            Some(_) | None => Err(error),
+        },
+    }
 }
 
 /// What is known after a conflict.

@@ -1,6 +1,9 @@
 //! What the broker would hold.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use contracts::{
@@ -19,6 +22,15 @@ use crate::{
     stored::{Entry, Raw},
     timer::Timer,
 };
+
+/// What will wake an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waking {
+    /// A message not yet acknowledged, or a timer that stands for one.
+    Message,
+    /// Nothing but timers, by their keys.
+    Timers(BTreeSet<String>),
+}
 
 pub(super) struct State {
     now: Timestamp,
@@ -189,13 +201,21 @@ impl State {
         some
     }
 
-    pub fn will_wake(&self, aggregate: &AggregateId, count: StreamCount) -> bool {
-        let is_timer = |timer: &Timer| timer.aggregate == *aggregate;
-        if self.armed.values().any(|armed| is_timer(&armed.timer))
-            || self.fired.values().any(is_timer)
-        {
-            return true;
+    pub fn will_wake(&self, aggregate: &AggregateId, count: StreamCount) -> Waking {
+        let armed = self.armed.values().map(|armed| &armed.timer);
+        let (put_off, armed): (Vec<_>, Vec<_>) = armed
+            .filter(|timer| timer.aggregate == *aggregate)
+            .partition(|timer| timer.wake.is_some());
+        let fired = self.fired.values();
+        let mut fired = fired.filter(|timer| timer.aggregate == *aggregate);
+        if !put_off.is_empty() || fired.next().is_some() || self.is_pending(aggregate, count) {
+            return Waking::Message;
         }
+        Waking::Timers(armed.iter().map(|timer| timer.key.clone()).collect())
+    }
+
+    /// Whether a consumer that wants it has not acknowledged a message of an aggregate.
+    fn is_pending(&self, aggregate: &AggregateId, count: StreamCount) -> bool {
         let stream = count.stream_of(aggregate);
         let prefix = format!("{}.", aggregate.prefix());
         self.beginning_with(&prefix)
@@ -291,8 +311,12 @@ impl State {
     }
 
     pub fn arm(&mut self, timer: Timer) {
+        let slot = timer.slot();
+        if timer.stays && self.armed.contains_key(&slot) {
+            return;
+        }
         let fires_at = self.now.plus_ms(timer.after_ms);
-        self.armed.insert(timer.slot(), Armed { fires_at, timer });
+        self.armed.insert(slot, Armed { fires_at, timer });
         self.fire();
     }
 

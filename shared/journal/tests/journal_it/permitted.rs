@@ -274,6 +274,7 @@ async fn a_service_can_do_all_that_is_its_own() {
                 due: now(),
                 after_ms: 0,
                 wake: None,
+                stays: false,
             };
             journal.arm(&timer).await.unwrap();
             soon(timers.next()).await.handle.ack().await.unwrap();

@@ -29,6 +29,7 @@ pub fn timer(
         due: now.plus_ms(after_ms),
         after_ms,
         wake: None,
+        stays: false,
     }
 }
 
@@ -93,6 +94,34 @@ pub async fn arming_again_replaces(world: &World) {
         delivery.handle.ack().await.unwrap();
     }
     nothing(world, next_timer(&mut deliveries, &aggregate)).await;
+}
+
+pub async fn a_timer_that_is_to_stay_is_not_put_off(world: &World) {
+    let journal = world.journal().await;
+    let mut deliveries = journal
+        .consume(ConsumerSpec::timers(Service::Executor))
+        .await
+        .unwrap();
+    let aggregate = execution();
+    let stays = |version: u64, after_ms: u64| Timer {
+        stays: true,
+        ..timer(&aggregate, "left", version, world.now(), after_ms)
+    };
+    let first = stays(3, 600);
+    for armed in [&first, &stays(4, 300), &stays(5, 60_000)] {
+        journal.arm(armed).await.unwrap();
+    }
+    world.pass(Duration::from_millis(600));
+    let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert_eq!(fired, first);
+    delivery.handle.ack().await.unwrap();
+    // Once it has fired another one is armed.
+    let next = stays(6, 300);
+    journal.arm(&next).await.unwrap();
+    world.pass(Duration::from_millis(300));
+    let (fired, delivery) = soon(next_timer(&mut deliveries, &aggregate)).await;
+    assert_eq!(fired, next);
+    delivery.handle.ack().await.unwrap();
 }
 
 pub async fn a_timer_of_the_past_fires_at_once(world: &World) {

@@ -6,12 +6,18 @@ use contracts::{
     bundle::Trust,
     canonical::Digest,
     event::Event,
-    ids::{InstallationId, Pin, SkillKey, SkillVersion, WorkspaceId},
+    ids::{ActionName, InstallationId, Pin, SkillKey, SkillVersion, WorkspaceId},
+    manifest::{DeclaredRisk, Effect, SkillManifest, SkillMetadata},
+    plan::RiskTier,
     record::Recorded,
     time::Timestamp,
 };
+use serde_json::Value;
 
-use super::rule::{Check, Rule, ensure};
+use super::{
+    promises::Answered,
+    rule::{Check, Rule, ensure},
+};
 
 #[derive(Default)]
 pub(super) struct Catalogue {
@@ -20,6 +26,8 @@ pub(super) struct Catalogue {
     policies: BTreeMap<WorkspaceId, Policies>,
     skills: BTreeMap<(WorkspaceId, SkillKey), Vec<Standing>>,
     requested: BTreeMap<(WorkspaceId, InstallationId), Requested>,
+    /// What the actions of a manifest declare, by what it is installed as.
+    declared: BTreeMap<(WorkspaceId, SkillKey, SkillVersion), BTreeMap<ActionName, RiskTier>>,
 }
 
 #[derive(Default)]
@@ -97,6 +105,47 @@ impl Catalogue {
         (last.digest == Some(pin.digest)).then_some(last.enabled)
     }
 
+    /// The tier of an action by what its publisher says of it, and nothing else.
+    pub fn declared(&self, workspace: &WorkspaceId, pin: &Pin, action: &ActionName) -> RiskTier {
+        let global = WorkspaceId::global();
+        let said = [workspace, &global].into_iter().find_map(|owner| {
+            let of = (owner.clone(), pin.key.clone(), pin.version.clone());
+            self.declared.get(&of)?.get(action)
+        });
+        said.copied().unwrap_or(RiskTier::Low)
+    }
+
+    /// Whether what a caller was told of the catalogue is in it.
+    pub fn has_stored(&self, answered: &Answered) -> bool {
+        let stands =
+            |workspace: &WorkspaceId, key: &SkillKey, which: &dyn Fn(&Standing) -> bool| {
+                let versions = self.skills.get(&(workspace.clone(), key.clone()));
+                versions.is_some_and(|versions| versions.iter().any(which))
+            };
+        match answered {
+            Answered::Activated { workspace, hash } => self
+                .policies
+                .get(workspace)
+                .is_some_and(|policies| policies.active.iter().any(|it| it.hash == *hash)),
+            Answered::Installed {
+                workspace,
+                key,
+                version,
+            } => stands(workspace, key, &|it| it.version == *version),
+            Answered::Disabled {
+                workspace,
+                key,
+                version,
+            } => stands(workspace, key, &|it| it.version == *version && !it.enabled),
+            Answered::Submitted { .. }
+            | Answered::Approved { .. }
+            | Answered::Rejected { .. }
+            | Answered::Cancelled { .. }
+            | Answered::Planned { .. }
+            | Answered::Started { .. } => false,
+        }
+    }
+
     pub fn facts(&self, workspace: &WorkspaceId, pin: &Pin, sequence: u64) -> Facts {
         Facts {
             policy: self.policy(workspace, sequence),
@@ -164,6 +213,15 @@ impl Catalogue {
         )]
         match &recorded.event {
             Event::SkillInstallRequested(event) => {
+                // One version is one content, whoever asks for it again.
+                let key = (
+                    workspace.clone(),
+                    event.skill_key.clone(),
+                    event.version.clone(),
+                );
+                self.declared
+                    .entry(key)
+                    .or_insert_with(|| declared(&event.manifest));
                 let request = Requested {
                     asked: self.before(at),
                     key: event.skill_key.clone(),
@@ -287,6 +345,28 @@ impl Catalogue {
             });
         }
     }
+}
+
+fn declared(manifest: &SkillManifest) -> BTreeMap<ActionName, RiskTier> {
+    let metadata = manifest.metadata.clone().map(Value::Object);
+    let metadata = metadata.and_then(|it| serde_json::from_value::<SkillMetadata>(it).ok());
+    let actions = metadata.map(|metadata| metadata.actions);
+    let actions = actions.unwrap_or_default().into_iter();
+    actions
+        .map(|(name, action)| {
+            let of_effect = match action.effect {
+                Effect::Read | Effect::Write => RiskTier::Low,
+                Effect::External | Effect::Money => RiskTier::Medium,
+                Effect::Irreversible => RiskTier::High,
+            };
+            let said = match action.risk {
+                DeclaredRisk::Low => RiskTier::Low,
+                DeclaredRisk::Medium => RiskTier::Medium,
+                DeclaredRisk::High => RiskTier::High,
+            };
+            (name, of_effect.max(said))
+        })
+        .collect()
 }
 
 fn is_of(request: &Requested, key: &SkillKey, version: Option<&SkillVersion>) -> Check {

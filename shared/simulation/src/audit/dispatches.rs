@@ -28,6 +28,9 @@ const MESSAGES_SINCE_FACTS: u64 = 3;
 /// for the same look of somebody else.
 const MESSAGES_BEFORE_SENT: u64 = 9;
 
+/// How long after the broker gave a wake-up away the other one may take over with it.
+const GIVEN_AWAY_MS: u64 = 15_000;
+
 /// A request that was sent to a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatch<'a> {
@@ -77,13 +80,17 @@ impl Auditor {
         // dispatches, and nobody else receives its wake-up while he tells the broker often enough
         // that he is at it. Who was paused since looks whether that is so. With the answer to his
         // append still on its way he may find out only when he stores the end that the broker has
-        // given the wake-up to another process.
+        // given the wake-up to another process all the same.
         let stored_at = attempt.stored_at;
         ensure(sent >= stored_at, Rule::DispatchWithoutStart, || {
             format!("attempt {number} of step `{id}`, sent at {sent}, was stored at {stored_at}")
         })?;
         let prompt = MESSAGES_BEFORE_SENT * self.message_ms_max;
-        let at_once = sent <= attempt.stored_at.plus_ms(prompt);
+        let given_away = self
+            .books
+            .delivered_again
+            .is_some_and(|at| at <= sent && sent <= at.plus_ms(GIVEN_AWAY_MS + prompt));
+        let at_once = given_away && sent <= attempt.stored_at.plus_ms(prompt);
         let over = attempt.over_at.filter(|at| *at < sent && !at_once);
         ensure(over.is_none(), Rule::DispatchSuperseded, || {
             let how = if attempt.was_taken_over {

@@ -148,6 +148,18 @@ impl Execution {
             }
             FailureCode::DeadlineExceeded => self.deadlines().any(|due| reason.time >= due),
         };
+        let due = match reason.code {
+            FailureCode::ApprovalExpired => step
+                .and_then(Step::open_block)
+                .map(|block| block.expires_at),
+            FailureCode::DeadlineExceeded => self.deadlines().min(),
+            FailureCode::Cancelled
+            | FailureCode::ApprovalRejected
+            | FailureCode::PolicyBlocked
+            | FailureCode::StepFailed
+            | FailureCode::SkillUnavailable => None,
+        };
+        books.is_over(due)?;
         ensure(holds, Rule::Reason, || {
             let (code, time) = (reason.code.as_str(), reason.time);
             let step = id.map(StepId::as_str).unwrap_or_default();

@@ -213,6 +213,18 @@ impl Execution {
                 format!("`{name}` at version {version} follows a stop for {code}")
             })?;
         }
+        let goes_on = matches!(
+            event,
+            Event::ExecutionStarted(_)
+                | Event::StepStarted(_)
+                | Event::StepProposed(_)
+                | Event::StepBlocked(_)
+        );
+        let in_time = self.deadline.is_none_or(|at| recorded.time() < at);
+        ensure(in_time || !goes_on, Rule::AfterTheDeadline, || {
+            let (time, deadline) = (recorded.time(), self.deadline);
+            format!("`{name}` at version {version} is stored at {time}, after {deadline:?}")
+        })?;
         if self.paused {
             let takes_over = matches!(event, Event::StepStarted(event) if event.takeover);
             let begins = matches!(

@@ -8,9 +8,8 @@ use contracts::{
         planner::{DraftRequested, PlanCompiled, PlanRejected, RejectionCause},
         verifier::PlanVerified,
     },
-    facts::{StepFacts, StepVerdict},
+    facts::StepVerdict,
     ids::{Pin, PlanId},
-    manifest::{DeclaredRisk, Effect},
     plan::{Mode, RiskTier, Start, Verdict},
     record::Recorded,
 };
@@ -116,6 +115,7 @@ impl Execution {
                 ensure(time >= expires_at, Rule::Reason, || {
                     format!("the draft was given up at {time}, before {expires_at}")
                 })?;
+                books.is_over(Some(expires_at))?;
             }
             (Stage::Verified, RejectionCause::Policy) => {
                 let verdict = self.verdict.as_ref().map(|verdict| verdict.verdict);
@@ -156,7 +156,13 @@ impl Execution {
             event.policy_version,
         )?;
         for (id, verdict) in &event.steps {
-            is_strict_enough(verdict, event.facts.steps.get(id))?;
+            let workspace = self.aggregate.workspace();
+            let least = self.steps.get(id).map_or(RiskTier::Low, |step| {
+                books
+                    .catalogue
+                    .declared(workspace, &step.uses, &step.action)
+            });
+            is_strict_enough(verdict, least)?;
         }
         let strictest = event.steps.values().map(|step| step.verdict).max();
         let riskiest = event.steps.values().map(|step| step.tier).max();
@@ -228,29 +234,14 @@ impl Execution {
     }
 }
 
-pub(super) fn is_strict_enough(verdict: &StepVerdict, facts: Option<&StepFacts>) -> Check {
+/// `least` is what the publisher of its skill says of it.
+pub(super) fn is_strict_enough(verdict: &StepVerdict, least: RiskTier) -> Check {
     let tier = verdict.tier;
     let alone = verdict.verdict == Verdict::Autonomous && tier >= RiskTier::High;
     ensure(!alone, Rule::HighAlone, || {
         format!("a step of tier {tier:?} was judged autonomous")
     })?;
-    let least = facts.map_or(RiskTier::Low, declared);
     ensure(tier >= least, Rule::TierTooLow, || {
         format!("a step that declares {least:?} was judged {tier:?}")
     })
-}
-
-/// The tier of a step by its effect and its publisher's word alone.
-fn declared(facts: &StepFacts) -> RiskTier {
-    let of_effect = match facts.effect {
-        Effect::Read | Effect::Write => RiskTier::Low,
-        Effect::External | Effect::Money => RiskTier::Medium,
-        Effect::Irreversible => RiskTier::High,
-    };
-    let said = match facts.declared_risk {
-        DeclaredRisk::Low => RiskTier::Low,
-        DeclaredRisk::Medium => RiskTier::Medium,
-        DeclaredRisk::High => RiskTier::High,
-    };
-    of_effect.max(said)
 }

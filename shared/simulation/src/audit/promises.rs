@@ -1,8 +1,9 @@
 //! What callers were told, and what was to become of it.
 
 use contracts::{
+    canonical::Digest,
     events::executor::FailureCode,
-    ids::{ExecutionId, PrincipalId, StepId},
+    ids::{ExecutionId, PlanId, PrincipalId, SkillKey, SkillVersion, StepId, WorkspaceId},
 };
 
 use super::{
@@ -30,23 +31,54 @@ pub enum Answered {
     Cancelled {
         execution: ExecutionId,
     },
+    /// Compiled, or judged.
+    Planned {
+        execution: ExecutionId,
+        plan: PlanId,
+    },
+    Started {
+        execution: ExecutionId,
+    },
+    Activated {
+        workspace: WorkspaceId,
+        hash: Digest,
+    },
+    Installed {
+        workspace: WorkspaceId,
+        key: SkillKey,
+        version: SkillVersion,
+    },
+    Disabled {
+        workspace: WorkspaceId,
+        key: SkillKey,
+        version: SkillVersion,
+    },
 }
 
 impl Answered {
-    pub fn execution(&self) -> ExecutionId {
+    /// What it is about, unless that is the catalogue.
+    pub fn execution(&self) -> Option<ExecutionId> {
         match self {
             Self::Submitted { execution }
             | Self::Approved { execution, .. }
             | Self::Rejected { execution, .. }
-            | Self::Cancelled { execution } => *execution,
+            | Self::Cancelled { execution }
+            | Self::Planned { execution, .. }
+            | Self::Started { execution } => Some(*execution),
+            Self::Activated { .. } | Self::Installed { .. } | Self::Disabled { .. } => None,
         }
     }
 }
 
 impl Auditor {
     pub(super) fn check_answer(&self, answered: &Answered) -> Check {
-        let execution = self.executions.get(&answered.execution());
-        let stored = execution.is_some_and(|execution| is_stored(execution, answered));
+        let stored = match answered.execution() {
+            Some(id) => {
+                let execution = self.executions.get(&id);
+                execution.is_some_and(|execution| is_stored(execution, answered))
+            }
+            None => self.books.catalogue.has_stored(answered),
+        };
         ensure(stored, Rule::AnsweredUnstored, || {
             format!("{answered:?} is not")
         })
@@ -74,16 +106,19 @@ fn is_stored(execution: &Execution, answered: &Answered) -> bool {
         } => step(id).is_some_and(|step| step.voters.contains(voter)),
         Answered::Rejected { step: id, .. } => step(id).is_some_and(|step| step.was_rejected),
         Answered::Cancelled { .. } => execution.cancelled,
+        Answered::Planned { plan, .. } => execution.plan.as_ref().is_some_and(|it| it.id == *plan),
+        Answered::Started { .. } => {
+            // What is only observed has ended without a run.
+            let observed = execution.stage == Stage::Ended(End::Completed);
+            execution.wanted.is_some() || execution.runs > 0 || observed
+        }
+        Answered::Activated { .. } | Answered::Installed { .. } | Answered::Disabled { .. } => {
+            false
+        }
     }
 }
 
 fn has_ended(execution: &Execution) -> Check {
-    ensure(!execution.is_open(), Rule::NeverEnded, || {
-        format!(
-            "it is still at {:?}, stop {:?}",
-            execution.stage, execution.stop
-        )
-    })?;
     let cancelled = execution.stage == Stage::Ended(End::Failed(FailureCode::Cancelled));
     ensure(cancelled || !execution.cancelled, Rule::CancelLost, || {
         format!("it ended at {:?}", execution.stage)

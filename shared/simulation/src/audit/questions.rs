@@ -85,7 +85,10 @@ impl Execution {
         books
             .catalogue
             .names_policy(&workspace, event.catalogue, policy)?;
-        is_strict_enough(&event.verdict, Some(&event.facts))?;
+        let least = books
+            .catalogue
+            .declared(&workspace, &step.uses, &step.action);
+        is_strict_enough(&event.verdict, least)?;
         step.judgement = Some(Judgement {
             inputs_digest: event.inputs_digest,
             policy,

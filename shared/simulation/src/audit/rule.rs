@@ -168,8 +168,17 @@ pub enum Rule {
     /// `design.md` §1: nothing parks silently.
     #[error("once the faults have stopped everything ends")]
     NeverEnded,
+    /// `design.md` §3: a deadline acts in every state that is not terminal.
+    #[error("nothing is begun once the deadline of the intent has passed")]
+    AfterTheDeadline,
+    /// `log.md` §7: if `timeoutAt` has passed, a takeover is a failure first.
+    #[error("an attempt is taken over before its time is out, and then it fails")]
+    TakeoverTooLate,
+    /// Where every clock is right, nothing is given up before its time.
+    #[error("what is given up because its time is over was given all of it")]
+    GivenUpEarly,
     /// `design.md` §1: every execution that has not ended has a wake-up that will come.
-    #[error("whatever waits has a message pending for it, or a timer armed")]
+    #[error("whatever waits has a message pending for it, or the timer armed that it waits for")]
     Parked,
     /// Everything ends within a bounded time once nothing goes wrong any more.
     #[error("once the faults have stopped everything comes to rest in time")]

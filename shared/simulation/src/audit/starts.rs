@@ -226,6 +226,17 @@ fn takes_over(step: &Step, event: &StepStarted, books: &Books) -> Check {
         Rule::OtherThanPlanned,
         || format!("the takeover of step `{id}` has other inputs"),
     )?;
+    ensure(
+        event.started_at < before.timeout_at,
+        Rule::TakeoverTooLate,
+        || {
+            let (at, timeout_at) = (event.started_at, before.timeout_at);
+            format!(
+                "attempt {} of step `{id}` is taken at {at}, and its time was out at {timeout_at}",
+                event.attempt
+            )
+        },
+    )?;
     if before.owner == event.owner {
         return ensure(before.dispatched == 0, Rule::TakeoverFromItself, || {
             format!(

@@ -59,6 +59,7 @@ pub(super) struct Attempt {
     pub wake: Option<EventId>,
     pub is_takeover: bool,
     pub stored_at: Timestamp,
+    pub timeout_at: Timestamp,
     pub inputs_digest: Digest,
     /// Of the facts it was started on.
     pub catalogue: u64,
@@ -180,6 +181,7 @@ impl Attempt {
             wake,
             is_takeover: event.takeover,
             stored_at,
+            timeout_at: event.timeout_at,
             inputs_digest: event.inputs_digest,
             catalogue: event.catalogue,
             was_taken_over: false,

@@ -210,6 +210,14 @@ impl Seen {
         if !action.is_asked() {
             self.tell(|| transcript::action(action));
         }
+        let at = self.sea.now();
+        let auditor = &mut self.books().auditor;
+        if matches!(action, Action::StepClock { .. }) {
+            auditor.clock_stepped();
+        }
+        if matches!(action, Action::DeliverAgain { .. }) {
+            auditor.delivered_again(at);
+        }
     }
 
     pub fn command(&self, command: &str, phase: &str, answer: &str) {
@@ -307,11 +315,11 @@ impl Seen {
         books.violation.is_none() && books.auditor.violation().is_none()
     }
 
-    pub fn parked(&self, aggregate: &AggregateId) {
-        let at = self.sea.now();
-        let id = aggregate.execution_id();
-        let detail = "no message is pending for it and no timer is armed".to_owned();
-        self.books().found(Rule::Parked, id, detail, at);
+    /// No message is pending for an execution, and these timers are armed.
+    pub fn rests(&self, aggregate: &AggregateId, timers: &BTreeSet<String>) {
+        if let Some(id) = aggregate.execution_id() {
+            self.books().auditor.rests(self.sea.now(), id, timers);
+        }
     }
 
     pub fn stuck(&self, open: &[AggregateId], unacknowledged: &[String]) {
