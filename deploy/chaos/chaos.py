@@ -271,7 +271,7 @@ class Run:
             "quietSeconds": round(self.ended_at - self.calm_at, 1),
             "kinds": self.kinds,
             "impossible": self.impossible,
-            "endedByThemselves": sum(line["topic"] == "ended" and "process" in line for line in self.chronicle.lines),
+            "endedByThemselves": len(evidence.ended_by_themselves),
             "figures": verdict.figures(evidence),
             "takeovers": [each.told(self.chronicle.began) for each in evidence.takeovers],
             "checks": checks,
@@ -279,15 +279,15 @@ class Run:
         }
 
     def listed(self, turn):
-        """Every execution's status, as one read model lists it."""
-        statuses, page = {}, 100
+        """Every execution, as one read model lists it."""
+        rows, page = {}, 100
         while True:
-            path = f"/v1/executions?limit={page}&offset={len(statuses)}"
+            path = f"/v1/executions?limit={page}&offset={len(rows)}"
             answer = self.load.client.query("admin", path, turn)
-            for item in answer.body.get("items", []):
-                statuses[item["executionId"]] = item["status"]
-            if len(answer.body.get("items", [])) < page:
-                return statuses
+            items = answer.body.get("items", [])
+            rows |= {item["executionId"]: item for item in items}
+            if len(items) < page:
+                return rows
 
 
 def interrupted(number, _frame):

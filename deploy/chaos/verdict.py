@@ -8,12 +8,15 @@ import json
 import re
 from collections import Counter, defaultdict
 
+from history import instant
 from load import Plan
 
 # Bounds of the histograms, in seconds.
 BUCKETS = (0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30, 60)
 # Beyond `ack_wait`: 15 s and 5 s are the 20 s within which an execution goes on.
 TAKEOVER_MARGIN_S = 5
+# Beyond `ack_wait`: a process that starts without its broker gives up after so long.
+ENDS_WITHIN_S = 20
 NETWORK = {"cut", "cut-broker", "hole", "delay"}
 ASSISTED = {"pay", "erase", "hurry"}
 STATUS = {"execution.completed": "completed", "execution.failed": "failed", "plan.rejected": "rejected"}
@@ -72,6 +75,11 @@ class Evidence:
             for process in fleet.processes.values()
             if b"panicked at" in process.log.read_bytes()
         ]
+        # What the end of the run itself ends is wanted.
+        self.ended_by_themselves = [
+            (process, life) for process in fleet.processes.values() for life in process.lives
+            if life.get("expected") is False
+        ]  # fmt: skip
         self.brokers = set(fleet.broker_names)
         self.executors = {process.name for process in fleet.of_role("executor")}
         self.dispatched = defaultdict(list)
@@ -157,6 +165,11 @@ def felt_until(record):
 
 def end_of(events):
     return next((event for event in events if event.is_end), None)
+
+
+def code_of(end):
+    """Why it ended so, if there is a reason."""
+    return end.payload.get("errorCode") or end.payload.get("cause")
 
 
 # What must hold
@@ -332,14 +345,44 @@ def feeds_whole(evidence):
 
 
 def read_models_equal(evidence):
-    """Both read models say of every execution what the log says."""
-    for projector, statuses in evidence.read_models.items():
+    """Both read models say of every execution what the log says, and the same in every member."""
+    for projector, rows in evidence.read_models.items():
         for execution, events in evidence.executions.items():
             end = end_of(events)
-            if end and statuses.get(execution) != STATUS[end.name]:
-                yield f"{projector}: {execution} is {statuses.get(execution)}, not {STATUS[end.name]}"
-        for execution in statuses.keys() - evidence.executions.keys():
+            row = rows.get(execution)
+            if row is None:
+                yield f"{projector}: {execution} is not listed"
+                continue
+            said = {
+                "status": row["status"], "text": row.get("text"), "errorCode": row.get("errorCode"),
+                "createdAt": instant(row["createdAt"]), "updatedAt": instant(row["updatedAt"]),
+            }  # fmt: skip
+            stored = {
+                "status": STATUS[end.name] if end else row["status"],
+                "text": events[0].payload.get("text"),
+                "errorCode": code_of(end) if end else row.get("errorCode"),
+                "createdAt": events[0].at, "updatedAt": events[-1].at,
+            }  # fmt: skip
+            for member, value in stored.items():
+                if said[member] != value:
+                    yield f"{projector}: {member} of {execution} is {said[member]}, not {value}"
+        for execution in rows.keys() - evidence.executions.keys():
             yield f"{projector}: {execution} is not in the log"
+    first, *others = evidence.read_models.items()
+    for projector, rows in others:
+        for execution in first[1].keys() & rows.keys():
+            if rows[execution] != first[1][execution]:
+                yield f"{execution}: {first[0]} says {first[1][execution]}, {projector} {rows[execution]}"
+
+
+def ends_explained(evidence):
+    """A process ends by itself only where a fault hindered it, or a broker, a little before."""
+    for process, life in evidence.ended_by_themselves:
+        hindered = evidence.brokers | {process.name}
+        since = life["ended"] - evidence.options.ack_wait_ms / 1000 - ENDS_WITHIN_S
+        if not any(evidence.faults_of(hindered, since, life["ended"])):
+            at = life["ended"] - evidence.told_from
+            yield f"{process.name} ended with {life['code']} at {at:.1f} s: see {process.log}"
 
 
 def all_back(evidence):
@@ -378,7 +421,7 @@ def replays(evidence):
 CHECKS = (
     lost, one_each, commands_kept, whole, one_end, all_ended, none_ahead, none_left, dispatches_stored,
     retries_stored, takeovers_explained, takeovers_soon, answers_true, approvals_heeded, feeds_whole, read_models_equal,
-    all_back, all_tried, no_incidents, no_panics, replays,
+    ends_explained, all_back, all_tried, no_incidents, no_panics, replays,
 )  # fmt: skip
 
 
@@ -402,7 +445,7 @@ def figures(evidence):
     for events in evidence.executions.values():
         end = end_of(events)
         finished[STATUS[end.name] if end else "waiting"] += 1
-        if end and (code := end.payload.get("errorCode") or end.payload.get("cause")):
+        if end and (code := code_of(end)):
             codes[code] += 1
     per_key = Counter(len(notes) for notes in evidence.dispatched.values())
     extra, overtaken = Counter(), 0
