@@ -294,8 +294,13 @@ impl Driver<'_> {
             }
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
-                let has_changed = begun.elapsed() > FACTS_AGE_MAX
-                    && self.has_changed(&started, &catalogue).await?;
+                let was_slow = begun.elapsed() > FACTS_AGE_MAX;
+                let has_changed = was_slow && self.has_changed(&started, &catalogue).await?;
+                let version = self.execution.state.version();
+                if was_slow && !self.is_at(&started).await? {
+                    // Taken over meanwhile: whoever has it dispatches it.
+                    break;
+                }
                 let is_his = self.held.holds(cause, self.host.ack_wait)
                     // It was his a moment ago.
                     || planted::is(Bug::SendsAfterPause);
@@ -313,9 +318,27 @@ impl Driver<'_> {
                 } else {
                     self.dispatch(started, &catalogue);
                 }
+                if self.execution.state.version() > version {
+                    // What else was decided was decided on less.
+                    break;
+                }
             }
         }
         Ok(true)
+    }
+
+    /// Whether an attempt that this process started is under way still, as the leader has it.
+    async fn is_at(&mut self, started: &StepStarted) -> Result<bool, Trouble> {
+        if planted::is(Bug::SendsAfterPause) {
+            // It was a moment ago.
+            return Ok(true);
+        }
+        self.execution.reload().await?;
+        let run = self.execution.state.known().and_then(|known| known.run());
+        let step = run.and_then(|run| run.steps.get(&started.step_id));
+        Ok(step.is_some_and(|step| {
+            matches!(&step.state, StepState::Started(attempt) if attempt.number == started.attempt)
+        }))
     }
 
     /// The catalogue, confirmed recently enough for a step to start on it, and not older than what

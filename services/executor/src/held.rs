@@ -152,7 +152,9 @@ impl Deliveries {
             match handle.in_progress().await {
                 Ok(()) => {
                     let mut all = self.lock();
-                    if let Some(held) = all.iter_mut().find(|held| held.wake == wake) {
+                    let held = all.iter_mut().find(|held| held.wake == wake);
+                    // It may have been sent only now, after a pause, and so too late.
+                    if let Some(held) = held.filter(|held| !is_lost(held.touched, ack_wait)) {
                         held.touched = now;
                     }
                 }

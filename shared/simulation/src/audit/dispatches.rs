@@ -23,13 +23,8 @@ const FACTS_AGE_MS_MAX: u64 = 1000 + 2;
 /// question for what is up to it and the answer to that.
 const MESSAGES_SINCE_FACTS: u64 = 3;
 
-/// The messages between the storing of a start and its request: the answer that it is stored; and
-/// where the facts are looked at again, the two questions and their answers, which may have to wait
-/// for the same look of somebody else.
-const MESSAGES_BEFORE_SENT: u64 = 9;
-
-/// How long after the broker gave a wake-up away the other one may take over with it.
-const GIVEN_AWAY_MS: u64 = 15_000;
+/// How long after the broker gave a wake-up away who had it may not know.
+const GIVEN_AWAY_MS: u64 = 30_000;
 
 /// A request that was sent to a worker.
 #[derive(Debug, Clone, Copy)]
@@ -78,20 +73,22 @@ impl Auditor {
         }
         // What `log.md` §7 gives a sender is this: his own `step.started` is stored before he
         // dispatches, and nobody else receives its wake-up while he tells the broker often enough
-        // that he is at it. Who was paused since looks whether that is so. With the answer to his
-        // append still on its way he may find out only when he stores the end that the broker has
-        // given the wake-up to another process all the same.
+        // that he is at it. Where the broker gives it to others all the same, he finds out by the
+        // log: he looks at it where a second has passed since his decision, and what was stored
+        // while the answer was on its way he cannot know.
         let stored_at = attempt.stored_at;
         ensure(sent >= stored_at, Rule::DispatchWithoutStart, || {
             format!("attempt {number} of step `{id}`, sent at {sent}, was stored at {stored_at}")
         })?;
-        let prompt = MESSAGES_BEFORE_SENT * self.message_ms_max;
         let given_away = self
             .books
             .delivered_again
-            .is_some_and(|at| at <= sent && sent <= at.plus_ms(GIVEN_AWAY_MS + prompt));
-        let at_once = given_away && sent <= attempt.stored_at.plus_ms(prompt);
-        let over = attempt.over_at.filter(|at| *at < sent && !at_once);
+            .is_some_and(|at| at <= sent && sent <= at.plus_ms(GIVEN_AWAY_MS));
+        let unseen_ms = FACTS_AGE_MS_MAX.max(self.message_ms_max);
+        let over = attempt.over_at.filter(|at| {
+            let could_know = sent > at.plus_ms(unseen_ms) && !dispatch.was_paused;
+            *at < sent && (could_know || !given_away)
+        });
         ensure(over.is_none(), Rule::DispatchSuperseded, || {
             let how = if attempt.was_taken_over {
                 "was taken over"
