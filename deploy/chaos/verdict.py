@@ -17,6 +17,7 @@ BUCKETS = (0.5, 1, 2, 3, 5, 8, 12, 16, 20, 30, 60)
 TAKEOVER_MARGIN_S = 5
 # Beyond `ack_wait`: a process that starts without its broker gives up after so long.
 ENDS_WITHIN_S = 20
+GAVE_UP = 1
 NETWORK = {"cut", "cut-broker", "hole", "delay"}
 ASSISTED = {"pay", "erase", "hurry"}
 STATUS = {"execution.completed": "completed", "execution.failed": "failed", "plan.rejected": "rejected"}
@@ -376,11 +377,13 @@ def read_models_equal(evidence):
 
 
 def ends_explained(evidence):
-    """A process ends by itself only where a fault hindered it, or a broker, a little before."""
+    """A service or a worker ends by itself only by giving up, and only where a fault hindered it, or
+    a broker, a little before. A broker never does."""
     for process, life in evidence.ended_by_themselves:
         hindered = evidence.brokers | {process.name}
         since = life["ended"] - evidence.options.ack_wait_ms / 1000 - ENDS_WITHIN_S
-        if not any(evidence.faults_of(hindered, since, life["ended"])):
+        gave_up = process.role != "broker" and life["code"] == GAVE_UP
+        if not gave_up or not evidence.faults_of(hindered, since, life["ended"]):
             at = life["ended"] - evidence.told_from
             yield f"{process.name} ended with {life['code']} at {at:.1f} s: see {process.log}"
 

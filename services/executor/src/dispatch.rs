@@ -193,6 +193,18 @@ pub fn outdated() -> Outcome {
     failed("FACTS_CHANGED", message, true, EffectOutcome::NotDone)
 }
 
+/// The end of an attempt that was not dispatched, because its run was stopped while its start was
+/// being stored. What was taken over may have been done before.
+pub fn called_off(takeover: bool) -> Outcome {
+    let message = "the run was stopped before it was dispatched";
+    let outcome = if takeover {
+        EffectOutcome::Unknown
+    } else {
+        EffectOutcome::NotDone
+    };
+    failed("CALLED_OFF", message, false, outcome)
+}
+
 /// The end of an attempt that could not be dispatched.
 pub fn impossible(message: &str) -> Outcome {
     failed("NOT_DISPATCHED", message, false, EffectOutcome::NotDone)

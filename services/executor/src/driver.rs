@@ -110,8 +110,8 @@ struct Driver<'a> {
     /// The timers that have come and are not yet decided on.
     timers: BTreeSet<String>,
     calls: Calls,
-    /// The instants that timers are armed for since the last delivery.
-    armed: BTreeMap<String, Timestamp>,
+    /// The timers that are armed: those that stay, and the others since the last delivery.
+    armed: BTreeMap<String, Armed>,
     /// Whether an end was stored since something was last decided here.
     ended_for_others: bool,
     /// Completion tokens are drawn from it.
@@ -170,9 +170,12 @@ impl Driver<'_> {
         }
         self.held.take(wake.id, wake.version, handle, received);
         self.due = self.due.max(wake.due);
-        self.timers.extend(wake.timer);
         // Another process may have armed something else meanwhile.
-        self.armed.clear();
+        self.armed.retain(|_, armed| armed.stays);
+        if let Some(timer) = wake.timer {
+            self.armed.remove(&timer);
+            self.timers.insert(timer);
+        }
         match &wake.event {
             Some(event) => self.execution.take(event),
             None if wake.version == 0 => self.execution.distrust(),
@@ -295,7 +298,9 @@ impl Driver<'_> {
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
                 let was_slow = begun.elapsed() > FACTS_AGE_MAX;
-                let has_changed = was_slow && self.has_changed(&started, &catalogue).await?;
+                // What was allowed when the effect began is not asked again.
+                let has_changed =
+                    was_slow && !started.takeover && self.has_changed(&started, &catalogue).await?;
                 let version = self.execution.state.version();
                 if was_slow && !self.is_at(&started).await? {
                     // Taken over meanwhile: whoever has it dispatches it.
@@ -309,14 +314,20 @@ impl Driver<'_> {
                     // whoever is given the wake-up takes it over.
                     break;
                 }
-                if has_changed {
-                    self.calls.bring(Brought {
+                let stops = self.execution.state.known();
+                let stops = stops.is_some_and(|known| known.stop.is_some());
+                let undone = if stops {
+                    Some(dispatch::called_off(started.takeover))
+                } else {
+                    has_changed.then(dispatch::outdated)
+                };
+                match undone {
+                    Some(outcome) => self.calls.bring(Brought {
                         step: started.step_id,
                         attempt: started.attempt,
-                        outcome: dispatch::outdated(),
-                    });
-                } else {
-                    self.dispatch(started, &catalogue);
+                        outcome,
+                    }),
+                    None => self.dispatch(started, &catalogue),
                 }
                 if self.execution.state.version() > version {
                     // What else was decided was decided on less.
@@ -531,7 +542,8 @@ impl Driver<'_> {
     }
 
     async fn arm_once(&mut self, timer: Timer) -> Result<(), Trouble> {
-        if self.armed.get(&timer.key) == Some(&timer.due) {
+        let armed = self.armed.get(&timer.key);
+        if armed.is_some_and(|armed| armed.due == timer.due) {
             return Ok(());
         }
         failpoint::reach("before-timer-armed");
@@ -541,10 +553,11 @@ impl Driver<'_> {
             aggregate,
             key,
             due,
+            stays,
             ..
         } = timer;
         tracing::debug!(execution = aggregate.id(), timer = key, %due, "armed");
-        self.armed.insert(key, due);
+        self.armed.insert(key, Armed { due, stays });
         Ok(())
     }
 
@@ -625,6 +638,14 @@ impl Driver<'_> {
         }
         self.held.acknowledge().await;
     }
+}
+
+/// A timer that is armed.
+#[derive(Debug, Clone, Copy)]
+struct Armed {
+    due: Timestamp,
+    /// Whether nobody replaces it.
+    stays: bool,
 }
 
 /// A sleep instead of a durable timer.

@@ -196,7 +196,8 @@ pub async fn put_off(host: &Host, delivery: &Delivery) -> Result<(), journal::Un
 
 /// The timer that stands for a wake-up that is put off: it comes with the same id, so that what
 /// was left under it may still be taken over. `due` is when the wake-up was: what comes of it is
-/// decided no earlier, and by no clock of this process, which may be wrong.
+/// decided no earlier, and by no clock of this process, which may be wrong. What a timer was for it
+/// does not say: whoever comes to rest arms that one again.
 pub fn later(
     host: &Host,
     aggregate: &AggregateId,

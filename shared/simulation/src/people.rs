@@ -269,7 +269,10 @@ impl People {
         let answer = self
             .command(Some((name, id)), Person::Root, via, "plan.compile", body)
             .await;
-        self.planned(id, answer);
+        if let Some(plan) = answer.and_then(|answer| answer.says("planId")) {
+            let execution = id;
+            self.seen.answered(&Answered::Planned { execution, plan });
+        }
     }
 
     pub async fn vote(&self, vote: &Vote) {
@@ -369,12 +372,9 @@ impl People {
         let answer = self
             .command(Some((name, id)), Person::Root, via, "plan.verify", body)
             .await;
-        self.planned(id, answer);
-    }
-
-    fn planned(&self, execution: ExecutionId, answer: Option<Answer>) {
         if let Some(plan) = answer.and_then(|answer| answer.says("planId")) {
-            self.seen.answered(&Answered::Planned { execution, plan });
+            let execution = id;
+            self.seen.answered(&Answered::Judged { execution, plan });
         }
     }
 

@@ -67,7 +67,7 @@ fn possible(state: &Execution, recorded: &Recorded, catalogue: &Catalogue) -> Ve
             owner: outside.owner,
             fresh: &outside.fresh,
             under_way: &|step, _| outside.lost != Some(step),
-            // Who is given the wake-up of an attempt ends it just so.
+            // Who is given the wake-up of an attempt ends it just so, and is among the outsides.
             overdue: &|_, _| false,
             catalogue,
             token_hash: &|_, _| outside.token_hash,

@@ -87,7 +87,8 @@ pub fn of_executor(state: &Execution, catalogue: &Catalogue) -> Vec<Wait> {
         return Vec::new();
     };
     if known.is_ended() || known.stop.is_some() {
-        // What is under way ends by its own time-out, and its owner waits for it.
+        // What is under way ends by its own time-out, and its owner waits for it; what is another
+        // process's is left to it ([`left_to_others`]).
         return Vec::new();
     }
     let mut waits: Vec<Wait> = deadline(state).into_iter().collect();
@@ -159,9 +160,14 @@ fn of_run(known: &Known, run: &Run, catalogue: &Catalogue) -> Vec<Wait> {
     waits
 }
 
-/// How much later than its time-out an attempt may be ended by another process than its owner, who
-/// ends it at its time-out.
-const OWNER_LATE_MS: u64 = 5000;
+/// How much later than its time-out an attempt may be ended by another process than its owner.
+///
+/// He ends it himself, as late as these together: he may stand still between storing its start and
+/// sending it for as long as the wake-up stays his (three quarters of `ack_wait`, 15 s as it is
+/// set by default), with the whole time of the step from there on where his clock is behind; and
+/// an append may fail for seven seconds while leaders change. Whoever is given his wake-up after
+/// his death comes before that, and takes the attempt over instead.
+const OWNER_LATE_MS: u64 = 20_000;
 
 /// An attempt that another process is at work on.
 #[derive(Debug, Clone, PartialEq, Eq)]

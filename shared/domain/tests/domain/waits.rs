@@ -47,12 +47,12 @@ fn what_another_process_is_at_work_on_has_a_timer_of_its_whole_time() {
         .at(SECOND)
         .driven();
     leaves(&world, 1, []);
-    leaves(&world, 2, [("left-a-1", 36 * SECOND, 35_000)]);
+    leaves(&world, 2, [("left-a-1", 51 * SECOND, 50_000)]);
     let world = world.at(2 * SECOND).when_delivered(2, "a");
     leaves(&world, 2, []);
-    leaves(&world, 1, [("left-a-2", 37 * SECOND, 35_000)]);
+    leaves(&world, 1, [("left-a-2", 52 * SECOND, 50_000)]);
     let world = world.when(Input::Cancel("sam"));
-    leaves(&world, 1, [("left-a-2", 37 * SECOND, 35_000)]);
+    leaves(&world, 1, [("left-a-2", 52 * SECOND, 50_000)]);
     leaves(&world.when_failed("a"), 1, []);
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Catalogue {
     policies: BTreeMap<WorkspaceId, Policies>,
     skills: BTreeMap<(WorkspaceId, SkillKey), Vec<Standing>>,
     requested: BTreeMap<(WorkspaceId, InstallationId), Requested>,
-    /// What the actions of a manifest declare, by what it is installed as.
+    /// The tier of each action by what the publisher says of it, of what was installed.
     declared: BTreeMap<(WorkspaceId, SkillKey, SkillVersion), BTreeMap<ActionName, RiskTier>>,
 }
 
@@ -59,6 +59,8 @@ struct Requested {
     version: SkillVersion,
     /// While it waited: the later word counts.
     disabled: bool,
+    /// The tier of each action by what the manifest says of it.
+    declared: BTreeMap<ActionName, RiskTier>,
 }
 
 /// What a start is decided on.
@@ -106,13 +108,24 @@ impl Catalogue {
     }
 
     /// The tier of an action by what its publisher says of it, and nothing else.
-    pub fn declared(&self, workspace: &WorkspaceId, pin: &Pin, action: &ActionName) -> RiskTier {
+    pub fn declared(
+        &self,
+        workspace: &WorkspaceId,
+        pin: &Pin,
+        action: &ActionName,
+    ) -> Check<RiskTier> {
+        if is_builtin(pin) {
+            return Ok(RiskTier::Low);
+        }
         let global = WorkspaceId::global();
         let said = [workspace, &global].into_iter().find_map(|owner| {
             let of = (owner.clone(), pin.key.clone(), pin.version.clone());
             self.declared.get(&of)?.get(action)
         });
-        said.copied().unwrap_or(RiskTier::Low)
+        said.copied().ok_or_else(|| super::rule::Fault {
+            rule: Rule::OtherThanPlanned,
+            detail: format!("nothing is installed as `{pin}` that has `{action}`"),
+        })
     }
 
     /// Whether what a caller was told of the catalogue is in it.
@@ -142,6 +155,7 @@ impl Catalogue {
             | Answered::Rejected { .. }
             | Answered::Cancelled { .. }
             | Answered::Planned { .. }
+            | Answered::Judged { .. }
             | Answered::Started { .. } => false,
         }
     }
@@ -213,20 +227,12 @@ impl Catalogue {
         )]
         match &recorded.event {
             Event::SkillInstallRequested(event) => {
-                // One version is one content, whoever asks for it again.
-                let key = (
-                    workspace.clone(),
-                    event.skill_key.clone(),
-                    event.version.clone(),
-                );
-                self.declared
-                    .entry(key)
-                    .or_insert_with(|| declared(&event.manifest));
                 let request = Requested {
                     asked: self.before(at),
                     key: event.skill_key.clone(),
                     version: event.version.clone(),
                     disabled: false,
+                    declared: declared(&event.manifest),
                 };
                 let id = (workspace.clone(), event.installation_id);
                 self.requested.insert(id, request);
@@ -236,6 +242,12 @@ impl Catalogue {
                 let request = self.answered(workspace, event.installation_id)?;
                 is_of(&request, &event.skill_key, Some(&event.version))?;
                 self.judged(workspace, &request, event.catalogue, event.trust_digest)?;
+                let of = (
+                    workspace.clone(),
+                    request.key.clone(),
+                    request.version.clone(),
+                );
+                self.declared.insert(of, request.declared);
                 let key = (workspace.clone(), request.key);
                 self.skills.entry(key).or_default().push(Standing {
                     sequence,

@@ -86,6 +86,9 @@ impl Execution {
         let step = self.step(id)?;
         let under_way = step.under_way();
         let ended = attempt(step, id, number)?;
+        if event.error_code == "TIMEOUT" {
+            books.is_over(Some(ended.timeout_at))?;
+        }
         ended.ended(End::Failed(event.outcome), books.now);
         ensure(!ended.is_done_after_all(), Rule::DoneAfterAll, || {
             format!("attempt {number} of step `{id}` failed as not done, and a worker did it")

@@ -37,6 +37,8 @@ pub(super) struct Execution {
     pub drafts: u32,
     pub plan: Option<Plan>,
     pub verdict: Option<PlanVerdict>,
+    /// How many verdicts there were on it.
+    pub verdicts: u32,
     /// Asked for by hand, or that of the run that is tried again.
     pub wanted: Option<Mode>,
     /// How many runs have begun.
@@ -125,6 +127,7 @@ impl Execution {
             drafts: 0,
             plan: None,
             verdict: None,
+            verdicts: 0,
             wanted: None,
             runs: 0,
             run_mode: event.mode,

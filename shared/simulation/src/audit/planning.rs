@@ -157,12 +157,11 @@ impl Execution {
         )?;
         for (id, verdict) in &event.steps {
             let workspace = self.aggregate.workspace();
-            let least = self.steps.get(id).map_or(RiskTier::Low, |step| {
-                books
-                    .catalogue
-                    .declared(workspace, &step.uses, &step.action)
-            });
-            is_strict_enough(verdict, least)?;
+            if let Some(step) = self.steps.get(id) {
+                let catalogue = &books.catalogue;
+                let least = catalogue.declared(workspace, &step.uses, &step.action)?;
+                is_strict_enough(verdict, least)?;
+            }
         }
         let strictest = event.steps.values().map(|step| step.verdict).max();
         let riskiest = event.steps.values().map(|step| step.tier).max();
@@ -176,6 +175,7 @@ impl Execution {
                 event.verdict, event.risk_tier
             )
         })?;
+        self.verdicts += 1;
         self.verdict = Some(PlanVerdict {
             verdict: event.verdict,
             steps: event.steps.clone(),

@@ -31,8 +31,11 @@ pub enum Answered {
     Cancelled {
         execution: ExecutionId,
     },
-    /// Compiled, or judged.
     Planned {
+        execution: ExecutionId,
+        plan: PlanId,
+    },
+    Judged {
         execution: ExecutionId,
         plan: PlanId,
     },
@@ -64,6 +67,7 @@ impl Answered {
             | Self::Rejected { execution, .. }
             | Self::Cancelled { execution }
             | Self::Planned { execution, .. }
+            | Self::Judged { execution, .. }
             | Self::Started { execution } => Some(*execution),
             Self::Activated { .. } | Self::Installed { .. } | Self::Disabled { .. } => None,
         }
@@ -107,6 +111,10 @@ fn is_stored(execution: &Execution, answered: &Answered) -> bool {
         Answered::Rejected { step: id, .. } => step(id).is_some_and(|step| step.was_rejected),
         Answered::Cancelled { .. } => execution.cancelled,
         Answered::Planned { plan, .. } => execution.plan.as_ref().is_some_and(|it| it.id == *plan),
+        Answered::Judged { plan, .. } => {
+            let planned = execution.plan.as_ref().is_some_and(|it| it.id == *plan);
+            planned && execution.verdicts > 0
+        }
         Answered::Started { .. } => {
             // What is only observed has ended without a run.
             let observed = execution.stage == Stage::Ended(End::Completed);

@@ -87,7 +87,7 @@ impl Execution {
             .names_policy(&workspace, event.catalogue, policy)?;
         let least = books
             .catalogue
-            .declared(&workspace, &step.uses, &step.action);
+            .declared(&workspace, &step.uses, &step.action)?;
         is_strict_enough(&event.verdict, least)?;
         step.judgement = Some(Judgement {
             inputs_digest: event.inputs_digest,

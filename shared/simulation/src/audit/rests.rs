@@ -36,7 +36,8 @@ impl Execution {
                 missing.join("`, `")
             )
         })?;
-        ensure(!waits_for.is_empty(), Rule::Parked, || {
+        // A pause waits for people.
+        ensure(self.paused || !waits_for.is_empty(), Rule::Parked, || {
             format!(
                 "nothing is pending, and nothing is waited for at {:?}",
                 self.stage
@@ -88,12 +89,14 @@ impl Execution {
             // Who is at work on it has a message; if nobody is, its time must come to an end.
             State::Started(number) => Ok(Some(format!("left-{id}-{number}"))),
             State::Accepted(_) => Ok(Some(format!("accepted-{id}"))),
-            State::Waiting if stops || self.paused => Ok(None),
+            State::Waiting if stops => Ok(None),
+            // Also in a pause: who may still vote may also be too late.
+            State::Waiting if step.open_block().is_some() => Ok(Some(format!("approval-{id}"))),
+            State::Waiting if self.paused => Ok(None),
             State::Waiting if step.proposal.is_some() => broken(
                 Rule::Parked,
                 format!("nothing is pending, and step `{id}` waits for its verdict"),
             ),
-            State::Waiting if step.open_block().is_some() => Ok(Some(format!("approval-{id}"))),
             State::Waiting if step.not_before.is_some() => Ok(Some(format!("retry-{id}"))),
             State::Waiting if self.has_what_it_needs(step) => broken(
                 Rule::Parked,

@@ -75,9 +75,9 @@
    17.282  the worker does `note`
    17.284  e1 v16: `note` is done, attempt 1
    17.284  e1 v17: it is completed
-   60.828  e3 v15: `look` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is tried again
-   61.154  e3 v16: `look` starts, attempt 2
-   61.154  the worker is asked for `look`, attempt 2
-   61.156  the worker does `look`
-   61.158  e3 v17: `look` is done, attempt 2
-   61.158  e3 v18: it is completed
+   75.828  e3 v15: `look` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is tried again
+   76.154  e3 v16: `look` starts, attempt 2
+   76.154  the worker is asked for `look`, attempt 2
+   76.156  the worker does `look`
+   76.158  e3 v17: `look` is done, attempt 2
+   76.158  e3 v18: it is completed
