@@ -163,6 +163,12 @@ fn many(range: &Range) -> ExitCode {
         println!("{}", summary.to_json(took));
     } else {
         print(&summary, took, range.coverage);
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = range.plant {
+            println!(
+                "`{bug}` was planted: to run it again, add `--features planted-bugs` and `--plant {bug}`"
+            );
+        }
     }
     let holes = if range.no_holes {
         summary.coverage.holes()

@@ -219,7 +219,7 @@ impl World {
             // What was asked last has begun before the faults stop.
             let mut chance = Chance::at(script.seed, [place("afterwards")]);
             let ms = chance.pick(&[20, 300, 2000, 9000], 300);
-            sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+            sleep(Duration::from_millis(ms)).await;
             over.cancel();
         };
         join(timeline, join_all(waiting)).await;
@@ -237,7 +237,7 @@ impl World {
     ) {
         let happened = over.run_until_cancelled(self.seen.happens(of, event));
         if happened.await.is_some() {
-            sleep_until(Instant::now() + Duration::from_millis(ms)).await;
+            sleep(Duration::from_millis(ms)).await;
             self.act_now(action).await;
         }
     }
@@ -331,7 +331,7 @@ impl World {
         self.memory.advance(self.sea.now());
         let mut active_ms = 0;
         loop {
-            sleep_until(Instant::now() + Duration::from_millis(LOOK_EVERY_MS)).await;
+            sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
             active_ms += LOOK_EVERY_MS;
             self.check_wake_ups();
             if !self.seen.is_sound() {
