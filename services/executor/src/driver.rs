@@ -297,38 +297,8 @@ impl Driver<'_> {
             }
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
-                let was_slow = begun.elapsed() > FACTS_AGE_MAX;
-                // What was allowed when the effect began is not asked again.
-                let has_changed =
-                    was_slow && !started.takeover && self.has_changed(&started, &catalogue).await?;
                 let version = self.execution.state.version();
-                if was_slow && !self.is_at(&started).await? {
-                    // Taken over meanwhile: whoever has it dispatches it.
-                    break;
-                }
-                let is_his = self.held.holds(cause, self.host.ack_wait)
-                    // It was his a moment ago.
-                    || planted::is(Bug::SendsAfterPause);
-                if !is_his {
-                    // Paused since it was stored, for so long that it may be another's by now:
-                    // whoever is given the wake-up takes it over.
-                    break;
-                }
-                let stops = self.execution.state.known();
-                let stops = stops.is_some_and(|known| known.stop.is_some());
-                let undone = if stops {
-                    Some(dispatch::called_off(started.takeover))
-                } else {
-                    has_changed.then(dispatch::outdated)
-                };
-                match undone {
-                    Some(outcome) => self.calls.bring(Brought {
-                        step: started.step_id,
-                        attempt: started.attempt,
-                        outcome,
-                    }),
-                    None => self.dispatch(started, &catalogue),
-                }
+                self.send(started, cause, begun, &catalogue).await?;
                 if self.execution.state.version() > version {
                     // What else was decided was decided on less.
                     break;
@@ -336,6 +306,60 @@ impl Driver<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Runs the effect of a start that has just been stored. Where that took its time, what it was
+    /// decided on is looked at again, and the log too: it may have been taken over or called off.
+    async fn send(
+        &mut self,
+        started: StepStarted,
+        cause: EventId,
+        begun: Instant,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(), Trouble> {
+        if begun.elapsed() <= FACTS_AGE_MAX || self.passes_time(&started) {
+            self.dispatch(started, catalogue);
+            return Ok(());
+        }
+        // What was allowed when the effect began is not asked again.
+        let has_changed = !started.takeover && self.has_changed(&started, catalogue).await?;
+        if !self.is_at(&started).await? {
+            // Taken over meanwhile: whoever has it sends it.
+            return Ok(());
+        }
+        let is_his = self.held.holds(cause, self.host.ack_wait)
+            // It was his a moment ago.
+            || planted::is(Bug::SendsAfterPause);
+        if !is_his {
+            // Paused since it was stored, for so long that it may be another's by now: whoever is
+            // given the wake-up takes it over.
+            return Ok(());
+        }
+        let stop = self
+            .execution
+            .state
+            .known()
+            .and_then(|known| known.stop.as_ref());
+        let undone = match stop {
+            Some(_) => Some(dispatch::called_off(started.takeover)),
+            None => has_changed.then(dispatch::outdated),
+        };
+        match undone {
+            Some(outcome) => self.calls.bring(Brought {
+                step: started.step_id,
+                attempt: started.attempt,
+                outcome,
+            }),
+            None => self.dispatch(started, catalogue),
+        }
+        Ok(())
+    }
+
+    /// Whether all that is asked for is that time passes: nothing is sent.
+    fn passes_time(&self, started: &StepStarted) -> bool {
+        let run = self.execution.state.known().and_then(|known| known.run());
+        let step = run.and_then(|run| run.judged.compiled.plan.step(&started.step_id));
+        step.is_some_and(steps::passes_time)
     }
 
     /// Whether an attempt that this process started is under way still, as the leader has it.
@@ -365,18 +389,12 @@ impl Driver<'_> {
             .await?)
     }
 
-    /// Whether what a start was decided on has changed while it was being stored. Where only time
-    /// passes nothing is sent, so it makes no difference.
+    /// Whether what a start was decided on has changed while it was being stored.
     async fn has_changed(
         &self,
         started: &StepStarted,
         decided_on: &Catalogue,
     ) -> Result<bool, Trouble> {
-        let run = self.execution.state.known().and_then(|known| known.run());
-        let step = run.and_then(|run| run.judged.compiled.plan.step(&started.step_id));
-        if step.is_some_and(steps::passes_time) {
-            return Ok(false);
-        }
         let Confirmed { catalogue, .. } = self.facts().await?;
         let workspace = self.execution.aggregate.workspace();
         let enabled = |catalogue: &Catalogue| {

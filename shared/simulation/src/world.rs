@@ -16,7 +16,7 @@ use journal::{
     memory::{MemoryJournal, Waking},
     stored::Raw,
 };
-use tokio::time::{Duration, Instant, sleep, sleep_until};
+use tokio::time::{Duration, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use self::seen::Seen;
