@@ -1,4 +1,6 @@
-//! The HTTP API, asked with one credential.
+//! The operations, asked for with one credential: over HTTP, or over [`nats`].
+
+mod nats;
 
 use std::{error::Error, time::Duration};
 
@@ -6,9 +8,10 @@ use contracts::{
     ids::{PrincipalId, WorkspaceId},
     registry::{Kind, OperationName},
 };
-use reqwest::{Response, StatusCode, header};
+use reqwest::{Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::nats::Nats;
 use crate::{
     context::Context,
     failure::{Failure, Refusal},
@@ -19,6 +22,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// How operations are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Over {
+    #[default]
+    Http,
+    Nats,
+}
+
 /// One identity's way to intake and queries.
 #[derive(Clone)]
 pub struct Api {
@@ -26,19 +37,25 @@ pub struct Api {
     intake: String,
     queries: String,
     token: String,
+    nats: Option<Nats>,
     pub principal: PrincipalId,
     pub workspace: WorkspaceId,
 }
 
 impl Api {
-    pub fn new(context: &Context, identity: &str) -> Result<Self, Failure> {
+    pub fn new(context: &Context, identity: &str, over: Over) -> Result<Self, Failure> {
         let identity = context.identity(identity)?;
+        let nats = match over {
+            Over::Http => None,
+            Over::Nats => Some(Nats::new(context, identity)?),
+        };
         let urls = [&context.intake_url, &context.queries_url];
         Ok(Self {
             http: client(urls.iter().any(|url| url.starts_with("https:")))?,
             intake: context.intake_url.trim_end_matches('/').to_owned(),
             queries: context.queries_url.trim_end_matches('/').to_owned(),
             token: identity.token.clone(),
+            nats,
             principal: identity.id.clone(),
             workspace: context.workspace.clone(),
         })
@@ -62,6 +79,16 @@ impl Api {
     ) -> Result<O, Failure> {
         let entry = operation.entry();
         let name = entry.key.trim_start_matches("controlPlane.");
+        if let Some(nats) = &self.nats {
+            let input = serde_json::to_vec(input).map_err(anyhow::Error::new)?;
+            let answer = nats.ask(name, input, key).await?;
+            return serde_json::from_slice(&answer).map_err(|error| {
+                Failure::Other(
+                    anyhow::Error::new(error)
+                        .context(format!("`{name}` gave an answer that cannot be read")),
+                )
+            });
+        }
         let base = match entry.kind {
             Kind::Command => &self.intake,
             Kind::Query => &self.queries,
@@ -136,13 +163,17 @@ async fn accepted(response: Response) -> Result<Response, Failure> {
     }
     let url = response.url().to_string();
     let body = response.bytes().await.unwrap_or_default();
-    Err(Failure::Refused(Box::new(refusal(status, &url, &body))))
+    Err(Failure::Refused(Box::new(refusal(
+        status.as_u16(),
+        &url,
+        &body,
+    ))))
 }
 
-fn refusal(status: StatusCode, url: &str, body: &[u8]) -> Refusal {
+fn refusal(status: u16, url: &str, body: &[u8]) -> Refusal {
     serde_json::from_slice(body).unwrap_or_else(|_| Refusal {
         title: format!("`{url}` answered {status}"),
-        status: status.as_u16(),
+        status,
         detail: "the answer does not say why: is it a control plane that listens there?".to_owned(),
         code: "UNKNOWN".to_owned(),
         trace_id: None,

@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::FalseyValuePa
 use clap_complete::Shell;
 
 use crate::{
-    api::Api,
+    api::{Api, Over},
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
@@ -54,6 +54,9 @@ pub struct Global {
     /// Who asks: `submitter`, `approver` or `admin` [default: whoever may]
     #[arg(long = "as", global = true, help_heading = COMMON, value_name = "IDENTITY")]
     identity: Option<String>,
+    /// How operations are asked for; live feeds are followed over HTTP in any case
+    #[arg(long, global = true, help_heading = COMMON, value_enum, default_value_t, hide_possible_values = true, value_name = "http|nats")]
+    over: Over,
     /// No colours; terminals only have them anyway
     #[arg(long, global = true, help_heading = COMMON, env = "NO_COLOR", value_parser = FalseyValueParser::new(), hide_env = true)]
     no_color: bool,
@@ -152,7 +155,7 @@ impl Global {
         let context = self.context()?;
         let identity = self.identity.as_deref().unwrap_or(usually);
         Ok(Session {
-            api: Api::new(&context, identity)?,
+            api: Api::new(&context, identity, self.over)?,
             screen: self.screen(),
             typed: self.typed(),
         })

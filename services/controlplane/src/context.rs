@@ -40,6 +40,9 @@ pub struct Context {
 pub struct Identity {
     pub id: PrincipalId,
     pub token: String,
+    /// Who it is on NATS; absent where the broker asks nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerUser>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use self::{
     story::{Cast, Told},
 };
 use crate::{
-    api::Api,
+    api::{Api, Over},
     command::Global,
     context::Context,
     failure::Failure,
@@ -130,7 +130,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn install_skills(&self) -> Result<(), Failure> {
-        let admin = Api::new(&self.context, "admin")?;
+        let admin = Api::new(&self.context, "admin", Over::Http)?;
         let publisher = &self.script.publisher;
         let key = self.directory.keys().join(format!("{publisher}.pem"));
         let artifact = skill::digest_of(&self.script.worker_program())?;

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::{event::Service, ids::WorkspaceId};
-use host::clock::{Ambient as _, System};
+use host::{
+    clock::{Ambient as _, System},
+    principals::Document,
+};
 use journal::{
     broker::{Durability, ServerConfig, User},
     jetstream::{self, ConnectOptions, InstallOptions},
     layout::StreamCount,
-    permissions::{self, Permissions},
+    permissions::{self, Permissions, caller_name},
 };
 use serde_json::json;
 
@@ -145,6 +148,9 @@ pub struct BrokerConfigArgs {
     /// A name under which the worker serves, as in `entryPoint: nats:<name>`; may be repeated
     #[arg(long, value_name = "NAME")]
     serves: Vec<String>,
+    /// The principals that may ask over NATS, as intake and projector read them
+    #[arg(long, value_name = "FILE")]
+    principals: Option<PathBuf>,
 }
 
 /// Prints a configuration with one user for each service and the least each needs.
@@ -152,11 +158,21 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.passwords)
         .with_context(|| format!("cannot make `{}`", args.passwords.display()))?;
     let passwords = Passwords(args.passwords.clone());
+    let principals = match &args.principals {
+        Some(file) => Document::read(file).map_err(anyhow::Error::new)?,
+        None => Document::default(),
+    };
+    let known = Known {
+        streams: args.streams,
+        workspace: &args.workspace,
+        serves: &args.serves,
+        principals: &principals,
+    };
     let config = ServerConfig {
         listen: args.listen.clone(),
         data_directory: args.store.clone(),
         durability: args.durability.durability(),
-        users: users(&passwords, args.streams, &args.workspace, &args.serves)?,
+        users: users(&passwords, &known)?,
     };
     put(config.render().trim_end());
     Ok(())
@@ -194,15 +210,21 @@ pub fn random_text() -> String {
     contracts::canonical::Digest::from_bytes(System.random_bytes()).to_string()
 }
 
-/// One user for each service, one for the workers of a workspace, one who installs, and one who
-/// reads.
-pub fn users(
-    passwords: &Passwords,
-    streams: StreamCount,
-    workspace: &WorkspaceId,
-    serves: &[String],
-) -> anyhow::Result<Vec<User>> {
-    let worker = permissions::worker(workspace, serves.iter().map(String::as_str));
+/// Whom the broker is to know.
+pub struct Known<'a> {
+    pub streams: StreamCount,
+    /// Whose skills the workers serve, under these names.
+    pub workspace: &'a WorkspaceId,
+    pub serves: &'a [String],
+    pub principals: &'a Document,
+}
+
+/// One user for each service and each principal, one for the workers of a workspace, one who
+/// installs, and one who reads.
+pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<User>> {
+    let streams = known.streams;
+    let serves = known.serves.iter().map(String::as_str);
+    let worker = permissions::worker(known.workspace, serves);
     let mut allowed: BTreeMap<String, Permissions> = Service::ALL
         .into_iter()
         .map(|service| {
@@ -212,6 +234,12 @@ pub fn users(
             )
         })
         .collect();
+    allowed.extend(known.principals.principals.iter().map(|held| {
+        (
+            caller_name(&held.workspace, &held.id),
+            permissions::caller(&held.workspace, &held.id),
+        )
+    }));
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
     allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
     allowed.insert(WORKER.to_owned(), worker);

@@ -19,7 +19,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::ids::WorkspaceId;
-use journal::{jetstream::ConnectOptions, layout::StreamCount};
+use host::principals::Document;
+use journal::{jetstream::ConnectOptions, layout::StreamCount, permissions::caller_name};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -129,12 +130,22 @@ pub async fn start(
     services::check_binaries()?;
     let addresses = services::addresses(args.listen_intake, args.listen_queries, screen)?;
 
+    let mut people = people::settle(directory, &settings.workspace)?;
+    let principals = Document::read(&directory.principals()).map_err(anyhow::Error::new)?;
     let (nats_url, passwords) = if let Some(url) = &args.nats_url {
         (url.clone(), args.nats_passwords.clone().map(Passwords))
     } else {
         let passwords = Passwords(directory.secrets());
         let binary = broker::find(args.nats_server.as_deref(), screen).await?;
-        let url = broker::start(&binary, directory, &settings, &passwords, children).await?;
+        let url = broker::start(
+            &binary,
+            directory,
+            &settings,
+            &passwords,
+            &principals,
+            children,
+        )
+        .await?;
         let (streams, durability) = (settings.streams, settings.durability.as_str());
         let text = format!("{url}, streams {streams}, durability {durability}");
         screen.note("nats-server", &text);
@@ -147,7 +158,17 @@ pub async fn start(
         made => screen.note("log", &format!("made {}", made.join(", "))),
     }
 
-    let people = people::settle(directory, &settings.workspace)?;
+    if let Some(passwords) = &passwords {
+        for identity in people.values_mut() {
+            let user = caller_name(&settings.workspace, &identity.id);
+            let password_file = passwords.file(&user);
+            // A broker of one's own may know nobody but the services.
+            identity.broker = password_file.exists().then_some(BrokerUser {
+                user,
+                password_file,
+            });
+        }
+    }
     let urls = services::start(
         &services::Wanted {
             directory,

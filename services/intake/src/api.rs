@@ -19,7 +19,7 @@ use contracts::{
     registry::OperationName,
 };
 use host::{
-    http::{self, Refused, input},
+    http::{self, Refused, door::Caller, input},
     principals::Principal,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -75,7 +75,7 @@ async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<R
         Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
         None => refused,
     };
-    let mut admitted = intake.door.admit(&parts.headers).map_err(traced)?;
+    let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
     let input = admitted.object(&parts.headers, body).await;
     let input = input.map_err(traced)?;
     let call = Call {

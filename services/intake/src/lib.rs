@@ -27,10 +27,12 @@ mod skill;
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use contracts::registry::Kind;
 use host::{
     config::Config,
     engine::Host,
     http::door::{Door, Limits},
+    micro,
     principals::Principals,
     serve::Work,
 };
@@ -48,14 +50,17 @@ const WAITS_MAX: usize = 256;
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::load(config.principals_file.as_deref())?;
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
-    let shutdown = host.shutdown.clone();
+    let routes = routes(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
     Ok(Work {
-        routes: routes(host, door, OUTCOME_WITHIN),
-        // Requests are its only work; the server runs them.
-        task: tokio::spawn(async move {
-            shutdown.cancelled().await;
-            Ok(())
-        }),
+        routes: routes.clone(),
+        // Requests are its only work.
+        task: tokio::spawn(micro::run(
+            config.nats_user.is_some(),
+            host,
+            door,
+            routes,
+            Kind::Command,
+        )),
     })
 }
 

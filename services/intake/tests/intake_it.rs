@@ -21,6 +21,8 @@ mod cases;
 mod catalogue;
 #[path = "intake_it/credentials.rs"]
 mod credentials;
+#[path = "intake_it/doors.rs"]
+mod doors;
 #[path = "intake_it/executions.rs"]
 mod executions;
 #[path = "intake_it/failures.rs"]

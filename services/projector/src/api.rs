@@ -12,7 +12,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, Method, Uri, header::CACHE_CONTROL},
+    http::{HeaderValue, Method, Uri, header::CACHE_CONTROL},
     response::{IntoResponse as _, Response},
     routing::{any, get},
 };
@@ -25,7 +25,7 @@ use host::{
     engine::{Host, chain},
     http::{
         PREFIX, Refused,
-        door::Door,
+        door::{Caller, Door},
         fallback,
         input::{self, INVALID_VALUE, one_finding},
         operation,
@@ -74,25 +74,21 @@ async fn named(
     State(api): State<Arc<Api>>,
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    caller: Caller,
     body: Body,
 ) -> Result<Response, Refused> {
-    let mut admitted = api.door.admit(&headers)?;
+    let mut admitted = api.door.admit(&caller)?;
     let name = operation(uri.path())?;
     let input = match method {
         Method::GET => input::from_query(name.entry(), &uri)?,
-        Method::POST => admitted.object(&headers, body).await?,
+        Method::POST => admitted.object(&caller.headers, body).await?,
         _ => return Err(Refused::method_not_allowed("GET, POST")),
     };
     answer(&api, &admitted.principal, name, input).await
 }
 
-async fn list(
-    State(api): State<Arc<Api>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&headers)?;
+async fn list(State(api): State<Arc<Api>>, uri: Uri, caller: Caller) -> Result<Response, Refused> {
+    let admitted = api.door.admit(&caller)?;
     let name = OperationName::ExecutionList;
     let input = input::from_query(name.entry(), &uri)?;
     answer(&api, &admitted.principal, name, input).await
@@ -102,18 +98,18 @@ async fn one(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Refused> {
-    of_execution(&api, OperationName::ExecutionGet, id, &uri, &headers).await
+    of_execution(&api, OperationName::ExecutionGet, id, &uri, &caller).await
 }
 
 async fn trace(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Refused> {
-    of_execution(&api, OperationName::TraceGet, id, &uri, &headers).await
+    of_execution(&api, OperationName::TraceGet, id, &uri, &caller).await
 }
 
 async fn of_execution(
@@ -121,9 +117,9 @@ async fn of_execution(
     name: OperationName,
     id: Result<Path<String>, PathRejection>,
     uri: &Uri,
-    headers: &HeaderMap,
+    caller: &Caller,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(headers)?;
+    let admitted = api.door.admit(caller)?;
     let mut input = input::from_query(name.entry(), uri)?;
     input.insert(
         "executionId".to_owned(),
@@ -135,10 +131,16 @@ async fn of_execution(
 async fn events(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&headers)?;
-    feed::watch(&api, &admitted.principal, execution_id(id)?, &headers).await
+    let admitted = api.door.admit(&caller)?;
+    feed::watch(
+        &api,
+        &admitted.principal,
+        execution_id(id)?,
+        &caller.headers,
+    )
+    .await
 }
 
 fn execution_id(id: Result<Path<String>, PathRejection>) -> Result<ExecutionId, Problem> {

@@ -14,10 +14,12 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use contracts::registry::Kind;
 use host::{
     config::{Config, names},
     engine::Host,
     http::door::{Door, Limits},
+    micro,
     principals::Principals,
     serve::Work,
 };
@@ -55,16 +57,28 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let (projection, positions) =
         Projection::start(Arc::clone(&host), writer, Arc::clone(&feeds)).await?;
     let streams = host.journal.streams();
+    let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
     let api = Api {
-        door: Door::new(principals, Limits::default(), Arc::clone(&host.ambient)),
-        host,
+        door: Arc::clone(&door),
+        host: Arc::clone(&host),
         reader: Reader::new(readers, streams.clone()),
         reached: Reached::new(positions, streams),
         feeds,
         engines: Engines::default(),
     };
+    let routes = api::routes(Arc::new(api));
+    let over_nats = micro::run(
+        config.nats_user.is_some(),
+        host,
+        door,
+        routes.clone(),
+        Kind::Query,
+    );
     Ok(Work {
-        routes: api::routes(Arc::new(api)),
-        task: tokio::spawn(projection.run()),
+        routes,
+        task: tokio::spawn(async move {
+            tokio::try_join!(projection.run(), over_nats)?;
+            Ok(())
+        }),
     })
 }

@@ -188,6 +188,8 @@ codes! {
         "leave `policyVersion` out, or activate the bundle first";
     SkillVersionConflict = "SKILL_VERSION_CONFLICT", 409, "the version holds other content",
         "raise the skill's version: an installed version never changes";
+    AnswerTooLarge = "ANSWER_TOO_LARGE", 413, "the answer is too large for one message",
+        "ask for less at once, or over HTTP";
     BodyTooLarge = "BODY_TOO_LARGE", 413, "body too large",
         "send less, and large data by reference";
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, "unsupported media type",

@@ -10,6 +10,7 @@
 //! * [`engine`]: the loop of planner and verifier
 //! * [`wake`], [`trouble`]: what wakes an aggregate, and why a message is not done with
 //! * [`judge`]: what the verifier decides, shared with replay
+//! * [`micro`]: the operations over NATS
 //! * [`incident`]: what cannot be processed
 //! * [`failpoint`]: places where a test may kill the process
 
@@ -23,6 +24,7 @@ pub mod health;
 pub mod http;
 pub mod incident;
 pub mod judge;
+pub mod micro;
 pub mod principals;
 pub mod serve;
 pub mod telemetry;

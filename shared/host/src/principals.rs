@@ -49,6 +49,15 @@ pub struct Document {
     pub principals: Vec<Credential>,
 }
 
+impl Document {
+    /// Reads the file. A faulty one is an error; none, or an empty one, is nobody.
+    pub fn read(path: &Path) -> Result<Self, PrincipalsError> {
+        Ok(Self {
+            principals: read(path)?,
+        })
+    }
+}
+
 /// One token. A principal may have several, so that they can be changed one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -200,6 +209,32 @@ impl Principals {
                 grants: found.grants.clone(),
             },
             workspace: found.workspace.clone(),
+        })
+    }
+
+    /// The principal whom the broker has authenticated under this name: with the grants of its
+    /// credentials that have not expired, and nobody without one.
+    pub fn named(
+        &self,
+        workspace: &WorkspaceId,
+        id: &PrincipalId,
+        now: Timestamp,
+    ) -> Option<Principal> {
+        let credentials = self.current();
+        let valid: Vec<_> = credentials
+            .iter()
+            .filter(|held| held.id == *id && held.workspace == *workspace)
+            .filter(|held| held.not_after.is_none_or(|end| now < end))
+            .collect();
+        let grants = valid.iter().flat_map(|held| &held.grants);
+        Some(Principal {
+            actor: Actor {
+                via: None,
+                kind: valid.first()?.kind,
+                id: id.clone(),
+                grants: grants.cloned().collect(),
+            },
+            workspace: workspace.clone(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The log on NATS JetStream.
 
 mod append;
+mod caller;
 mod consume;
 mod direct;
 mod follow;
@@ -36,12 +37,13 @@ use crate::{
     history::{LoadError, Read},
     layout::StreamCount,
     object::ObjectError,
-    request::{Reply, Request, RequestError, Requests},
+    request::{MESSAGE_BYTES_MAX, Reply, Request, RequestError, Requests},
     stored::Entry,
     tail::{Scope, Tail, TailError},
     timer::Timer,
 };
 
+pub use self::caller::Caller;
 pub use self::settings::{Difference, InstallOptions, install};
 
 /// The oldest broker that has scheduled messages, atomic batches and consistent direct gets.
@@ -49,10 +51,6 @@ const OLDEST_BROKER: (u32, u32) = (2, 12);
 
 /// Above the 7 s for which appends may fail while a leader is elected.
 const APPEND_DEADLINE: Duration = Duration::from_secs(10);
-
-/// What the broker must at least take as one message: a stored piece of an object, an inline
-/// payload and its headers, a page of filters.
-const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// How to reach the broker, and as whom.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,7 +115,7 @@ pub enum ConnectError {
     TooOld { announced: String },
     #[error(
         "the broker takes messages of at most {found} bytes: set `max_payload` to at least \
-         {MESSAGE_BYTES}"
+         {MESSAGE_BYTES_MAX}"
     )]
     MessageLimit { found: usize },
     #[error("the stream `{stream}` is missing: run `controlplane install`")]
@@ -175,7 +173,7 @@ async fn open(options: &ConnectOptions) -> Result<Link, ConnectError> {
             announced: server.version,
         });
     }
-    if server.max_payload < MESSAGE_BYTES {
+    if server.max_payload < MESSAGE_BYTES_MAX {
         return Err(ConnectError::MessageLimit {
             found: server.max_payload,
         });

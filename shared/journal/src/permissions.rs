@@ -16,8 +16,9 @@
 
 use contracts::{
     event::{EventName, Service},
-    ids::WorkspaceId,
+    ids::{PrincipalId, WorkspaceId},
     position::StreamId,
+    subject::encode_token,
 };
 
 use crate::{
@@ -37,6 +38,12 @@ pub struct Permissions {
 /// The prefix of a user's inbox.
 pub fn inbox_prefix(user: &str) -> String {
     format!("_INBOX_{user}")
+}
+
+/// The prefix of a principal's inbox: apart from those of services, whose names are in small
+/// letters.
+pub fn caller_inbox_prefix(workspace: &WorkspaceId, principal: &PrincipalId) -> String {
+    format!("_INBOX_API.{}", caller_name(workspace, principal))
 }
 
 /// What a service may do.
@@ -67,7 +74,10 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
                 publish.push("cp.timer.arm.executor.*.execution.*.*.deadline".to_owned());
             }
         }
-        Service::Intake | Service::Projector => subscribe.push("cp.api.>".to_owned()),
+        // Requests, and the questions of `nats micro`.
+        Service::Intake | Service::Projector => {
+            subscribe.extend(["cp.api.>".to_owned(), "$SRV.>".to_owned()]);
+        }
     }
     if writes_large_payloads(service) {
         publish.push("cp.object.>".to_owned());
@@ -84,6 +94,26 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
 
 const fn serves_api(service: Service) -> bool {
     matches!(service, Service::Intake | Service::Projector)
+}
+
+/// What a principal may do: ask for operations in its own name, and hear the answers.
+pub fn caller(workspace: &WorkspaceId, principal: &PrincipalId) -> Permissions {
+    Permissions {
+        publish: vec![caller_subject(workspace, principal, ">")],
+        subscribe: vec![format!("{}.>", caller_inbox_prefix(workspace, principal))],
+        allow_responses: false,
+    }
+}
+
+/// Where a principal asks for an operation. The principal is encoded: it cannot leave its own.
+pub fn caller_subject(workspace: &WorkspaceId, principal: &PrincipalId, operation: &str) -> String {
+    let principal = encode_token(principal.as_str());
+    format!("cp.api.{workspace}.{principal}.{operation}")
+}
+
+/// The broker's user of a principal: with its workspace, so that no two are one.
+pub fn caller_name(workspace: &WorkspaceId, principal: &PrincipalId) -> String {
+    format!("{workspace}.{}", encode_token(principal.as_str()))
 }
 
 /// What a worker may do: hear the calls of its skills, and answer them.
@@ -113,10 +143,12 @@ pub fn installer(user: &str) -> Permissions {
     }
 }
 
-/// What an operator's tool may do: read and follow the log, and nothing else.
+/// What an operator's tool may do: read and follow the log, ask which services there are, and
+/// nothing else.
 pub fn reader(user: &str, streams: StreamCount) -> Permissions {
     let mut publish = reads(streams);
     publish.extend(follows(streams));
+    publish.push("$SRV.>".to_owned());
     Permissions {
         publish,
         subscribe: vec![format!("{}.>", inbox_prefix(user))],

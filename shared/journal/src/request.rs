@@ -8,6 +8,10 @@ use contracts::{ids::WorkspaceId, subject::encode_token};
 
 use crate::Unavailable;
 
+/// What the broker must at least take as one message, headers and all: a stored piece of an object,
+/// an inline payload, a page of filters, a request or its answer.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
 /// What is asked of whoever serves a subject. It may be executed although no reply comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -21,6 +25,14 @@ pub struct Request {
 pub struct Reply {
     pub headers: Vec<(String, String)>,
     pub payload: Bytes,
+}
+
+impl Reply {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::script::{Answer, Scene, Script};
 use crate::{
-    api::Api,
+    api::{Api, Over},
     context::Context,
     execution,
     failure::{Failure, found},
@@ -40,9 +40,9 @@ pub struct Told {
 impl Cast {
     pub fn of(context: &Context) -> Result<Self, Failure> {
         Ok(Self {
-            submitter: Api::new(context, "submitter")?,
-            approver: Api::new(context, "approver")?,
-            admin: Api::new(context, "admin")?,
+            submitter: Api::new(context, "submitter", Over::Http)?,
+            approver: Api::new(context, "approver", Over::Http)?,
+            admin: Api::new(context, "admin", Over::Http)?,
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::directory::Directory;
 use crate::{
-    api::Api,
+    api::{Api, Over},
     context::Context,
     failure::Failure,
     log, policy,
@@ -56,7 +56,7 @@ pub async fn policy(
         screen.note("policy", &format!("bundle {hash} is active"));
         return Ok(());
     }
-    let admin = Api::new(context, "admin")?;
+    let admin = Api::new(context, "admin", Over::Http)?;
     let output = policy::activate(&admin, bundle).await?;
     let text = match active {
         Some(_) => format!(

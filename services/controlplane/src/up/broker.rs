@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use host::principals::Document;
 use journal::broker::ServerConfig;
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     context::write_private,
     failure::Failure,
-    install::{Passwords, users},
+    install::{Known, Passwords, users},
     screen::Screen,
 };
 
@@ -72,6 +73,7 @@ pub async fn start(
     directory: &Directory,
     settings: &Settings,
     passwords: &Passwords,
+    principals: &Document,
     children: &mut Children,
 ) -> Result<String, Failure> {
     let config_file = directory.broker().join("nats-server.conf");
@@ -81,9 +83,12 @@ pub async fn start(
         durability: settings.durability.durability(),
         users: users(
             passwords,
-            settings.stream_count()?,
-            &settings.workspace,
-            &settings.serves,
+            &Known {
+                streams: settings.stream_count()?,
+                workspace: &settings.workspace,
+                serves: &settings.serves,
+                principals,
+            },
         )?,
     };
     write_private(&config_file, config.render().as_bytes())

@@ -82,6 +82,7 @@ pub fn settle(
             let identity = Identity {
                 id: person.name.parse().map_err(anyhow::Error::new)?,
                 token: random_text(),
+                broker: None,
             };
             identities.insert(person.name.to_owned(), identity);
         }

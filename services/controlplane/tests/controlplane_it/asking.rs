@@ -323,3 +323,49 @@ fn watch(world: &World, id: &str, options: &[&str]) -> Process {
     let log = world.directory.path().join(format!("watch-{id}.log"));
     Process::spawn("watch", command(&words), &log)
 }
+
+/// Every command says the same over NATS, as the broker's user of its identity.
+#[tokio::test]
+async fn the_same_is_answered_over_nats() {
+    let world = World::up().await;
+    let over = |words: &[&str], way: &str| {
+        let mut all = vec!["--json", "--over", way];
+        all.extend(words);
+        world.type_in(&all)
+    };
+    let submit = [
+        "intent",
+        "submit",
+        "Say hello",
+        "--draft",
+        HELLO,
+        "--key",
+        "k",
+    ];
+    let submitted = over(&submit, "nats");
+    assert_eq!(submitted.code, 0, "{}{}", submitted.out, submitted.err);
+    let submitted: serde_json::Value = serde_json::from_str(&submitted.out).unwrap();
+    let id = submitted["executionId"].as_str().unwrap();
+    let watched = world.type_in(&["execution", "watch", id]);
+    assert_eq!(watched.code, 0, "{}{}", watched.out, watched.err);
+    let unknown = "00000000-0000-7000-8000-000000000007";
+    for words in [
+        &submit[..],
+        &["intent", "submit", "Something else", "--key", "k"],
+        &["execution", "list"],
+        &["execution", "get", id],
+        &["execution", "get", unknown],
+        &["execution", "cancel", id],
+        &["execution", "cancel", unknown],
+        &["trace", "get", id, "--payloads"],
+        &["policy", "explain", id],
+        &["skill", "list"],
+        &["--as", "approver", "intent", "submit", "Something"],
+    ] {
+        let (http, nats) = (over(words, "http"), over(words, "nats"));
+        assert_eq!(http.code, nats.code, "{words:?}: {}{}", nats.out, nats.err);
+        let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+        assert_eq!(parsed(&http.out), parsed(&nats.out), "{words:?}");
+        assert_eq!(parsed(&http.err), parsed(&nats.err), "{words:?}");
+    }
+}

@@ -16,6 +16,7 @@ use contracts::{
     ids::ExecutionId,
     position::Positions,
     record::{Cause, Recorded},
+    registry::Kind,
     subject::{AggregateId, AggregateKind},
     time::Timestamp,
 };
@@ -36,6 +37,7 @@ use host::{
         server::{self, Bounds},
     },
     judge::Judge,
+    micro,
     principals::{self, Credential, Document, Principals},
     trouble::Trouble,
     wake::Wake,
@@ -167,7 +169,13 @@ impl World {
         let principals = Principals::load(Some(&principals_file)).unwrap();
         let host = |service| host(service, &journals[&service], &shutdown);
         let door = Door::new(principals, settings.limits, Arc::new(System));
-        let routes = intake::routes(host(Service::Intake), door, settings.outcome_within);
+        let routes = intake::routes(
+            host(Service::Intake),
+            Arc::clone(&door),
+            settings.outcome_within,
+        );
+        let over_nats = micro::open(host(Service::Intake), door, routes.clone(), Kind::Command);
+        tokio::spawn(over_nats.await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server::serve(
@@ -336,11 +344,19 @@ async fn broker() -> NatsServer {
         user(service.as_str(), permissions)
     });
     let installer = user("installer", permissions::installer("installer"));
+    let callers = everybody().principals.into_iter().map(|held| {
+        let name = permissions::caller_name(&held.workspace, &held.id);
+        user(&name, permissions::caller(&held.workspace, &held.id))
+    });
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
         durability: Durability::Process,
-        users: services.into_iter().chain([installer]).collect(),
+        users: services
+            .into_iter()
+            .chain([installer])
+            .chain(callers)
+            .collect(),
     };
     let options = ServerOptions {
         config: config.render(),

@@ -69,7 +69,7 @@ pub struct NotServed {
 }
 
 /// What any operation may answer.
-pub const COMMON_ERRORS: [Code; 13] = [
+pub const COMMON_ERRORS: [Code; 14] = [
     Code::InvalidInput,
     Code::InvalidJson,
     Code::TooDeep,
@@ -77,6 +77,7 @@ pub const COMMON_ERRORS: [Code; 13] = [
     Code::Forbidden,
     Code::NotFound,
     Code::MethodNotAllowed,
+    Code::AnswerTooLarge,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
     Code::RateLimited,

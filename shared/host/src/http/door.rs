@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, http::HeaderMap};
+use axum::{
+    body::Body,
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+};
 use contracts::{
     facts::Actor,
     ids::{PrincipalId, WorkspaceId},
@@ -78,6 +82,35 @@ struct Use {
     whole_at: Instant,
 }
 
+/// Who asks, as a request says it.
+pub struct Caller {
+    pub headers: HeaderMap,
+    vouched: Option<Principal>,
+}
+
+/// Someone whom another door than HTTP has let in. Nothing that comes over HTTP can hold it: it is
+/// an extension of a request that this process made.
+#[derive(Clone)]
+pub struct Vouched(pub Principal);
+
+impl Caller {
+    pub fn of(parts: &Parts) -> Self {
+        let vouched = parts.extensions.get::<Vouched>();
+        Self {
+            headers: parts.headers.clone(),
+            vouched: vouched.map(|Vouched(principal)| principal.clone()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(parts))
+    }
+}
+
 /// A caller that was let in. Dropped, its place is free.
 pub struct Admitted {
     pub principal: Principal,
@@ -110,10 +143,18 @@ impl Door {
         self.principals.acting(principal, named, self.ambient.now())
     }
 
-    pub fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Result<Admitted, Refused> {
-        let principal = self
-            .authenticate(headers)
-            .map_err(|error| Refused::from(Problem::from(error)))?;
+    /// Whom the broker knows by this name, now: see [`Principals::named`].
+    pub fn named(&self, workspace: &WorkspaceId, id: &PrincipalId) -> Option<Principal> {
+        self.principals.named(workspace, id, self.ambient.now())
+    }
+
+    pub fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Admitted, Refused> {
+        let principal = match &caller.vouched {
+            Some(principal) => principal.clone(),
+            None => self
+                .authenticate(&caller.headers)
+                .map_err(|error| Refused::from(Problem::from(error)))?,
+        };
         self.take_place(&key(&principal))?;
         Ok(Admitted {
             principal,

@@ -60,6 +60,9 @@ pub(super) async fn serve(
     }))
 }
 
+/// Where answers go: the inbox of a client, with its own prefix or the usual one.
+const INBOXES: &str = "_INBOX";
+
 struct Served {
     client: Client,
     subscriber: Subscriber,
@@ -93,6 +96,11 @@ impl Respond for Responder {
             return Ok(());
         };
         let failed = |error: String| Unavailable::new("answer a request", error);
+        // INVARIANT: who answers may publish what who asks may not, so the asker does not choose
+        // where to: an answer below `controlPlane.` would be stored as an event.
+        if !to.starts_with(INBOXES) {
+            return Err(failed(format!("`{to}` is no inbox")));
+        }
         let headers =
             wire(&reply.headers).ok_or_else(|| failed("a header cannot be sent".into()))?;
         self.client

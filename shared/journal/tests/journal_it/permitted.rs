@@ -16,7 +16,7 @@ use journal::{
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
-    permissions::{self, Permissions, inbox_prefix},
+    permissions::{self, Permissions, caller_inbox_prefix, caller_name, inbox_prefix},
     request::{Reply, Request, skill_subject},
     tail::Scope,
     timer::Timer,
@@ -50,6 +50,11 @@ async fn broker() -> NatsServer {
     users.push(user("worker", permissions::worker(&acme(), [SKILL])));
     users.push(user("installer", permissions::installer("installer")));
     users.push(user("reader", permissions::reader("reader", streams)));
+    for (workspace, id) in [("acme", "ada"), ("acme", "bob")] {
+        let (workspace, id) = (self::workspace(workspace), id.parse().unwrap());
+        let permissions = permissions::caller(&workspace, &id);
+        users.push(user(&caller_name(&workspace, &id), permissions));
+    }
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
@@ -91,10 +96,14 @@ struct Intruder {
 
 impl Intruder {
     async fn of(server: &NatsServer, user: &str) -> Self {
+        Self::with_inbox(server, user, inbox_prefix(user)).await
+    }
+
+    async fn with_inbox(server: &NatsServer, user: &str, inbox: String) -> Self {
         let (tell, refusals) = mpsc::unbounded_channel();
         let client = async_nats::ConnectOptions::new()
             .user_and_password(user.to_owned(), format!("{user}-password"))
-            .custom_inbox_prefix(inbox_prefix(user))
+            .custom_inbox_prefix(inbox)
             .event_callback(move |event| {
                 let tell = tell.clone();
                 async move {
@@ -313,6 +322,87 @@ async fn a_reader_reads_and_writes_nothing() {
     let mut intruder = Intruder::of(&server, "reader").await;
     for event in EventName::ALL {
         assert!(!intruder.may_publish(&event_subject(event)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_asks_in_its_own_name_and_nothing_else() {
+    let server = broker().await;
+    let ada = "ada".parse().unwrap();
+    let user = caller_name(&acme(), &ada);
+    let inbox = caller_inbox_prefix(&acme(), &ada);
+    let mut caller = Intruder::with_inbox(&server, &user, inbox.clone()).await;
+    let own = "cp.api.acme.ada.intent.submit".to_owned();
+    assert!(caller.may_publish(&own).await);
+    let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();
+    subjects.extend([
+        "cp.api.acme.bob.intent.submit".to_owned(),
+        "cp.api.acme.adam.intent.submit".to_owned(),
+        "cp.api.globex.ada.intent.submit".to_owned(),
+        "cp.api.acme.ada".to_owned(),
+        "cp.timer.arm.executor.x".to_owned(),
+        "cp.object.x".to_owned(),
+        skill_subject(&acme(), SKILL),
+        "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_00".to_owned(),
+        "$JS.API.DIRECT.GET.CONTROL_PLANE_00".to_owned(),
+        "$SRV.INFO".to_owned(),
+        "_INBOX_API.acme.bob.x".to_owned(),
+        "_INBOX_intake.x".to_owned(),
+    ]);
+    for subject in subjects {
+        assert!(!caller.may_publish(&subject).await, "{subject}");
+    }
+    assert!(caller.may_subscribe(&format!("{inbox}.x")).await);
+    for subject in [
+        "cp.api.>",
+        "cp.api.acme.ada.>",
+        "controlPlane.>",
+        "events.>",
+        "$SRV.>",
+        "_INBOX.>",
+        "_INBOX_API.>",
+        "_INBOX_API.acme.>",
+        "_INBOX_API.acme.bob.>",
+        "_INBOX_intake.>",
+    ] {
+        assert!(!caller.may_subscribe(subject).await, "{subject}");
+    }
+}
+
+/// The service may store what the caller may not: an answer goes to an inbox and nowhere else.
+#[tokio::test]
+async fn a_caller_does_not_choose_where_an_answer_is_stored() {
+    let server = broker().await;
+    let intake = connect(&server, "intake").await;
+    let mut requests = intake
+        .serve("cp.api.*.*.intent.submit", "intake")
+        .await
+        .unwrap();
+    let ada = "ada".parse().unwrap();
+    let inbox = caller_inbox_prefix(&acme(), &ada);
+    let caller = Intruder::with_inbox(&server, &caller_name(&acme(), &ada), inbox).await;
+    let subject = "cp.api.acme.ada.intent.submit";
+    let stored = event_subject(EventName::IntentReceived);
+    caller
+        .client
+        .publish_with_reply(subject, stored, "x".into())
+        .await
+        .unwrap();
+    let answer = || Reply {
+        headers: Vec::new(),
+        payload: Bytes::from_static(b"done"),
+    };
+    let refused = soon(requests.next()).await.unwrap().respond(answer()).await;
+    assert!(refused.is_err());
+    let asking = caller.client.request(subject, "x".into());
+    let answering = async {
+        let request = soon(requests.next()).await.unwrap();
+        request.respond(answer()).await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(asking, answering);
+    assert_eq!(answered.unwrap().payload, "done");
+    for stream in intake.streams() {
+        assert_eq!(intake.last_sequence(stream).await.unwrap(), 0);
     }
 }
 

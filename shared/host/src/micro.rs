@@ -1,0 +1,273 @@
+//! The operations over NATS: request and reply on `cp.api.<workspace>.<principal>.<operation>`,
+//! found and counted as NATS micro-services are.
+//!
+//! INVARIANT: the broker lets a user publish below its own `cp.api.<workspace>.<principal>.` and
+//! nowhere else, so the subject says who asks. A broker that asks nobody for a password says
+//! nothing, and there these endpoints are not served.
+//!
+//! A request goes through the same routes as one over HTTP, so that both have one handler, the same
+//! limits, and the same answers. The answer's HTTP status is in the header `Cp-Status`; a refusal is
+//! the same problem document, with `Nats-Service-Error` and `Nats-Service-Error-Code` beside it.
+//!
+//! * [`discovery`]: what `nats micro ls` and `nats micro stats` ask for
+
+mod discovery;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header},
+};
+use contracts::{
+    ids::{PrincipalId, WorkspaceId},
+    problem::{Code, MEDIA_TYPE, Problem},
+    registry::{Kind, OperationName},
+    subject::{ROOT, decode_token},
+};
+use futures::future::join_all;
+use journal::{
+    Unavailable,
+    request::{Incoming, MESSAGE_BYTES_MAX, Reply, Requests},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Duration, Instant, timeout},
+};
+use tower::ServiceExt as _;
+
+use self::discovery::{Endpoint, Statistics};
+use crate::{
+    config::names,
+    engine::{Host, chain},
+    http::{
+        PREFIX,
+        door::{Door, Vouched},
+    },
+};
+
+/// Before the workspace, the principal and the operation.
+const SUBJECTS: &str = "cp.api";
+
+/// The HTTP status of an answer.
+pub const STATUS: &str = "Cp-Status";
+
+const ERROR: &str = "Nats-Service-Error";
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
+
+/// How long requests may take that are under way when the service stops, as over HTTP.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Of an answer's headers: ample for the few that there are.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers of an answer over HTTP that mean something here.
+const HEADERS_KEPT: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LOCATION,
+    header::RETRY_AFTER,
+];
+
+/// Serves the commands or the queries until shutdown, where the broker has users.
+pub async fn run(
+    has_users: bool,
+    host: Arc<Host>,
+    door: Arc<Door>,
+    routes: Router,
+    kind: Kind,
+) -> anyhow::Result<()> {
+    if !has_users {
+        tracing::warn!(
+            "no operation is served over NATS: this broker asks nobody for a password; set `{}`",
+            names::NATS_USER
+        );
+        host.shutdown.cancelled().await;
+        return Ok(());
+    }
+    open(host, door, routes, kind).await?.await;
+    Ok(())
+}
+
+/// Subscribes to the commands or the queries; what it gives serves them until shutdown. `routes`
+/// has them at `POST /v1/<operation>`.
+pub async fn open(
+    host: Arc<Host>,
+    door: Arc<Door>,
+    routes: Router,
+    kind: Kind,
+) -> Result<impl Future<Output = ()> + use<>, Unavailable> {
+    let queue = host.service.as_str();
+    let endpoints: Vec<Endpoint> = OperationName::ALL
+        .into_iter()
+        .filter(|operation| operation.entry().kind == kind)
+        .map(|operation| Endpoint::of(operation, SUBJECTS, queue))
+        .collect();
+    let statistics = Arc::new(Statistics::new(&host, endpoints));
+    let api = Arc::new(Api {
+        host: Arc::clone(&host),
+        door,
+        routes,
+        statistics: Arc::clone(&statistics),
+    });
+    let mut serving = Vec::new();
+    for (number, endpoint) in statistics.endpoints().iter().enumerate() {
+        let requests = host.journal.serve(&endpoint.subject, queue).await?;
+        serving.push(Arc::clone(&api).answer_all(number, requests));
+    }
+    let answering = discovery::answer_all(&host, &statistics).await?;
+    tracing::info!(endpoints = serving.len(), "serves operations over NATS");
+    Ok(async move {
+        tokio::select! {
+            _ = join_all(serving) => {}
+            () = answering => {}
+        }
+    })
+}
+
+struct Api {
+    host: Arc<Host>,
+    door: Arc<Door>,
+    routes: Router,
+    statistics: Arc<Statistics>,
+}
+
+impl Api {
+    /// Until shutdown, or until the connection is closed. What is asked at once is bounded by the
+    /// door.
+    async fn answer_all(self: Arc<Self>, endpoint: usize, mut requests: Box<dyn Requests>) {
+        let mut answering = JoinSet::new();
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = self.host.shutdown.cancelled() => break,
+                Some(_) = answering.join_next() => continue,
+                request = requests.next() => request,
+            };
+            let Some(request) = request else { break };
+            let api = Arc::clone(&self);
+            answering.spawn(async move { api.answer(endpoint, request).await });
+        }
+        drop(requests);
+        let ended = async { while answering.join_next().await.is_some() {} };
+        if timeout(DRAIN_WITHIN, ended).await.is_err() {
+            tracing::info!("requests are given up that have not ended in time");
+        }
+    }
+
+    async fn answer(&self, endpoint: usize, request: Incoming) {
+        let began = Instant::now();
+        let answer = match self.asked(&request) {
+            Ok(asked) => match self.routes.clone().oneshot(asked).await {
+                Ok(response) => reply(response).await,
+                Err(never) => match never {},
+            },
+            Err(problem) => refusal(&problem),
+        };
+        let error = answer.header(ERROR).map(str::to_owned);
+        self.statistics.count(endpoint, began.elapsed(), error);
+        if let Err(error) = request.respond(answer).await {
+            tracing::debug!(reason = chain(&error), "an answer was not sent");
+        }
+    }
+
+    /// The request as it would have come over HTTP, from whom the subject names.
+    fn asked(&self, request: &Incoming) -> Result<Request<Body>, Problem> {
+        let (workspace, principal, operation) = parts(&request.subject)
+            .ok_or_else(|| Problem::new(Code::NotFound, "the subject names no operation"))?;
+        let vouched = self.door.named(&workspace, &principal).ok_or_else(|| {
+            let detail = format!(
+                "`{principal}` of workspace `{workspace}` has no credential that is valid: ask \
+                 who administers them"
+            );
+            Problem::new(Code::Unauthenticated, detail)
+        })?;
+        let mut asked = Request::post(format!("{PREFIX}{operation}"))
+            .extension(Vouched(vouched))
+            .body(Body::from(request.payload.clone()))
+            .map_err(|_| Problem::new(Code::NotFound, "the subject names no operation"))?;
+        *asked.headers_mut() = headers(request)?;
+        Ok(asked)
+    }
+}
+
+/// Workspace, principal and operation of a subject.
+fn parts(subject: &str) -> Option<(WorkspaceId, PrincipalId, &str)> {
+    let rest = subject.strip_prefix(SUBJECTS)?.strip_prefix('.')?;
+    let (workspace, rest) = rest.split_once('.')?;
+    let (principal, operation) = rest.split_once('.')?;
+    let principal = decode_token(principal)?;
+    Some((workspace.parse().ok()?, principal.parse().ok()?, operation))
+}
+
+/// What is said beside the input. A client that says nothing of its payload sends JSON.
+fn headers(request: &Incoming) -> Result<HeaderMap, Problem> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let pair = (
+            HeaderName::try_from(name.as_str()),
+            HeaderValue::try_from(value.as_str()),
+        );
+        let (Ok(name), Ok(value)) = pair else {
+            return Err(Problem::new(
+                Code::InvalidInput,
+                "a header holds what HTTP does not allow: use printable ASCII characters",
+            ));
+        };
+        headers.append(name, value);
+    }
+    headers.remove(header::AUTHORIZATION);
+    headers.insert(header::CONTENT_LENGTH, request.payload.len().into());
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    Ok(headers)
+}
+
+async fn reply(response: Response<Body>) -> Reply {
+    let (parts, body) = response.into_parts();
+    let room = MESSAGE_BYTES_MAX - HEADERS_BYTES_MAX;
+    let Ok(payload) = to_bytes(body, room).await else {
+        return refusal(&Problem::of(Code::AnswerTooLarge));
+    };
+    let mut headers = vec![(STATUS.to_owned(), parts.status.as_u16().to_string())];
+    for name in HEADERS_KEPT {
+        let value = parts.headers.get(&name).and_then(|it| it.to_str().ok());
+        headers.extend(value.map(|value| (name.to_string(), value.to_owned())));
+    }
+    if !parts.status.is_success() {
+        let problem = serde_json::from_slice::<Problem>(&payload).ok();
+        let text = problem.map_or_else(|| "refused".to_owned(), |it| said(&it));
+        headers.push((ERROR.to_owned(), text));
+        headers.push((ERROR_CODE.to_owned(), parts.status.as_u16().to_string()));
+    }
+    Reply { headers, payload }
+}
+
+fn refusal(problem: &Problem) -> Reply {
+    let status = problem.status.to_string();
+    let headers = [
+        (STATUS, status.clone()),
+        (header::CONTENT_TYPE.as_str(), MEDIA_TYPE.to_owned()),
+        (ERROR, said(problem)),
+        (ERROR_CODE, status),
+    ];
+    Reply {
+        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+        payload: serde_json::to_vec(problem).unwrap_or_default().into(),
+    }
+}
+
+/// One line for clients that show nothing else.
+fn said(problem: &Problem) -> String {
+    format!("{}: {}", problem.code, problem.title)
+}
+
+/// An operation's name as subjects and paths have it.
+fn short(operation: OperationName) -> &'static str {
+    let key = operation.entry().key;
+    key.strip_prefix(ROOT)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .unwrap_or(key)
+}

@@ -1,0 +1,56 @@
+//! A principal who asks for operations over NATS. It sees no stream.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contracts::ids::{PrincipalId, WorkspaceId};
+
+use super::{ConnectError, ConnectOptions, link::Link, open, serve};
+use crate::{
+    permissions::{caller_inbox_prefix, caller_name, caller_subject},
+    request::{Reply, Request, RequestError},
+};
+
+/// One principal's connection.
+pub struct Caller {
+    link: Link,
+    workspace: WorkspaceId,
+    principal: PrincipalId,
+}
+
+impl Caller {
+    pub async fn connect(
+        url: &str,
+        workspace: &WorkspaceId,
+        principal: &PrincipalId,
+        password: &str,
+    ) -> Result<Self, ConnectError> {
+        let user = caller_name(workspace, principal);
+        let options = ConnectOptions {
+            inbox_prefix: caller_inbox_prefix(workspace, principal),
+            ..ConnectOptions::new(url, &user).credentials(&user, password)
+        };
+        Ok(Self {
+            link: open(&options).await?,
+            workspace: workspace.clone(),
+            principal: principal.clone(),
+        })
+    }
+
+    /// Asks for an operation, such as `intent.submit`.
+    pub async fn ask(
+        &self,
+        operation: &str,
+        headers: Vec<(String, String)>,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Reply, RequestError> {
+        let request = Request {
+            subject: caller_subject(&self.workspace, &self.principal, operation),
+            headers,
+            payload,
+            timeout,
+        };
+        serve::request(&self.link, request).await
+    }
+}
