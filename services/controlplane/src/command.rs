@@ -2,8 +2,9 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::FalseyValueParser};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
+use contracts::registry::{catalogue, openapi};
 
 use crate::{
     api::{Api, Over},
@@ -11,7 +12,7 @@ use crate::{
     demo, execution,
     failure::{EXIT_CODES, Failure},
     install, intent, log, policy,
-    screen::{Screen, quoted},
+    screen::{Screen, put, quoted},
     skill, trace, up,
 };
 
@@ -92,8 +93,19 @@ enum Command {
     Install(install::Args),
     /// Print a nats-server configuration with the least each service needs
     BrokerConfig(install::BrokerConfigArgs),
+    /// Print what is served, as `/openapi.json` and `/v1/capabilities` have it
+    Contracts { document: Document },
     /// Print a completion script
     Completion { shell: Shell },
+}
+
+/// What is published of the API.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Document {
+    /// The operations over HTTP
+    Openapi,
+    /// Capabilities, operations and events, with their versions
+    Capabilities,
 }
 
 /// Who asks, where, and how answers are printed.
@@ -131,6 +143,13 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Skill(command) => skill::run(command, global).await?,
         Command::Install(args) => install::run(args, global).await?,
         Command::BrokerConfig(args) => install::broker_config(&args)?,
+        Command::Contracts { document } => {
+            let document = match document {
+                Document::Openapi => openapi::document(),
+                Document::Capabilities => catalogue::document(),
+            };
+            put(&format!("{document:#}"));
+        }
         Command::Completion { shell } => complete(shell),
     }
     Ok(ExitCode::SUCCESS)

@@ -31,6 +31,7 @@ use crate::{Intake, execution, intent, plan, policy, skill};
 pub(crate) fn routes(intake: Arc<Intake>) -> Router {
     Router::new()
         .route("/v1/{operation}", any(answer))
+        .merge(http::published::routes())
         .with_state(intake)
         .fallback(http::fallback)
 }

@@ -28,7 +28,7 @@ use host::{
         door::{Caller, Door},
         fallback,
         input::{self, INVALID_VALUE, one_finding},
-        operation,
+        operation, published,
     },
     principals::Principal,
 };
@@ -61,6 +61,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/executions/{id}/trace", get(trace).fallback(only_get))
         .route("/v1/executions/{id}/events", get(events).fallback(only_get))
         .route("/v1/{operation}", any(named))
+        .merge(published::routes())
         .fallback(fallback)
         .with_state(api)
 }

@@ -3,7 +3,9 @@
 //! under `schemas/` are written from it.
 
 mod capabilities;
+pub mod catalogue;
 mod grant;
+pub mod openapi;
 mod operations;
 mod schema;
 

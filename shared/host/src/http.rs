@@ -3,11 +3,13 @@
 //! * [`door`]: credentials, and how much one caller may ask at once
 //! * [`body`]: JSON that means one thing only
 //! * [`input`]: inputs of operations, with every fault named at once
+//! * [`published`]: what is served, for who wants to know before asking
 //! * [`server`]: connections, and what one may take
 
 pub mod body;
 pub mod door;
 pub mod input;
+pub mod published;
 pub mod server;
 
 use std::time::Duration;

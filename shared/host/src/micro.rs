@@ -24,7 +24,7 @@ use contracts::{
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, MEDIA_TYPE, Problem},
     registry::{Kind, OperationName},
-    subject::{ROOT, decode_token},
+    subject::decode_token,
 };
 use futures::future::join_all;
 use journal::{
@@ -262,12 +262,4 @@ fn refusal(problem: &Problem) -> Reply {
 /// One line for clients that show nothing else.
 fn said(problem: &Problem) -> String {
     format!("{}: {}", problem.code, problem.title)
-}
-
-/// An operation's name as subjects and paths have it.
-fn short(operation: OperationName) -> &'static str {
-    let key = operation.entry().key;
-    key.strip_prefix(ROOT)
-        .and_then(|rest| rest.strip_prefix('.'))
-        .unwrap_or(key)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::problem::Code;
+use contracts::{problem::Code, registry};
 use journal::request::{Request, RequestError};
 use serde_json::{Value, json};
 
@@ -324,4 +324,17 @@ async fn services_are_found_and_counted() {
     assert_eq!(submit["num_errors"], 1);
     assert_eq!(submit["last_error"], "FORBIDDEN: grant missing");
     assert!(submit["average_processing_time"].as_u64().unwrap() > 0);
+}
+
+/// What there is may be known without a credential.
+#[tokio::test]
+async fn what_is_served_is_published() {
+    let world = World::alone().await;
+    let document = caller::get(world.address, "/openapi.json").await;
+    assert_eq!(document.ok(), &registry::openapi::document());
+    let catalogue = caller::get(world.address, "/v1/capabilities").await;
+    assert_eq!(catalogue.ok(), &registry::catalogue::document());
+    caller::post(world.address, "/v1/capabilities", &[], b"")
+        .await
+        .is(Code::MethodNotAllowed);
 }

@@ -425,3 +425,18 @@ async fn no_name_reaches_another_subject() {
         );
     }
 }
+
+/// An object that is read member by member from an array would be another document to other readers.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = World::alone().await;
+    let mut asked = installation(&manifest("1.0.0"));
+    asked["manifest"]["compatibility"] = json!([null, null]);
+    let answer = world.ask("sam", "skill.install", &asked).await;
+    answer.is(Code::InvalidInput);
+    assert_eq!(
+        answer.findings(),
+        ["WRONG_TYPE /manifest/compatibility"],
+        "{answer:#?}"
+    );
+}

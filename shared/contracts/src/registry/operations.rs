@@ -9,6 +9,7 @@ use crate::{
     facts::Actor,
     operations::{execution, intent, plan, policy, skill, trace},
     problem::Code,
+    subject::ROOT,
 };
 
 /// One command or query.
@@ -85,6 +86,16 @@ pub const COMMON_ERRORS: [Code; 14] = [
     Code::LogUnavailable,
     Code::WorkspaceMismatch,
 ];
+
+impl OperationName {
+    /// As paths and subjects have it: without `controlPlane.` before it.
+    pub fn short(self) -> &'static str {
+        let key = self.entry().key;
+        key.strip_prefix(ROOT)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(key)
+    }
+}
 
 impl Operation {
     /// The JSON Schema of its input.

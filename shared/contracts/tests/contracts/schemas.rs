@@ -8,7 +8,7 @@ use std::{
 
 use contracts::{
     event::EventName,
-    registry::{OperationName, event_key, event_schema},
+    registry::{OperationName, catalogue, event_key, event_schema, openapi},
 };
 use serde_json::{Map, Value};
 
@@ -42,6 +42,51 @@ fn the_schemas_of_events_are_as_committed() {
         })
         .collect();
     agree("events", &files);
+}
+
+#[test]
+fn the_operations_over_http_are_as_committed() {
+    let document = openapi::document();
+    agree(
+        "http",
+        &BTreeMap::from([
+            ("capabilities.json".to_owned(), catalogue::document()),
+            ("openapi.json".to_owned(), document),
+        ]),
+    );
+}
+
+#[test]
+fn every_reference_of_the_openapi_document_leads_somewhere() {
+    fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    match member.as_str().filter(|_| name == "$ref") {
+                        Some(text) => found.push(text),
+                        None => walk(member, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let document = openapi::document();
+    let mut references = Vec::new();
+    walk(&document, &mut references);
+    assert!(references.len() > 100, "{}", references.len());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect(reference);
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let ids = document["paths"].as_object().unwrap().values();
+    let ids: Vec<&str> = ids
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|method| method["operationId"].as_str().unwrap())
+        .collect();
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The input of an operation, parsed into its type, or every fault of it.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use axum::{extract::Query, http::Uri};
 use contracts::{
     ids::ExecutionId,
     plan::Finding,
     problem::{Code, Problem},
-    registry::Operation,
+    registry::{Operation, OperationName},
     time::Timestamp,
 };
 use domain::schema::{self, Fault};
@@ -26,13 +28,20 @@ const FINDINGS_MAX: usize = 100;
 /// Of a path or a message in a finding: what was sent may be one very long name.
 const FINDING_CHARS_MAX: usize = 256;
 
-/// Parses. Only an input that does not parse is held against the published schema, to say all
-/// that is wrong with it and not only what comes first.
+/// Parses. An input that does not parse is held against the published schema, to say all that is
+/// wrong with it and not only what comes first; and so is one that holds a document, whose objects
+/// would be read from arrays too.
 pub fn parse<T: DeserializeOwned>(
     operation: &Operation,
     input: Map<String, Value>,
 ) -> Result<T, Problem> {
     let input = Value::Object(input);
+    if let Some(schema) = WITH_DOCUMENTS.get(operation.key) {
+        let findings = faults(schema, &input);
+        if !findings.is_empty() {
+            return Err(invalid(findings));
+        }
+    }
     serde_path_to_error::deserialize(&input).map_err(|error| {
         let schema = operation.input().to_value();
         let mut findings = faults(&schema, &input);
@@ -43,6 +52,23 @@ pub fn parse<T: DeserializeOwned>(
         invalid(findings)
     })
 }
+
+/// The schemas of inputs in which objects stand that have a type of their own.
+static WITH_DOCUMENTS: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
+    let holds_document = |schema: &Value| {
+        let definitions = schema.get("$defs").and_then(Value::as_object);
+        let mut definitions = definitions.into_iter().flat_map(Map::values);
+        definitions.any(|definition| definition.get("properties").is_some())
+    };
+    let schemas = OperationName::ALL.map(|name| {
+        let entry = name.entry();
+        (entry.key, entry.input().to_value())
+    });
+    let with_documents = schemas
+        .into_iter()
+        .filter(|(_, schema)| holds_document(schema));
+    with_documents.collect()
+});
 
 /// The input that a query string holds: texts, read as the schema's types.
 pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>, Problem> {

@@ -14,7 +14,6 @@ use journal::{
 };
 use serde::Serialize;
 
-use super::short;
 use crate::engine::{Host, chain};
 
 /// Every instance hears all of them.
@@ -32,7 +31,7 @@ pub struct Endpoint {
 impl Endpoint {
     pub fn of(operation: OperationName, below: &str, queue: &str) -> Self {
         let entry = operation.entry();
-        let name = short(operation);
+        let name = operation.short();
         Self {
             // Names have no dots.
             name: name.replace('.', "-"),

@@ -1,0 +1,275 @@
+//! The operations over HTTP, as `OpenAPI` 3.1.
+//!
+//! Written from the registry alone, so that what is published is what is served.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::Schema;
+use serde_json::{Map, Value, json};
+
+use super::{Kind, OperationName, VERSION};
+use crate::problem::{Code, MEDIA_TYPE, Problem};
+
+const DEFINITIONS: &str = "#/$defs/";
+const COMPONENTS: &str = "#/components/schemas/";
+const JSON: &str = "application/json";
+
+/// A query's path beside `/v1/<operation>`, as people expect one.
+struct Resource {
+    operation: OperationName,
+    path: &'static str,
+    /// Members of the input that stand in the path.
+    in_path: &'static [&'static str],
+}
+
+const RESOURCES: [Resource; 3] = [
+    Resource {
+        operation: OperationName::ExecutionList,
+        path: "/v1/executions",
+        in_path: &[],
+    },
+    Resource {
+        operation: OperationName::ExecutionGet,
+        path: "/v1/executions/{executionId}",
+        in_path: &["executionId"],
+    },
+    Resource {
+        operation: OperationName::TraceGet,
+        path: "/v1/executions/{executionId}/trace",
+        in_path: &["executionId"],
+    },
+];
+
+/// The whole document.
+pub fn document() -> Value {
+    let mut components = Components::default();
+    components.add("Problem", schemars::schema_for!(Problem));
+    let mut paths = Map::new();
+    for name in OperationName::ALL {
+        let input = components.add(&component(name, "Input"), name.entry().input());
+        let output = components.add(&component(name, "Output"), name.entry().output());
+        let mut methods = Map::from_iter([("post".to_owned(), post(name, &input, &output))]);
+        if name.entry().kind == Kind::Query {
+            methods.insert("get".to_owned(), get(name, &output, &[], ".query"));
+        }
+        paths.insert(format!("/v1/{}", name.short()), Value::Object(methods));
+    }
+    for Resource {
+        operation,
+        path,
+        in_path,
+    } in RESOURCES
+    {
+        let output = reference(&component(operation, "Output"));
+        let described = get(operation, &output, in_path, ".resource");
+        paths.insert(path.to_owned(), json!({ "get": described }));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Control Plane",
+            "version": VERSION,
+            "description": "Governed execution of what agents and people intend. Commands and \
+                queries are `POST /v1/<operation>`; every refusal is a problem of RFC 9457 with a \
+                stable `code`.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "security": [{ "bearer": [] }],
+        "tags": tags(),
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token of a principal, for one workspace.",
+                },
+            },
+            "schemas": components.0,
+        },
+    })
+}
+
+/// Schemas by name. What they share is one component.
+#[derive(Default)]
+struct Components(BTreeMap<String, Value>);
+
+impl Components {
+    /// A reference to the schema, whose definitions become components too.
+    fn add(&mut self, name: &str, schema: Schema) -> Value {
+        let mut schema = schema.to_value();
+        if let Value::Object(members) = &mut schema {
+            for beside in ["$id", "$schema", "title"] {
+                members.remove(beside);
+            }
+            if let Some(Value::Object(definitions)) = members.remove("$defs") {
+                for (name, mut definition) in definitions {
+                    point_to_components(&mut definition);
+                    self.0.insert(name, definition);
+                }
+            }
+        }
+        point_to_components(&mut schema);
+        self.0.insert(name.to_owned(), schema);
+        reference(name)
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("{COMPONENTS}{name}") })
+}
+
+fn point_to_components(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let definition = member
+                    .as_str()
+                    .filter(|_| name == "$ref")
+                    .and_then(|text| text.strip_prefix(DEFINITIONS));
+                match definition {
+                    Some(definition) => *member = format!("{COMPONENTS}{definition}").into(),
+                    None => point_to_components(member),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(point_to_components),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `IntentSubmitInput`.
+fn component(operation: OperationName, side: &str) -> String {
+    let mut name = String::new();
+    for part in operation.short().split('.') {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.extend(letters);
+    }
+    name + side
+}
+
+fn post(name: OperationName, input: &Value, output: &Value) -> Value {
+    let mut parameters = vec![traceparent()];
+    if name == OperationName::IntentSubmit {
+        parameters.push(json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "Sent again under the same key, a request is the same execution.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
+        }));
+    }
+    described(name, "", &parameters, output, Some(input))
+}
+
+/// With the input's members as query parameters.
+fn get(name: OperationName, output: &Value, in_path: &[&str], suffix: &str) -> Value {
+    let schema = name.entry().input().to_value();
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required =
+        |member: &str| required.is_some_and(|all| all.iter().any(|it| it.as_str() == Some(member)));
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut parameters = vec![traceparent()];
+    for (member, schema) in properties.into_iter().flatten() {
+        let mut schema = schema.clone();
+        point_to_components(&mut schema);
+        not_null(&mut schema);
+        let in_path = in_path.contains(&member.as_str());
+        parameters.push(json!({
+            "name": member,
+            "in": if in_path { "path" } else { "query" },
+            "required": in_path || is_required(member),
+            "schema": schema,
+        }));
+    }
+    described(name, suffix, &parameters, output, None)
+}
+
+/// A member that is left out is no parameter, and no text stands for nothing.
+fn not_null(schema: &mut Value) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|it| it.as_str() != Some("null"));
+    }
+    if let Some(Value::Array(any)) = schema.get_mut("anyOf") {
+        any.retain(|it| it.get("type").and_then(Value::as_str) != Some("null"));
+    }
+}
+
+fn described(
+    name: OperationName,
+    suffix: &str,
+    parameters: &[Value],
+    output: &Value,
+    input: Option<&Value>,
+) -> Value {
+    let entry = name.entry();
+    let schema = entry.input().to_value();
+    let text = schema.get("description").and_then(Value::as_str);
+    let body = input.map(|input| {
+        json!({
+            "required": true,
+            "content": { JSON: { "schema": input } },
+        })
+    });
+    let mut described = json!({
+        "operationId": format!("{}{suffix}", name.short()),
+        "tags": [tag(name)],
+        "summary": entry.key,
+        "description": text.unwrap_or(entry.key),
+        "parameters": parameters,
+        "responses": responses(name, output),
+        "x-grant": entry.grant.as_str(),
+        "x-emits": entry.emits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    if let (Some(members), Some(body)) = (described.as_object_mut(), body) {
+        members.insert("requestBody".to_owned(), body);
+    }
+    described
+}
+
+fn responses(name: OperationName, output: &Value) -> Value {
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in name.entry().all_errors() {
+        by_status.entry(code.http()).or_default().push(code);
+    }
+    let done = |description: &str| json!({ "description": description, "content": { JSON: { "schema": output } } });
+    let mut responses = Map::from_iter([("200".to_owned(), done("Done."))]);
+    if name == OperationName::IntentSubmit {
+        responses.insert("200".to_owned(), done("It was submitted before."));
+        responses.insert("201".to_owned(), done("An execution of its own."));
+    }
+    for (status, mut codes) in by_status {
+        codes.sort();
+        codes.dedup();
+        let lines: Vec<String> = codes
+            .iter()
+            .map(|code| format!("`{code}`: {}; {}.", code.title(), code.advice()))
+            .collect();
+        let response = json!({
+            "description": lines.join("\n\n"),
+            "content": { MEDIA_TYPE: { "schema": reference("Problem") } },
+        });
+        responses.insert(status.to_string(), response);
+    }
+    Value::Object(responses)
+}
+
+fn traceparent() -> Value {
+    json!({
+        "name": "traceparent",
+        "in": "header",
+        "description": "W3C trace context: the events that follow belong to this trace.",
+        "schema": { "type": "string" },
+    })
+}
+
+fn tag(name: OperationName) -> &'static str {
+    name.short().split('.').next().unwrap_or_default()
+}
+
+fn tags() -> Vec<Value> {
+    let tags: BTreeSet<&str> = OperationName::ALL.into_iter().map(tag).collect();
+    tags.into_iter()
+        .map(|name| json!({ "name": name }))
+        .collect()
+}
