@@ -118,6 +118,8 @@ impl Acknowledge for Handle {
 
     async fn in_progress(&self) -> Result<(), Unavailable> {
         self.shared.lock().postpone(&self.consumer, self.key, None);
+        // It comes again at another instant than before, which may have passed unused.
+        self.shared.deadlines.notify_one();
         Ok(())
     }
 
