@@ -134,8 +134,11 @@ class Evidence:
         if life and "ended" in life and takeover.began <= life["ended"] <= takeover.at:
             takeover.fault = "death"
             takeover.since_fault_s = takeover.at - life["ended"]
-            others = self.brokers | self.executors - {name}
-            takeover.is_undisturbed = not self.faults_of(others, life["ended"], takeover.at)
+            # Its next life too: the work may have been given to it, and been lost on the way.
+            takeover.is_undisturbed = not any(
+                not (name in record["hinders"] and record["began"] <= life["ended"] <= record["ended"])
+                for record in self.faults_of(self.brokers | self.executors, life["ended"], takeover.at)
+            )
             return takeover
         margin = self.options.ack_wait_ms / 1000
         for record in self.faults_of(self.brokers | {name}, takeover.began - margin, takeover.at):
