@@ -13,7 +13,7 @@ use crate::{
     failure::{EXIT_CODES, Failure},
     install, intent, log, policy,
     screen::{Screen, put, quoted},
-    skill, trace, up,
+    skill, trace, up, user,
 };
 
 /// Governed execution of what agents and people intend: compiled, judged, approved, run, and on
@@ -89,6 +89,9 @@ enum Command {
     /// What can be done, and who vouches for it
     #[command(subcommand)]
     Skill(skill::Command),
+    /// Who may ask for what
+    #[command(subcommand)]
+    User(user::Command),
     /// Make the streams of the log; the only command that does
     Install(install::Args),
     /// Print a nats-server configuration with the least each service needs
@@ -141,6 +144,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Trace(command) => trace::run(command, global).await?,
         Command::Policy(command) => policy::run(command, global).await?,
         Command::Skill(command) => skill::run(command, global).await?,
+        Command::User(command) => user::run(command, global)?,
         Command::Install(args) => install::run(args, global).await?,
         Command::BrokerConfig(args) => install::broker_config(&args)?,
         Command::Contracts { document } => {
@@ -167,6 +171,11 @@ impl Global {
 
     pub fn context(&self) -> Result<Context, Failure> {
         Context::read(&self.context)
+    }
+
+    /// A file in the directory of the context.
+    pub fn beside_context(&self, name: &str) -> PathBuf {
+        self.context.with_file_name(name)
     }
 
     /// As the identity that was named, or as the one that usually does this.

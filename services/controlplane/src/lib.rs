@@ -7,6 +7,7 @@
 //! * [`command`]: the command line, and which module answers it
 //! * [`intent`], [`execution`], [`vote`], [`watch`], [`trace`], [`policy`], [`skill`]: the
 //!   operator's commands
+//! * [`user`]: who may ask
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
 //! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
 //! * [`context`], [`api`], [`feed`]: who asks, and how
@@ -29,5 +30,6 @@ pub mod screen;
 pub mod skill;
 pub mod trace;
 pub mod up;
+pub mod user;
 pub mod vote;
 pub mod watch;

@@ -19,5 +19,7 @@ mod installing;
 mod ruling;
 #[path = "controlplane_it/staying_up.rs"]
 mod staying_up;
+#[path = "controlplane_it/users.rs"]
+mod users;
 #[path = "controlplane_it/world.rs"]
 mod world;

@@ -7,6 +7,7 @@ pub mod catalogue;
 mod grant;
 pub mod openapi;
 mod operations;
+mod role;
 mod schema;
 
 pub use capabilities::{CAPABILITIES, Capability, Provided, Requirement, Surface};
@@ -14,6 +15,7 @@ pub use grant::{Grant, UnknownGrant};
 pub use operations::{
     COMMON_ERRORS, Kind, NOT_SERVED, NotServed, Operation, OperationName, Variation,
 };
+pub use role::{Role, UnknownRole};
 pub use schema::{event_key, event_schema, event_schema_id};
 
 /// The version of every contract in this build.

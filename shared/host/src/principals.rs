@@ -20,7 +20,7 @@ use contracts::{
     facts::{Actor, ActorType},
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, Problem},
-    registry::{Grant, Operation},
+    registry::{Grant, Operation, Role},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,13 @@ impl Document {
             principals: read(path)?,
         })
     }
+
+    /// As [`Self::read`], with roles and grants as they stand there and not as they count.
+    pub fn read_as_written(path: &Path) -> Result<Self, PrincipalsError> {
+        Ok(Self {
+            principals: written(path)?,
+        })
+    }
 }
 
 /// One token. A principal may have several, so that they can be changed one after the other.
@@ -66,6 +73,9 @@ pub struct Credential {
     #[serde(rename = "type")]
     pub kind: ActorType,
     pub workspace: WorkspaceId,
+    /// What these stand for is granted too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Role>,
     /// Those of the registry, and any others that policies name as approvers.
     pub grants: BTreeSet<String>,
     /// [`token_hash`].
@@ -178,7 +188,8 @@ impl Principals {
 
     /// Those of a document that is no file, and does not change.
     pub fn of(document: Document) -> Self {
-        let credentials = document.principals.into_iter().map(without_forbidden);
+        let credentials = document.principals.into_iter();
+        let credentials = credentials.map(with_roles).map(without_forbidden);
         Self {
             path: None,
             watched: Mutex::new(Watched {
@@ -352,6 +363,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn read(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
+    let credentials = written(path)?.into_iter();
+    Ok(credentials.map(with_roles).map(without_forbidden).collect())
+}
+
+fn written(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
     let shown = || path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -378,11 +394,14 @@ fn read(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
             faults,
         });
     }
-    Ok(document
-        .principals
-        .into_iter()
-        .map(without_forbidden)
-        .collect())
+    Ok(document.principals)
+}
+
+/// With the grants that its roles stand for.
+fn with_roles(mut held: Credential) -> Credential {
+    let granted = held.roles.iter().flat_map(|role| role.grants());
+    held.grants.extend(granted.map(ToString::to_string));
+    held
 }
 
 fn contradictions(credentials: &[Credential]) -> Vec<String> {

@@ -130,6 +130,7 @@ fn credential(person: Person) -> Credential {
         id: principal(person),
         kind,
         workspace: "sim".parse().expect("a workspace's id"),
+        roles: BTreeSet::new(),
         grants: grants.iter().map(ToString::to_string).collect(),
         token_hash: token_hash(&token_of(person)),
         not_after: None,

@@ -1,10 +1,13 @@
 //! Who may ask for what: three principals, made at the first start. Services know the hashes of
 //! their tokens only.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::Context as _;
-use contracts::{facts::ActorType, ids::WorkspaceId, registry::Grant};
+use contracts::{facts::ActorType, ids::WorkspaceId, registry::Role};
 use host::principals::{Credential, Document, token_hash};
 
 use super::directory::Directory;
@@ -14,56 +17,8 @@ use crate::{
     install::random_text,
 };
 
-struct Person {
-    name: &'static str,
-    grants: &'static [Grant],
-}
-
-/// Nobody both asks and votes, and who administers does neither for others.
-const PEOPLE: [Person; 3] = [
-    Person {
-        name: "submitter",
-        grants: &[
-            Grant::IntentSubmit,
-            Grant::PlanCompile,
-            Grant::PlanDraft,
-            Grant::PlanVerify,
-            Grant::ExecutionStart,
-            Grant::ExecutionCancel,
-            Grant::ExecutionRead,
-            Grant::TraceRead,
-            Grant::PolicyRead,
-            Grant::SkillRead,
-        ],
-    },
-    Person {
-        name: "approver",
-        grants: &[
-            Grant::ExecutionApprove,
-            Grant::ExecutionRead,
-            Grant::TraceRead,
-            Grant::TracePayloads,
-            Grant::PolicyRead,
-            Grant::SkillRead,
-        ],
-    },
-    Person {
-        name: "admin",
-        grants: &[
-            Grant::PlanVerify,
-            Grant::ExecutionStart,
-            Grant::ExecutionCancel,
-            Grant::ExecutionRead,
-            Grant::TraceRead,
-            Grant::TracePayloads,
-            Grant::PolicyActivate,
-            Grant::PolicyRead,
-            Grant::SkillInstall,
-            Grant::SkillDisable,
-            Grant::SkillRead,
-        ],
-    },
-];
+/// Each is called as its role.
+const PEOPLE: [Role; 3] = [Role::Submitter, Role::Approver, Role::Admin];
 
 /// The identities by name. Tokens are kept; principals that were added by hand stay.
 pub fn settle(
@@ -77,14 +32,14 @@ pub fn settle(
         Err(_) => BTreeMap::new(),
     };
     let known = identities.len();
-    for person in &PEOPLE {
-        if !identities.contains_key(person.name) {
+    for role in PEOPLE {
+        if !identities.contains_key(role.as_str()) {
             let identity = Identity {
-                id: person.name.parse().map_err(anyhow::Error::new)?,
+                id: role.as_str().parse().map_err(anyhow::Error::new)?,
                 token: random_text(),
                 broker: None,
             };
-            identities.insert(person.name.to_owned(), identity);
+            identities.insert(role.to_string(), identity);
         }
     }
     if identities.len() > known {
@@ -104,19 +59,20 @@ fn write_principals(
     workspace: &WorkspaceId,
     identities: &BTreeMap<String, Identity>,
 ) -> Result<(), Failure> {
-    let credential = |person: &Person| {
-        let identity = identities.get(person.name)?;
+    let credential = |role: Role| {
+        let identity = identities.get(role.as_str())?;
         Some(Credential {
             id: identity.id.clone(),
             kind: ActorType::User,
             workspace: workspace.clone(),
-            grants: person.grants.iter().map(ToString::to_string).collect(),
+            roles: [role].into(),
+            grants: BTreeSet::new(),
             token_hash: token_hash(&identity.token),
             not_after: None,
         })
     };
     let document = Document {
-        principals: PEOPLE.iter().filter_map(credential).collect(),
+        principals: PEOPLE.into_iter().filter_map(credential).collect(),
     };
     let bytes = serde_json::to_vec_pretty(&document).map_err(anyhow::Error::new)?;
     write_private(&directory.principals(), &bytes).context("cannot write the principals")?;

@@ -312,7 +312,7 @@ async fn a_context_that_is_wrong_says_what_to_do() {
 }
 
 /// Reads the live feed until this has happened.
-async fn wait_until(world: &World, id: &str, event: &str) {
+pub async fn wait_until(world: &World, id: &str, event: &str) {
     watch(world, id, &["--json"]).line(event).await;
 }
 

@@ -173,6 +173,7 @@ pub fn principals(directory: &Path) -> PathBuf {
         id: id.parse().unwrap(),
         kind: ActorType::User,
         workspace: workspace.parse().unwrap(),
+        roles: std::collections::BTreeSet::new(),
         grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
         token_hash: token_hash(&token_of(id)),
         not_after: None,

@@ -8,9 +8,12 @@ use contracts::{
     operations::{execution, intent, policy, trace::Stage},
     plan::Finding,
     problem::{Code, Problem},
-    registry::{CAPABILITIES, Capability, Grant, NOT_SERVED, OperationName, Surface, event_key},
+    registry::{
+        CAPABILITIES, Capability, Grant, NOT_SERVED, Operation, OperationName, Role, Surface,
+        Variation, event_key,
+    },
 };
-use expect_test::expect;
+use expect_test::{expect, expect_file};
 use serde_json::{Map, Value, json};
 
 fn actor(kind: ActorType, grants: &[Grant]) -> Actor {
@@ -273,5 +276,64 @@ fn words_are_written_as_they_are_serialised() {
     for event in EventName::ALL {
         let stage = Stage::of(event);
         assert_eq!(json!(stage), stage.as_str());
+    }
+}
+
+/// `schemas/grants.md`: what each operation needs, and who holds it.
+#[test]
+fn the_table_of_grants_is_as_committed() {
+    let needs = |operation: &Operation| {
+        let variations = operation
+            .variations
+            .iter()
+            .map(|variation| match variation {
+                Variation::Suffices { member, grant } => {
+                    format!("; with `{member}`, `{grant}` is enough")
+                }
+                Variation::NeededToo { member, grant } => {
+                    format!("; with `{member}`, `{grant}` too")
+                }
+            });
+        let all: Vec<String> = variations.collect();
+        format!(
+            "| `{}` | `{}`{} |",
+            operation.key,
+            operation.grant,
+            all.concat()
+        )
+    };
+    let holds = |role: Role| {
+        let grants: Vec<String> = role.grants().iter().map(|it| format!("`{it}`")).collect();
+        format!("| `{role}` | {} | {} |", role.what(), grants.join(", "))
+    };
+    let mut lines = vec![
+        "# Who may do what".to_owned(),
+        String::new(),
+        "Written from the registry.".to_owned(),
+        String::new(),
+        "| operation | grant |".to_owned(),
+        "| --- | --- |".to_owned(),
+    ];
+    lines.extend(OperationName::ALL.map(|name| needs(name.entry())));
+    lines.extend([
+        String::new(),
+        "A role is a set of grants. `act-as` is in none; an agent holds no `execution.approve`,"
+            .to_owned(),
+        "whatever its roles say.".to_owned(),
+        String::new(),
+        "| role | does | grants |".to_owned(),
+        "| --- | --- | --- |".to_owned(),
+    ]);
+    lines.extend(Role::ALL.map(holds));
+    expect_file!["../../../../schemas/grants.md"].assert_eq(&(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn nobody_asks_and_votes_by_one_role() {
+    for role in Role::ALL {
+        let holds = |grant| role.grants().contains(&grant);
+        assert!(!(holds(Grant::IntentSubmit) && holds(Grant::ExecutionApprove)));
+        assert!(!holds(Grant::ActAs));
+        assert_eq!(role.as_str().parse(), Ok(role));
     }
 }

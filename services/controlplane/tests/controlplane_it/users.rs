@@ -1,0 +1,125 @@
+//! Who is let in, with new tokens and without, while everything runs.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    asking::wait_until,
+    world::{Answer, World, type_in},
+};
+
+/// Asks with this token.
+fn with_token(world: &World, token: &str, words: &[&str]) -> Answer {
+    let mut context: Value = serde_json::from_str(&world.file("context.json")).unwrap();
+    context["identities"] = json!({ "maria": { "id": "maria", "token": token } });
+    let file = world.path("maria.json");
+    std::fs::write(&file, context.to_string()).unwrap();
+    let mut all = vec!["--context", file.to_str().unwrap(), "--as", "maria"];
+    all.extend(words);
+    type_in(&all)
+}
+
+/// Services look at the file once a second.
+async fn until_refused(world: &World, token: &str) {
+    let refused = async {
+        loop {
+            let answer = with_token(world, token, &["execution", "list"]);
+            if answer.code == 1 && answer.err.contains("UNAUTHENTICATED") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), refused).await;
+    assert!(waited.is_ok(), "the token is still good");
+}
+
+async fn until_let_in(world: &World, token: &str) {
+    let let_in = async {
+        while with_token(world, token, &["execution", "list"]).code != 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), let_in).await;
+    assert!(waited.is_ok(), "the token is not let in");
+}
+
+fn token_of(answer: &Value) -> String {
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn someone_is_let_in_gets_another_token_and_is_refused() {
+    let world = World::up().await;
+    let first = token_of(&world.ask(&["user", "add", "maria", "--role", "viewer"]));
+    until_let_in(&world, &first).await;
+    let submitted = with_token(&world, &first, &["intent", "submit", "Something"]);
+    assert_eq!(submitted.code, 1);
+    assert!(submitted.err.contains("intent.submit"), "{}", submitted.err);
+
+    let again = world.type_in(&["user", "add", "maria", "--role", "admin"]);
+    assert_eq!(again.code, 2, "{}", again.err);
+    assert!(again.err.contains("user rotate"), "{}", again.err);
+
+    // Both are good for a while, or the earlier one is refused at once.
+    let second = token_of(&world.ask(&["user", "rotate", "maria"]));
+    until_let_in(&world, &second).await;
+    assert_eq!(with_token(&world, &first, &["execution", "list"]).code, 0);
+    let third = token_of(&world.ask(&["user", "rotate", "maria", "--overlap", "0"]));
+    until_refused(&world, &first).await;
+    until_refused(&world, &second).await;
+    until_let_in(&world, &third).await;
+
+    let listed = world.ask(&["user", "list"]);
+    let names = |value: &Value| -> Vec<String> {
+        let items = value["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert!(names(&listed).contains(&"maria".to_owned()), "{listed}");
+    let shown = world.type_in(&["user", "list"]);
+    assert!(shown.out.contains("viewer"), "{}", shown.out);
+    assert!(!shown.out.contains(&third), "a token is shown once");
+    assert!(!world.file("principals.json").contains(&third));
+
+    world.ask(&["user", "revoke", "maria"]);
+    until_refused(&world, &third).await;
+    let gone = world.type_in(&["user", "revoke", "maria"]);
+    assert_eq!(gone.code, 1);
+    assert!(
+        gone.err.contains("admin, approver, submitter"),
+        "{}",
+        gone.err
+    );
+    let unknown = world.type_in(&["user", "add", "maria", "--role", "root"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("viewer, submitter"), "{}", unknown.err);
+}
+
+/// Its roles say otherwise, and it stays an agent.
+#[tokio::test]
+async fn an_agent_never_votes() {
+    let world = World::up().await;
+    let words = [
+        "user", "add", "maria", "--type", "agent", "--role", "approver",
+    ];
+    let token = token_of(&world.ask(&words));
+    until_let_in(&world, &token).await;
+    let hello = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{"message":"x"}}]}"#;
+    let id = world.submit(&["Say hello", "--draft", hello, "--mode", "assist"]);
+    wait_until(&world, &id, "execution.step.blocked").await;
+    let vote = [
+        "execution",
+        "reject",
+        &id,
+        "hello",
+        "--yes",
+        "--reason",
+        "no",
+    ];
+    let refused = with_token(&world, &token, &vote);
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+    assert!(refused.err.contains("execution.approve"), "{}", refused.err);
+}
