@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{RawPathParams, Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{CACHE_CONTROL, LOCATION},
@@ -16,10 +16,14 @@ use contracts::{
     facts::Actor,
     ids::{ExecutionId, PrincipalId},
     problem::{Code, Problem},
-    registry::OperationName,
+    registry::{OperationName, RESOURCES},
 };
 use host::{
-    http::{self, Refused, door::Caller, input},
+    http::{
+        self, Refused,
+        door::Caller,
+        input::{self, INVALID_VALUE, one_finding},
+    },
     principals::Principal,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,7 +33,17 @@ use tokio::time::Instant;
 use crate::{Intake, execution, intent, plan, policy, skill};
 
 pub(crate) fn routes(intake: Arc<Intake>) -> Router {
-    Router::new()
+    let commands = RESOURCES
+        .iter()
+        .filter(|resource| !is_query(resource.operation));
+    let resources = commands.fold(Router::new(), |router, resource| {
+        let serve = async |State(intake): State<Arc<Intake>>, ids: RawPathParams, request| {
+            let named = ids.iter().map(|(name, id)| (name.to_owned(), id.into()));
+            carry_out(&intake, resource.operation, named.collect(), request).await
+        };
+        router.route(resource.path, any(serve))
+    });
+    resources
         .route("/v1/{operation}", any(answer))
         .merge(http::published::routes())
         .with_state(intake)
@@ -60,8 +74,18 @@ impl Call<'_> {
 }
 
 async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<Response, Refused> {
-    let received = Instant::now();
     let operation = http::operation(request.uri().path())?;
+    carry_out(&intake, operation, Map::new(), request).await
+}
+
+/// `named` are the members of the input that stand in the path.
+async fn carry_out(
+    intake: &Intake,
+    operation: OperationName,
+    named: Map<String, Value>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let received = Instant::now();
     if is_query(operation) {
         let key = operation.entry().key;
         let detail = format!("`{key}` is a query: ask the projector");
@@ -78,9 +102,17 @@ async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<R
     };
     let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
     let input = admitted.object(&parts.headers, body).await;
-    let input = input.map_err(traced)?;
+    let mut input = input.map_err(traced)?;
+    for (member, value) in named {
+        let other = input.insert(member.clone(), value.clone());
+        if other.is_some_and(|other| other != value) {
+            let message = "the path names another one: leave it out".to_owned();
+            let problem = one_finding(&format!("/{member}"), INVALID_VALUE, message);
+            return Err(traced(problem.into()));
+        }
+    }
     let call = Call {
-        intake: &intake,
+        intake,
         principal: &admitted.principal,
         headers: &parts.headers,
         received,

@@ -3,7 +3,8 @@
 //! | path | operation |
 //! | --- | --- |
 //! | `GET`, `POST /v1/<query>` | every query of the registry |
-//! | `GET /v1/executions`, `/{id}`, `/{id}/trace` | `execution.list`, `execution.get`, `trace.get` |
+//! | `GET /v1/executions`, `/{id}`, `/{id}/trace`, `/{id}/policy` | `execution.list`, `execution.get`, `trace.get`, `policy.explain` |
+//! | `GET /v1/skills` | `skill.list` |
 //! | `GET /v1/executions/{id}/events` | the live feed |
 
 use std::sync::Arc;
@@ -59,7 +60,12 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/executions", get(list).fallback(only_get))
         .route("/v1/executions/{id}", get(one).fallback(only_get))
         .route("/v1/executions/{id}/trace", get(trace).fallback(only_get))
+        .route(
+            "/v1/executions/{id}/policy",
+            get(explained).fallback(only_get),
+        )
         .route("/v1/executions/{id}/events", get(events).fallback(only_get))
+        .route("/v1/skills", get(skill_list).fallback(only_get))
         .route("/v1/{operation}", any(named))
         .merge(published::routes())
         .fallback(fallback)
@@ -89,10 +95,26 @@ async fn named(
 }
 
 async fn list(State(api): State<Arc<Api>>, uri: Uri, caller: Caller) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&caller)?;
-    let name = OperationName::ExecutionList;
-    let input = input::from_query(name.entry(), &uri)?;
-    answer(&api, &admitted.principal, name, input).await
+    of_all(&api, OperationName::ExecutionList, &uri, &caller).await
+}
+
+async fn skill_list(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    caller: Caller,
+) -> Result<Response, Refused> {
+    of_all(&api, OperationName::SkillList, &uri, &caller).await
+}
+
+async fn of_all(
+    api: &Api,
+    name: OperationName,
+    uri: &Uri,
+    caller: &Caller,
+) -> Result<Response, Refused> {
+    let admitted = api.door.admit(caller)?;
+    let input = input::from_query(name.entry(), uri)?;
+    answer(api, &admitted.principal, name, input).await
 }
 
 async fn one(
@@ -111,6 +133,15 @@ async fn trace(
     caller: Caller,
 ) -> Result<Response, Refused> {
     of_execution(&api, OperationName::TraceGet, id, &uri, &caller).await
+}
+
+async fn explained(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    caller: Caller,
+) -> Result<Response, Refused> {
+    of_execution(&api, OperationName::PolicyExplain, id, &uri, &caller).await
 }
 
 async fn of_execution(

@@ -7,6 +7,7 @@ pub mod catalogue;
 mod grant;
 pub mod openapi;
 mod operations;
+mod resources;
 mod role;
 mod schema;
 
@@ -15,6 +16,7 @@ pub use grant::{Grant, UnknownGrant};
 pub use operations::{
     COMMON_ERRORS, Kind, NOT_SERVED, NotServed, Operation, OperationName, Variation,
 };
+pub use resources::{RESOURCES, Resource};
 pub use role::{Role, UnknownRole};
 pub use schema::{event_key, event_schema, event_schema_id};
 

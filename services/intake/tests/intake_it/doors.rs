@@ -338,3 +338,48 @@ async fn what_is_served_is_published() {
         .await
         .is(Code::MethodNotAllowed);
 }
+
+/// `who` asks at a resource's path.
+async fn at(world: &World, who: &str, path: &str, input: &Value) -> Answer {
+    let bearer = format!("Bearer {}", crate::world::token(who));
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = serde_json::to_vec(input).unwrap();
+    caller::post(world.address, path, &headers, &body).await
+}
+
+#[tokio::test]
+async fn a_resource_is_the_same_command() {
+    let world = World::new().await.equipped().await;
+    let submitted = at(&world, "sam", "/v1/intents", &intent(echo())).await;
+    assert_eq!(submitted.status, 201, "{submitted:#?}");
+    let (execution, _) = world.blocked(refund(), "refund").await;
+    let path = format!("/v1/executions/{execution}/approve");
+    let vote = json!({ "stepId": "refund", "approvedBy": "ada" });
+    let other = json!({
+        "stepId": "refund", "approvedBy": "ada",
+        "executionId": "00000000-0000-7000-8000-000000000007",
+    });
+    let refused = at(&world, "ada", &path, &other).await;
+    refused.is(Code::InvalidInput);
+    assert_eq!(refused.findings(), ["INVALID_VALUE /executionId"]);
+    let approved = at(&world, "ada", &path, &vote).await;
+    let whole = json!({ "executionId": execution, "stepId": "refund", "approvedBy": "ada" });
+    let again = world.ask("ada", "execution.approve", &whole).await;
+    assert_eq!(approved.text("approvedAt"), again.text("approvedAt"));
+    let nonsense = at(&world, "ada", "/v1/executions/nonsense/approve", &vote).await;
+    nonsense.is(Code::InvalidInput);
+    let commands = registry::RESOURCES
+        .iter()
+        .filter(|resource| resource.operation.entry().kind == registry::Kind::Command);
+    for resource in commands {
+        let path = resource.path.replace("{executionId}", &execution);
+        at(&world, "guest", &path, &json!({}))
+            .await
+            .is(Code::Forbidden);
+        let asked = caller::get(world.address, &path).await;
+        asked.is(Code::MethodNotAllowed);
+    }
+}

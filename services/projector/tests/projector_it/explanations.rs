@@ -22,6 +22,8 @@ async fn a_verdict_is_explained_by_the_bundle_it_was_made_by() {
     let explained = caller
         .ok(&format!("/v1/policy.explain?executionId={id}"))
         .await;
+    let at_resource = caller.ok(&format!("/v1/executions/{id}/policy")).await;
+    assert_eq!(at_resource, explained);
     assert_eq!(explained["policyVersion"], first.to_string());
     assert_eq!(explained["verdict"], "autonomous");
     assert_eq!(explained["riskTier"], "low");

@@ -27,6 +27,7 @@ async fn another_workspaces_execution_is_not_found() {
             format!("/v1/executions/{id}"),
             format!("/v1/executions/{id}/trace"),
             format!("/v1/executions/{id}/events"),
+            format!("/v1/executions/{id}/policy"),
             format!("/v1/policy.explain?executionId={id}"),
         ] {
             Caller::refused(&stranger.get(&path).await, 404, "EXECUTION_NOT_FOUND");
@@ -55,8 +56,10 @@ async fn each_query_needs_its_grant() {
         format!("/v1/executions/{id}"),
         format!("/v1/executions/{id}/trace"),
         format!("/v1/executions/{id}/events"),
+        format!("/v1/executions/{id}/policy"),
         format!("/v1/policy.explain?executionId={id}"),
         "/v1/executions".to_owned(),
+        "/v1/skills".to_owned(),
         "/v1/skill.list".to_owned(),
         "/v1/skill.verify".to_owned(),
     ] {

@@ -103,6 +103,8 @@ async fn skills_are_listed_as_they_stand() {
     };
     let caller = projector.caller(READER);
     let list = caller.ok(&format!("/v1/skill.list?atLeast={end}")).await;
+    let at_resource = caller.ok(&format!("/v1/skills?atLeast={end}")).await;
+    assert_eq!(at_resource, list);
     assert_eq!(
         told(&list),
         [

@@ -7,38 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use super::{Kind, OperationName, VERSION};
+use super::{Kind, OperationName, RESOURCES, Resource, VERSION};
 use crate::problem::{Code, MEDIA_TYPE, Problem};
 
 const DEFINITIONS: &str = "#/$defs/";
 const COMPONENTS: &str = "#/components/schemas/";
 const JSON: &str = "application/json";
-
-/// A query's path beside `/v1/<operation>`, as people expect one.
-struct Resource {
-    operation: OperationName,
-    path: &'static str,
-    /// Members of the input that stand in the path.
-    in_path: &'static [&'static str],
-}
-
-const RESOURCES: [Resource; 3] = [
-    Resource {
-        operation: OperationName::ExecutionList,
-        path: "/v1/executions",
-        in_path: &[],
-    },
-    Resource {
-        operation: OperationName::ExecutionGet,
-        path: "/v1/executions/{executionId}",
-        in_path: &["executionId"],
-    },
-    Resource {
-        operation: OperationName::TraceGet,
-        path: "/v1/executions/{executionId}/trace",
-        in_path: &["executionId"],
-    },
-];
 
 /// The whole document.
 pub fn document() -> Value {
@@ -54,15 +28,20 @@ pub fn document() -> Value {
         }
         paths.insert(format!("/v1/{}", name.short()), Value::Object(methods));
     }
-    for Resource {
-        operation,
-        path,
-        in_path,
-    } in RESOURCES
-    {
+    for resource in &RESOURCES {
+        let operation = resource.operation;
         let output = reference(&component(operation, "Output"));
-        let described = get(operation, &output, in_path, ".resource");
-        paths.insert(path.to_owned(), json!({ "get": described }));
+        let (method, described) = match operation.entry().kind {
+            Kind::Query => (
+                "get",
+                get(operation, &output, resource.in_path(), ".resource"),
+            ),
+            Kind::Command => {
+                let input = components.without(operation, resource.in_path());
+                ("post", command(resource, &input, &output))
+            }
+        };
+        paths.insert(resource.path.to_owned(), json!({ method: described }));
     }
     json!({
         "openapi": "3.1.0",
@@ -115,6 +94,26 @@ impl Components {
     }
 }
 
+impl Components {
+    /// The input of an operation without the members that stand in the path.
+    fn without(&mut self, operation: OperationName, in_path: &[&str]) -> Value {
+        let name = component(operation, "Input");
+        if in_path.is_empty() {
+            return reference(&name);
+        }
+        let mut schema = self.0.get(&name).cloned().unwrap_or_default();
+        if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+            properties.retain(|member, _| !in_path.contains(&member.as_str()));
+        }
+        if let Some(Value::Array(required)) = schema.get_mut("required") {
+            required.retain(|it| it.as_str().is_none_or(|it| !in_path.contains(&it)));
+        }
+        let name = component(operation, "Body");
+        self.0.insert(name.clone(), schema);
+        reference(&name)
+    }
+}
+
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("{COMPONENTS}{name}") })
 }
@@ -150,6 +149,31 @@ fn component(operation: OperationName, side: &str) -> String {
 }
 
 fn post(name: OperationName, input: &Value, output: &Value) -> Value {
+    described(name, "", &headers(name), output, Some(input))
+}
+
+/// With what stands in the path as parameters.
+fn command(resource: &Resource, input: &Value, output: &Value) -> Value {
+    let schema = resource.operation.entry().input().to_value();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut parameters = headers(resource.operation);
+    for (member, schema) in properties.into_iter().flatten() {
+        if resource.in_path().contains(&member.as_str()) {
+            parameters.push(json!({
+                "name": member, "in": "path", "required": true, "schema": schema,
+            }));
+        }
+    }
+    described(
+        resource.operation,
+        ".resource",
+        &parameters,
+        output,
+        Some(input),
+    )
+}
+
+fn headers(name: OperationName) -> Vec<Value> {
     let mut parameters = vec![traceparent()];
     if name == OperationName::IntentSubmit {
         parameters.push(json!({
@@ -159,7 +183,7 @@ fn post(name: OperationName, input: &Value, output: &Value) -> Value {
             "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
         }));
     }
-    described(name, "", &parameters, output, Some(input))
+    parameters
 }
 
 /// With the input's members as query parameters.
