@@ -175,6 +175,7 @@ pub async fn start(
             nats_url: &nats_url,
             streams,
             passwords: passwords.as_ref(),
+            knows_callers: args.nats_url.is_none(),
             addresses,
         },
         children,

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
+    os::unix::{self, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,7 @@ use host::{
     clock::{Ambient as _, System},
     principals::{Credential, Document, token_hash},
 };
+use journal::permissions::caller_name;
 use serde_json::json;
 
 use crate::{
@@ -133,6 +135,11 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
             let Some(mut held) = book.own(&id).next_back().cloned() else {
                 return Err(book.unknown(&id));
             };
+            if !is_good(&held, now) {
+                return Err(Failure::Unsuccessful(format!(
+                    "`{id}` has expired: revoke it, and add it anew"
+                )));
+            }
             let token = random_text();
             held.token_hash = token_hash(&token);
             let workspace = book.workspace.clone();
@@ -143,10 +150,17 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
             // What has expired long ago is of no use.
             book.document
                 .principals
-                .retain(|it| it.id != id || it.not_after.is_none_or(|at| at > now));
+                .retain(|it| it.id != id || it.workspace != workspace || is_good(it, now));
             book.document.principals.push(held);
             book.write()?;
             tell(screen, &id, &token);
+            if !screen.is_json() {
+                screen.line(&format!(
+                    "its password on the broker is as before: to change it, delete `{}` and write \
+                     the broker's configuration anew",
+                    password_file(&book.workspace, &id)
+                ));
+            }
         }
         Command::Revoke { id, place } => {
             let mut book = Book::open(&place, global)?;
@@ -159,11 +173,24 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
                 .retain(|it| it.id != id || it.workspace != workspace);
             book.write()?;
             screen.answer(&json!({ "id": id, "revoked": true }), || {
-                format!("the tokens of `{id}` are refused")
+                format!(
+                    "the tokens of `{id}` are refused, and over NATS it may ask for nothing; its \
+                     broker user stays until the broker's configuration leaves it out, with the \
+                     password file `{}`",
+                    password_file(&book.workspace, &id)
+                )
             });
         }
     }
     Ok(())
+}
+
+fn password_file(workspace: &WorkspaceId, id: &PrincipalId) -> String {
+    format!("{}.password", caller_name(workspace, id))
+}
+
+fn is_good(held: &Credential, now: Timestamp) -> bool {
+    held.not_after.is_none_or(|at| at > now)
 }
 
 /// The file while it is changed: nobody else changes it meanwhile.
@@ -198,10 +225,19 @@ impl Book {
         all.filter(move |held| held.id == *id && held.workspace == self.workspace)
     }
 
+    /// The services go on reading it: owner and mode stay.
     fn write(&self) -> Result<(), Failure> {
+        let before = fs::metadata(&self.file).ok();
         let bytes = serde_json::to_vec_pretty(&self.document).map_err(anyhow::Error::new)?;
         write_private(&self.file, &bytes)
             .with_context(|| format!("cannot write `{}`", self.file.display()))?;
+        if let Some(before) = before {
+            let kept = fs::set_permissions(&self.file, before.permissions())
+                .and_then(|()| unix::fs::chown(&self.file, Some(before.uid()), Some(before.gid())));
+            kept.with_context(|| {
+                format!("cannot give `{}` back to its owner", self.file.display())
+            })?;
+        }
         Ok(())
     }
 

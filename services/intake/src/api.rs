@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{CACHE_CONTROL, LOCATION},
@@ -37,7 +37,14 @@ pub(crate) fn routes(intake: Arc<Intake>) -> Router {
         .iter()
         .filter(|resource| !is_query(resource.operation));
     let resources = commands.fold(Router::new(), |router, resource| {
-        let serve = async |State(intake): State<Arc<Intake>>, ids: RawPathParams, request| {
+        let serve = async |State(intake): State<Arc<Intake>>, ids: Ids, request| {
+            let ids = ids.map_err(|error| {
+                one_finding(
+                    "",
+                    INVALID_VALUE,
+                    format!("the path cannot be read: {error}"),
+                )
+            })?;
             let named = ids.iter().map(|(name, id)| (name.to_owned(), id.into()));
             carry_out(&intake, resource.operation, named.collect(), request).await
         };
@@ -49,6 +56,8 @@ pub(crate) fn routes(intake: Arc<Intake>) -> Router {
         .with_state(intake)
         .fallback(http::fallback)
 }
+
+type Ids = Result<RawPathParams, RawPathParamsRejection>;
 
 /// A command's caller, and what was sent beside the input.
 pub(crate) struct Call<'a> {

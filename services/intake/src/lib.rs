@@ -27,7 +27,7 @@ mod skill;
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use contracts::registry::Kind;
+use contracts::{event::Service, registry::Kind};
 use host::{
     config::Config,
     engine::Host,
@@ -55,7 +55,7 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
         routes: routes.clone(),
         // Requests are its only work.
         task: tokio::spawn(micro::run(
-            config.nats_user.is_some(),
+            config.api_options(Service::Intake),
             host,
             door,
             routes,

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use contracts::registry::Kind;
+use contracts::{event::Service, registry::Kind};
 use host::{
     config::{Config, names},
     engine::Host,
@@ -45,6 +45,7 @@ pub mod reached;
 
 /// Starts the projector.
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
+    let api_options = config.api_options(Service::Projector);
     let url = config.database_url.with_context(|| {
         format!(
             "no database is named: set `{}` to `sqlite://<path>`",
@@ -67,13 +68,7 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
         engines: Engines::default(),
     };
     let routes = api::routes(Arc::new(api));
-    let over_nats = micro::run(
-        config.nats_user.is_some(),
-        host,
-        door,
-        routes.clone(),
-        Kind::Query,
-    );
+    let over_nats = micro::run(api_options, host, door, routes.clone(), Kind::Query);
     Ok(Work {
         routes,
         task: tokio::spawn(async move {

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use journal::{delivery::ACK_WAIT, layout::StreamCount};
+use contracts::event::Service;
+use journal::{delivery::ACK_WAIT, jetstream::ConnectOptions, layout::StreamCount};
 
 /// What every service is told.
 #[derive(Debug, Clone)]
@@ -20,6 +21,9 @@ pub struct Config {
     /// A filter as `tracing` reads it.
     pub log: String,
     pub log_format: LogFormat,
+    /// Whether operations are served over NATS. The broker's users must be as `controlplane
+    /// broker-config` writes them: whoever may publish on a subject is who it names.
+    pub nats_api: bool,
     /// Tokens, and where the read model is kept.
     pub principals_file: Option<PathBuf>,
     pub database_url: Option<String>,
@@ -69,6 +73,7 @@ pub mod names {
     pub const NATS_USER: &str = "CONTROL_PLANE_NATS_USER";
     /// A file that holds the password; nothing secret stands in the environment.
     pub const NATS_PASSWORD_FILE: &str = "CONTROL_PLANE_NATS_PASSWORD_FILE";
+    pub const NATS_API: &str = "CONTROL_PLANE_NATS_API";
     pub const STREAMS: &str = "CONTROL_PLANE_STREAMS";
     pub const ACK_WAIT_MS: &str = "CONTROL_PLANE_ACK_WAIT_MS";
     pub const LISTEN: &str = "CONTROL_PLANE_LISTEN";
@@ -116,9 +121,31 @@ impl Config {
                 },
             )?
             .unwrap_or(LogFormat::Text),
+            nats_api: parsed(names::NATS_API, "use `on` or `off`", |text| match text {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            })?
+            .unwrap_or(false),
             principals_file: var(names::PRINCIPALS_FILE).map(PathBuf::from),
             database_url: var(names::DATABASE_URL),
         })
+    }
+}
+
+impl Config {
+    /// How a service connects to the broker.
+    pub fn connect_options(&self, service: Service) -> ConnectOptions {
+        let options = ConnectOptions::new(&self.nats_url, service.as_str()).streams(self.streams);
+        match (&self.nats_user, &self.nats_password) {
+            (Some(user), Some(password)) => options.credentials(user, password.reveal()),
+            (Some(_) | None, _) => options,
+        }
+    }
+
+    /// How it connects for operations over NATS, where they are served.
+    pub fn api_options(&self, service: Service) -> Option<ConnectOptions> {
+        self.nats_api.then(|| self.connect_options(service))
     }
 }
 

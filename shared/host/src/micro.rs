@@ -13,7 +13,7 @@
 
 mod discovery;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use axum::{
     Router,
@@ -28,18 +28,19 @@ use contracts::{
 };
 use futures::future::join_all;
 use journal::{
-    Unavailable,
+    Journal, Unavailable,
+    jetstream::{ConnectOptions, JetStreamJournal},
+    permissions::caller_inbox_prefix,
     request::{Incoming, MESSAGE_BYTES_MAX, Reply, Requests},
 };
 use tokio::{
     task::JoinSet,
-    time::{Duration, Instant, timeout},
+    time::{Duration, Instant, sleep, timeout},
 };
 use tower::ServiceExt as _;
 
 use self::discovery::{Endpoint, Statistics};
 use crate::{
-    config::names,
     engine::{Host, chain},
     http::{
         PREFIX,
@@ -56,11 +57,22 @@ pub const STATUS: &str = "Cp-Status";
 const ERROR: &str = "Nats-Service-Error";
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
+/// How soon a connection that has ended is made anew.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// How long requests may take that are under way when the service stops, as over HTTP.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Of an answer's headers: ample for the few that there are.
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers of a request that mean something; there is no credential among them.
+static HEADERS_READ: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+];
 
 /// Headers of an answer over HTTP that mean something here.
 const HEADERS_KEPT: [HeaderName; 4] = [
@@ -70,23 +82,56 @@ const HEADERS_KEPT: [HeaderName; 4] = [
     header::RETRY_AFTER,
 ];
 
-/// Serves the commands or the queries until shutdown, where the broker has users.
+/// Serves the commands or the queries until shutdown, if that is asked for.
+///
+/// On a connection of its own: what a caller sends that breaks a client does not take the log from
+/// this process, and the connection is made anew.
 pub async fn run(
-    has_users: bool,
+    options: Option<ConnectOptions>,
     host: Arc<Host>,
     door: Arc<Door>,
     routes: Router,
     kind: Kind,
 ) -> anyhow::Result<()> {
-    if !has_users {
-        tracing::warn!(
-            "no operation is served over NATS: this broker asks nobody for a password; set `{}`",
-            names::NATS_USER
-        );
+    let Some(options) = options else {
         host.shutdown.cancelled().await;
         return Ok(());
+    };
+    loop {
+        match serve(&options, &host, &door, &routes, kind).await {
+            Ok(()) if host.shutdown.is_cancelled() => return Ok(()),
+            Ok(()) => tracing::error!("the connection for operations over NATS has ended"),
+            Err(error) => tracing::error!("operations are not served over NATS: {error:#}"),
+        }
+        tokio::select! {
+            () = host.shutdown.cancelled() => return Ok(()),
+            () = sleep(AGAIN_AFTER) => {}
+        }
     }
-    open(host, door, routes, kind).await?.await;
+}
+
+async fn serve(
+    options: &ConnectOptions,
+    host: &Arc<Host>,
+    door: &Arc<Door>,
+    routes: &Router,
+    kind: Kind,
+) -> anyhow::Result<()> {
+    let journal = JetStreamJournal::connect(options).await?;
+    anyhow::ensure!(
+        journal.has_users(),
+        "this broker asks nobody for a password, so a subject does not say who asks"
+    );
+    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let serving = open(
+        Arc::clone(host),
+        Arc::clone(&journal),
+        Arc::clone(door),
+        routes.clone(),
+        kind,
+    );
+    serving.await?.await;
+    journal.close().await;
     Ok(())
 }
 
@@ -94,6 +139,7 @@ pub async fn run(
 /// has them at `POST /v1/<operation>`.
 pub async fn open(
     host: Arc<Host>,
+    journal: Arc<dyn Journal>,
     door: Arc<Door>,
     routes: Router,
     kind: Kind,
@@ -113,10 +159,10 @@ pub async fn open(
     });
     let mut serving = Vec::new();
     for (number, endpoint) in statistics.endpoints().iter().enumerate() {
-        let requests = host.journal.serve(&endpoint.subject, queue).await?;
+        let requests = journal.serve(&endpoint.subject, queue).await?;
         serving.push(Arc::clone(&api).answer_all(number, requests));
     }
-    let answering = discovery::answer_all(&host, &statistics).await?;
+    let answering = discovery::answer_all(&host, journal.as_ref(), &statistics).await?;
     tracing::info!(endpoints = serving.len(), "serves operations over NATS");
     Ok(async move {
         tokio::select! {
@@ -149,16 +195,34 @@ impl Api {
             let api = Arc::clone(&self);
             answering.spawn(async move { api.answer(endpoint, request).await });
         }
-        drop(requests);
-        let ended = async { while answering.join_next().await.is_some() {} };
+        // What has come is answered too: nobody else was given it.
+        requests.drain().await;
+        let ended = async {
+            while let Some(request) = requests.next().await {
+                let api = Arc::clone(&self);
+                answering.spawn(async move { api.answer(endpoint, request).await });
+            }
+            while answering.join_next().await.is_some() {}
+        };
         if timeout(DRAIN_WITHIN, ended).await.is_err() {
             tracing::info!("requests are given up that have not ended in time");
         }
     }
 
-    async fn answer(&self, endpoint: usize, request: Incoming) {
+    async fn answer(&self, endpoint: usize, mut request: Incoming) {
         let began = Instant::now();
-        let answer = match self.asked(&request) {
+        // INVARIANT: an answer goes to the asker's own inbox and nowhere else.
+        if let Some(reply) = &request.reply
+            && !is_own_inbox(&request.subject, reply)
+        {
+            tracing::warn!(
+                subject = request.subject,
+                reply,
+                "not answered: another's inbox"
+            );
+            return;
+        }
+        let answer = match self.asked(&mut request) {
             Ok(asked) => match self.routes.clone().oneshot(asked).await {
                 Ok(response) => reply(response).await,
                 Err(never) => match never {},
@@ -173,7 +237,9 @@ impl Api {
     }
 
     /// The request as it would have come over HTTP, from whom the subject names.
-    fn asked(&self, request: &Incoming) -> Result<Request<Body>, Problem> {
+    fn asked(&self, request: &mut Incoming) -> Result<Request<Body>, Problem> {
+        let headers = headers(request)?;
+        let payload = mem::take(&mut request.payload);
         let (workspace, principal, operation) = parts(&request.subject)
             .ok_or_else(|| Problem::new(Code::NotFound, "the subject names no operation"))?;
         let vouched = self.door.named(&workspace, &principal).ok_or_else(|| {
@@ -185,9 +251,9 @@ impl Api {
         })?;
         let mut asked = Request::post(format!("{PREFIX}{operation}"))
             .extension(Vouched(vouched))
-            .body(Body::from(request.payload.clone()))
+            .body(Body::from(payload))
             .map_err(|_| Problem::new(Code::NotFound, "the subject names no operation"))?;
-        *asked.headers_mut() = headers(request)?;
+        *asked.headers_mut() = headers;
         Ok(asked)
     }
 }
@@ -201,23 +267,33 @@ fn parts(subject: &str) -> Option<(WorkspaceId, PrincipalId, &str)> {
     Some((workspace.parse().ok()?, principal.parse().ok()?, operation))
 }
 
-/// What is said beside the input. A client that says nothing of its payload sends JSON.
-fn headers(request: &Incoming) -> Result<HeaderMap, Problem> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &request.headers {
-        let pair = (
-            HeaderName::try_from(name.as_str()),
-            HeaderValue::try_from(value.as_str()),
-        );
-        let (Ok(name), Ok(value)) = pair else {
-            return Err(Problem::new(
-                Code::InvalidInput,
-                "a header holds what HTTP does not allow: use printable ASCII characters",
-            ));
-        };
-        headers.append(name, value);
+/// Whether an answer to what was asked on this subject may go there.
+fn is_own_inbox(subject: &str, reply: &str) -> bool {
+    parts(subject).is_some_and(|(workspace, principal, _)| {
+        let own = caller_inbox_prefix(&workspace, &principal);
+        reply
+            .strip_prefix(&own)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
+}
+
+/// What is said beside the input, and is read. A client that says nothing of its payload sends
+/// JSON.
+fn headers(request: &mut Incoming) -> Result<HeaderMap, Problem> {
+    let refused = |why: &str| Problem::new(Code::InvalidInput, why);
+    if request.too_many_headers {
+        return Err(refused("a request has at most 64 headers"));
     }
-    headers.remove(header::AUTHORIZATION);
+    let mut headers = HeaderMap::new();
+    for (name, value) in mem::take(&mut request.headers) {
+        let kept = HEADERS_READ
+            .iter()
+            .find(|kept| name.eq_ignore_ascii_case(kept.as_str()));
+        let Some(kept) = kept else { continue };
+        let value = HeaderValue::try_from(value)
+            .map_err(|_| refused("a header holds what HTTP does not allow"))?;
+        headers.append(kept.clone(), value);
+    }
     headers.insert(header::CONTENT_LENGTH, request.payload.len().into());
     headers
         .entry(header::CONTENT_TYPE)

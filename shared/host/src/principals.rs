@@ -296,10 +296,10 @@ impl Principals {
             watched.checked = Instant::now();
             let found = stamp(path);
             if found != watched.stamp {
-                watched.stamp = found;
                 match read(path) {
                     Ok(credentials) => {
                         announce(Some(path), &credentials);
+                        watched.stamp = found;
                         watched.credentials = credentials.into();
                     }
                     // A half-written file must not lock everybody out.

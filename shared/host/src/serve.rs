@@ -5,10 +5,7 @@ use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use axum::Router;
 use contracts::event::Service;
-use journal::{
-    Journal,
-    jetstream::{ConnectOptions, JetStreamJournal},
-};
+use journal::{Journal, jetstream::JetStreamJournal};
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
@@ -98,12 +95,7 @@ where
 }
 
 async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJournal> {
-    let mut options =
-        ConnectOptions::new(&config.nats_url, service.as_str()).streams(config.streams);
-    if let (Some(user), Some(password)) = (&config.nats_user, &config.nats_password) {
-        options = options.credentials(user, password.reveal());
-    }
-    JetStreamJournal::connect(&options)
+    JetStreamJournal::connect(&config.connect_options(service))
         .await
         .map_err(|error| anyhow::anyhow!(chain(&error)))
 }

@@ -160,6 +160,13 @@ impl JetStreamJournal {
     }
 }
 
+impl JetStreamJournal {
+    /// Whether this broker asks for a password, so that it knows who asks for what.
+    pub fn has_users(&self) -> bool {
+        self.link.client.server_info().auth_required
+    }
+}
+
 async fn open(options: &ConnectOptions) -> Result<Link, ConnectError> {
     let link = Link::open(options)
         .await

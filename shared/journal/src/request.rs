@@ -57,13 +57,24 @@ pub fn skill_subject(workspace: &WorkspaceId, name: &str) -> String {
 pub trait Requests: Send {
     /// Waits for the next request; nothing once the connection is closed. Safe to cancel.
     async fn next(&mut self) -> Option<Incoming>;
+
+    /// Takes no more. What has come is still given by [`Self::next`], and then nothing.
+    async fn drain(&mut self);
 }
+
+/// How many headers of a request are read: what has more is told so, and of what has one that is
+/// left out nothing is known.
+pub const HEADERS_MAX: usize = 64;
 
 /// A request that is to be answered.
 pub struct Incoming {
     pub subject: String,
     pub headers: Vec<(String, String)>,
+    /// It had more headers than [`HEADERS_MAX`], and none is here.
+    pub too_many_headers: bool,
     pub payload: Bytes,
+    /// Where the asker wants the answer, on a broker.
+    pub reply: Option<String>,
     pub(crate) responder: Box<dyn Respond>,
 }
 

@@ -248,6 +248,7 @@ fn config() -> Config {
         nats_url: String::new(),
         nats_user: None,
         nats_password: None,
+        nats_api: false,
         streams: journal::layout::StreamCount::ONE,
         ack_wait: ACK_WAIT,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

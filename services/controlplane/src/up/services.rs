@@ -25,6 +25,8 @@ pub struct Wanted<'a> {
     pub nats_url: &'a str,
     pub streams: StreamCount,
     pub passwords: Option<&'a Passwords>,
+    /// Whether each principal is a user of the broker.
+    pub knows_callers: bool,
     pub addresses: Addresses,
 }
 
@@ -138,6 +140,9 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
         ));
     }
     let directory = wanted.directory;
+    // Its broker's users are as this command writes them; another broker's are its operator's word.
+    let nats_api = if wanted.knows_callers { "on" } else { "off" };
+    env.push((names::NATS_API, nats_api.to_owned()));
     let principals = (
         names::PRINCIPALS_FILE,
         directory.principals().display().to_string(),

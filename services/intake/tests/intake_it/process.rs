@@ -9,9 +9,20 @@ use std::{
 
 use contracts::{event::Event, problem::Code};
 use host::config::names;
+use journal::{
+    jetstream::{Caller, ConnectOptions, InstallOptions, install},
+    layout::StreamCount,
+};
 use serde_json::json;
-use testkit::process::Process;
-use tokio::sync::Notify;
+use testkit::{
+    nats::{NatsServer, ServerOptions},
+    process::Process,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+};
 
 use crate::{
     caller,
@@ -27,6 +38,7 @@ fn spawn(world: &World, principals: Option<&Path>, directory: &Path) -> Process 
         .env(names::NATS_URL, world.broker.as_ref().unwrap().url())
         .env(names::NATS_USER, "intake")
         .env(names::NATS_PASSWORD_FILE, password)
+        .env(names::NATS_API, "on")
         .env(names::LISTEN, "127.0.0.1:0");
     if let Some(path) = principals {
         command.env(names::PRINCIPALS_FILE, path);
@@ -173,4 +185,152 @@ async fn nothing_is_lost_when_the_broker_is_killed_under_load() {
     }
     let answer = caller::get(world.address, "/readyz").await;
     assert_eq!(answer.status, 200, "{answer:#?}");
+}
+
+/// What this principal sends to the broker, byte by byte; answers are not looked at.
+async fn send_raw(world: &World, who: &str, commands: &[u8]) {
+    let url = world.broker.as_ref().unwrap().url();
+    let mut stream = TcpStream::connect(url.strip_prefix("nats://").unwrap())
+        .await
+        .unwrap();
+    let connect = json!({
+        "user": format!("{WORKSPACE}.{who}"), "pass": format!("{WORKSPACE}.{who}-password"),
+        "verbose": false, "pedantic": false, "headers": true, "protocol": 1,
+    });
+    stream
+        .write_all(format!("CONNECT {connect}\r\n").as_bytes())
+        .await
+        .unwrap();
+    stream.write_all(commands).await.unwrap();
+    stream.write_all(b"PING\r\n").await.unwrap();
+    // With the answer to this the broker has taken what came before.
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("PONG") {
+        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{read:?}");
+    }
+}
+
+async fn caller_of(world: &World, who: &str) -> Caller {
+    let password = format!("{WORKSPACE}.{who}-password");
+    let url = world.broker.as_ref().unwrap().url();
+    let workspace = WORKSPACE.parse().unwrap();
+    Caller::connect(&url, &workspace, &who.parse().unwrap(), &password)
+        .await
+        .unwrap()
+}
+
+/// Asks over NATS until an answer comes: the connection may just be made anew.
+async fn submitted_over_nats(caller: &Caller, key: &str) -> u16 {
+    let input = serde_json::to_vec(&intent(echo())).unwrap();
+    let answered = async {
+        loop {
+            let headers = vec![("Idempotency-Key".to_owned(), key.to_owned())];
+            let patience = Duration::from_secs(2);
+            let asked = caller.ask("intent.submit", headers, input.clone().into(), patience);
+            if let Ok(answer) = asked.await {
+                return answer.header("Cp-Status").unwrap().parse().unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered)
+        .await
+        .unwrap()
+}
+
+/// A client library may give up its connection on such headers, or worse. The log is on another.
+#[tokio::test]
+async fn no_header_of_a_caller_stops_it() {
+    let mut world = World::on_broker().await;
+    let directory = tempfile::tempdir().unwrap();
+    let process = spawn(&world, Some(&world.principals_file), directory.path());
+    world.address = address(&process).await;
+    process.line("serves operations over NATS").await;
+    let caller = caller_of(&world, "sam").await;
+    assert_eq!(submitted_over_nats(&caller, "before").await, 201);
+    let many = (0..2000).fold(String::new(), |mut many, number| {
+        many.push('h');
+        many.push_str(&number.to_string());
+        many.push_str(": x\r\n");
+        many
+    });
+    for (number, lines) in [
+        b"x: a\rb\r\n".to_vec(),
+        b"no colon\r\n".to_vec(),
+        b": empty\r\n".to_vec(),
+        b"x: \xff\xfe\r\n".to_vec(),
+        b"\x00: \x00\r\n".to_vec(),
+        many.into_bytes(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut block = b"NATS/1.0\r\n".to_vec();
+        block.extend(lines);
+        block.extend(b"\r\n");
+        let subject = format!("cp.api.{WORKSPACE}.sam.intent.submit");
+        let mut message =
+            format!("HPUB {subject} {} {}\r\n", block.len(), block.len() + 2).into_bytes();
+        message.extend(&block);
+        message.extend(b"{}\r\n");
+        send_raw(&world, "sam", &message).await;
+        world.submit(&intent(echo())).await.ok();
+        let key = format!("after-{number}");
+        assert!(matches!(
+            submitted_over_nats(&caller, &key).await,
+            200 | 201
+        ));
+    }
+    assert!(process.is_running());
+}
+
+/// Nothing is done whose answer would go to someone else.
+#[tokio::test]
+async fn an_answer_goes_to_the_askers_inbox_only() {
+    let mut world = World::on_broker().await;
+    let directory = tempfile::tempdir().unwrap();
+    let process = spawn(&world, Some(&world.principals_file), directory.path());
+    world.address = address(&process).await;
+    process.line("serves operations over NATS").await;
+    let input = intent(echo()).to_string();
+    let subject = format!("cp.api.{WORKSPACE}.sam.intent.submit");
+    for inbox in [
+        format!("_INBOX_API.{WORKSPACE}.ada.x"),
+        format!("_INBOX_API.{WORKSPACE}.samuel.x"),
+        "_INBOX_executor.x".to_owned(),
+        "_INBOX.x".to_owned(),
+    ] {
+        let message = format!("PUB {subject} {inbox} {}\r\n{input}\r\n", input.len());
+        send_raw(&world, "sam", message.as_bytes()).await;
+        process.line(&format!("reply=\"{inbox}\"")).await;
+    }
+    let last = world
+        .journal
+        .last_sequence(StreamCount::ONE.streams()[0])
+        .await;
+    assert_eq!(last.unwrap(), 0, "nothing was submitted");
+}
+
+#[tokio::test]
+async fn on_a_broker_without_users_nothing_is_served_over_nats() {
+    let broker = NatsServer::start(ServerOptions::default()).await;
+    let options = ConnectOptions::new(broker.url(), "installer");
+    let streams = InstallOptions {
+        streams: StreamCount::ONE,
+        replicas: 1,
+    };
+    install(&options, streams).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_intake"));
+    command
+        .env(names::NATS_URL, broker.url())
+        .env(names::NATS_USER, "intake")
+        .env(names::NATS_API, "on")
+        .env(names::LISTEN, "127.0.0.1:0");
+    let process = Process::spawn("intake", command, &directory.path().join("log"));
+    process.line("this broker asks nobody for a password").await;
+    let client = broker.client().await;
+    let asked = client
+        .request(format!("cp.api.{WORKSPACE}.sam.intent.submit"), "{}".into())
+        .await;
+    assert!(asked.is_err(), "{asked:?}");
 }

@@ -89,6 +89,7 @@ struct Settings {
     limits: Limits,
     bounds: Bounds,
     outcome_within: Duration,
+    over_nats: bool,
 }
 
 impl Default for Settings {
@@ -98,6 +99,7 @@ impl Default for Settings {
             limits: Limits::default(),
             bounds: Bounds::default(),
             outcome_within: OUTCOME_WITHIN,
+            over_nats: true,
         }
     }
 }
@@ -156,7 +158,12 @@ impl World {
             let journal = JetStreamJournal::connect(&options).await.unwrap();
             journals.insert(service, Arc::new(journal));
         }
-        let mut world = Self::with(&journals, Settings::default()).await;
+        let settings = Settings {
+            // There the binary does it.
+            over_nats: false,
+            ..Settings::default()
+        };
+        let mut world = Self::with(&journals, settings).await;
         world.broker = Some(broker);
         world
     }
@@ -174,8 +181,13 @@ impl World {
             Arc::clone(&door),
             settings.outcome_within,
         );
-        let over_nats = micro::open(host(Service::Intake), door, routes.clone(), Kind::Command);
-        tokio::spawn(over_nats.await.unwrap());
+        if settings.over_nats {
+            let journal = Arc::clone(&journals[&Service::Intake]);
+            let commands = Kind::Command;
+            let intake = host(Service::Intake);
+            let serving = micro::open(intake, journal, door, routes.clone(), commands).await;
+            tokio::spawn(serving.unwrap());
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server::serve(

@@ -132,6 +132,7 @@ pub async fn start(
         nats_url: String::new(),
         nats_user: None,
         nats_password: None,
+        nats_api: false,
         streams: journal.stream_count(),
         ack_wait: Duration::from_secs(2),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

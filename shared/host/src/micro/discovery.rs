@@ -9,7 +9,7 @@ use std::{
 
 use contracts::{registry::OperationName, time::Timestamp};
 use journal::{
-    Unavailable,
+    Journal, Unavailable,
     request::{Incoming, Reply},
 };
 use serde::Serialize;
@@ -203,11 +203,12 @@ fn counted<'a>((endpoint, count): (&'a Endpoint, &'a Count)) -> Counted<'a> {
 /// Answers what is asked of this instance, until the connection is closed.
 pub async fn answer_all(
     host: &Host,
+    journal: &dyn Journal,
     statistics: &Arc<Statistics>,
 ) -> Result<impl Future<Output = ()> + use<>, Unavailable> {
     // A queue of its own, so that each instance is asked.
     let queue = format!("{}-{}", host.service, host.incarnation);
-    let mut questions = host.journal.serve(SUBJECTS, &queue).await?;
+    let mut questions = journal.serve(SUBJECTS, &queue).await?;
     let statistics = Arc::clone(statistics);
     Ok(async move {
         while let Some(question) = questions.next().await {

@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use super::link::{Link, header_map, header_pairs};
 use crate::{
     Unavailable,
-    request::{Incoming, Reply, Request, RequestError, Requests, Respond},
+    request::{HEADERS_MAX, Incoming, Reply, Request, RequestError, Requests, Respond},
 };
 
 /// Sent once: nobody knows whether an unanswered request was executed.
@@ -70,11 +70,24 @@ struct Served {
 
 #[async_trait]
 impl Requests for Served {
+    async fn drain(&mut self) {
+        if let Err(error) = self.subscriber.drain().await {
+            tracing::debug!(%error, "the connection is gone already");
+        }
+    }
+
     async fn next(&mut self) -> Option<Incoming> {
         let message = self.subscriber.next().await?;
+        let too_many_headers = message
+            .headers
+            .as_ref()
+            .is_some_and(|headers| headers.iter().nth(HEADERS_MAX).is_some());
+        let headers = message.headers.as_ref().filter(|_| !too_many_headers);
         Some(Incoming {
             subject: message.subject.to_string(),
-            headers: header_pairs(message.headers.as_ref()),
+            headers: header_pairs(headers),
+            too_many_headers,
+            reply: message.reply.as_ref().map(ToString::to_string),
             payload: message.payload,
             responder: Box::new(Responder {
                 client: self.client.clone(),

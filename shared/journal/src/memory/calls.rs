@@ -9,7 +9,7 @@ use tokio::{
 use super::MemoryJournal;
 use crate::{
     Unavailable,
-    request::{Incoming, Reply, Request, RequestError, Requests, Respond},
+    request::{HEADERS_MAX, Incoming, Reply, Request, RequestError, Requests, Respond},
 };
 
 /// Requests that wait for one server; more are lost, as on a slow connection.
@@ -41,8 +41,10 @@ impl MemoryJournal {
         let (responder, answer) = oneshot::channel();
         let incoming = Incoming {
             subject: subject.clone(),
+            too_many_headers: headers.len() > HEADERS_MAX,
             headers,
             payload,
+            reply: None,
             responder: Box::new(Responder(responder)),
         };
         let sent = {
@@ -90,6 +92,10 @@ struct Served(mpsc::Receiver<Incoming>);
 impl Requests for Served {
     async fn next(&mut self) -> Option<Incoming> {
         self.0.recv().await
+    }
+
+    async fn drain(&mut self) {
+        self.0.close();
     }
 }
 
