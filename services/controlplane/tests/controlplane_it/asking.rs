@@ -300,7 +300,7 @@ async fn a_context_that_is_wrong_says_what_to_do() {
     let stranger = list(&context.replace(token, "00000000"));
     assert_eq!(stranger.code, 1);
     assert!(stranger.err.contains("UNAUTHENTICATED"), "{}", stranger.err);
-    world.process().kill9().await;
+    world.kill9().await;
     let nobody = list(&context);
     assert_eq!(nobody.code, 3);
     assert!(nobody.err.contains("Connection refused"), "{}", nobody.err);

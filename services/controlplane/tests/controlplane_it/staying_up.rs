@@ -1,22 +1,10 @@
 //! What `up` starts is kept up, and is gone when `up` is gone, in whatever way.
 
-use std::{
-    fs,
-    os::{
-        fd::{FromRawFd as _, OwnedFd},
-        unix::fs::PermissionsExt as _,
-    },
-    path::Path,
-};
-
-use controlplane::up::directory::Directory;
-use testkit::process::Process;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::timeout,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::world::{STOP_WITHIN, World, command, kill9, processes_of, type_in};
+use controlplane::up::directory::Directory;
+use testkit::process::Process;
 
 const HELLO: &str = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
 
@@ -61,16 +49,7 @@ async fn stopped_it_leaves_no_process_and_started_again_it_has_the_same_keys_and
 
 #[tokio::test]
 async fn killed_it_leaves_no_process() {
-    let world = World::up().await;
-    let ends: Vec<End> = world
-        .processes()
-        .into_iter()
-        .map(|(pid, _)| End::of(pid))
-        .collect();
-    world.process().kill9().await;
-    for end in ends {
-        end.wait().await;
-    }
+    World::up().await.kill9().await;
 }
 
 #[tokio::test]
@@ -250,32 +229,4 @@ fn token(world: &World) -> String {
     let credentials: serde_json::Value =
         serde_json::from_str(&world.file("credentials.json")).unwrap();
     credentials["admin"]["token"].as_str().unwrap().to_owned()
-}
-
-/// The end of a process that is not a child of this one.
-struct End(AsyncFd<OwnedFd>);
-
-impl End {
-    #[expect(
-        unsafe_code,
-        reason = "the standard library cannot watch another's child"
-    )]
-    fn of(pid: i32) -> Self {
-        // SAFETY: the call takes two integers and gives a descriptor that nobody else owns; it is
-        // closed only when it is no longer registered.
-        let registered = unsafe {
-            let number = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-            let descriptor = OwnedFd::from_raw_fd(i32::try_from(number).unwrap());
-            AsyncFd::register_with_interest(descriptor, Interest::READABLE)
-        };
-        Self(registered.unwrap())
-    }
-
-    async fn wait(self) {
-        timeout(STOP_WITHIN, self.0.readable())
-            .await
-            .expect("it still runs")
-            .unwrap()
-            .retain_ready();
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::fd::{FromRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -12,6 +13,10 @@ use tempfile::TempDir;
 use testkit::{
     nats::server_binary,
     process::{Process, binary},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
 };
 
 /// How long an orderly end may take: services are given 10 s each.
@@ -57,6 +62,19 @@ impl World {
     pub async fn again(&mut self) {
         self.up = start(self.directory.path(), self.starts, &[]).await;
         self.starts += 1;
+    }
+
+    /// Kill -9, and waits until its services are gone too.
+    pub async fn kill9(&self) {
+        let ends: Vec<End> = self
+            .processes()
+            .into_iter()
+            .map(|(pid, _)| End::of(pid))
+            .collect();
+        self.up.kill9().await;
+        for end in ends {
+            end.wait().await;
+        }
     }
 
     pub fn process(&self) -> &Process {
@@ -195,4 +213,32 @@ pub fn kill9(pid: i32) {
         .status()
         .unwrap();
     assert!(status.success());
+}
+
+/// The end of a process that is not a child of this one.
+struct End(AsyncFd<OwnedFd>);
+
+impl End {
+    #[expect(
+        unsafe_code,
+        reason = "the standard library cannot watch another's child"
+    )]
+    fn of(pid: i32) -> Self {
+        // SAFETY: the call takes two integers and gives a descriptor that nobody else owns; it is
+        // closed only when it is no longer registered.
+        let registered = unsafe {
+            let number = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+            let descriptor = OwnedFd::from_raw_fd(i32::try_from(number).unwrap());
+            AsyncFd::register_with_interest(descriptor, Interest::READABLE)
+        };
+        Self(registered.unwrap())
+    }
+
+    async fn wait(self) {
+        timeout(STOP_WITHIN, self.0.readable())
+            .await
+            .expect("it still runs")
+            .unwrap()
+            .retain_ready();
+    }
 }
