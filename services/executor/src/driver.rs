@@ -22,7 +22,7 @@ use contracts::{
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
     execution::{
-        Execution, StepState, ending,
+        Execution, Step, ending,
         running::{self, Context},
         steps,
         waits::{self, Left, Wait},
@@ -169,7 +169,7 @@ impl Driver<'_> {
             tokio::spawn(async move { early.ack().await });
         }
         self.held.take(wake.id, wake.version, handle, received);
-        self.due = self.due.max(wake.due);
+        self.due = self.due.max(wake.due());
         // Another process may have armed something else meanwhile.
         self.armed.retain(|_, armed| armed.stays);
         if let Some(timer) = wake.timer {
@@ -371,9 +371,8 @@ impl Driver<'_> {
         self.execution.reload().await?;
         let run = self.execution.state.known().and_then(|known| known.run());
         let step = run.and_then(|run| run.steps.get(&started.step_id));
-        Ok(step.is_some_and(|step| {
-            matches!(&step.state, StepState::Started(attempt) if attempt.number == started.attempt)
-        }))
+        let attempt = step.and_then(Step::attempt);
+        Ok(attempt.is_some_and(|attempt| attempt.number == started.attempt))
     }
 
     /// The catalogue, confirmed recently enough for a step to start on it, and not older than what
@@ -501,15 +500,9 @@ impl Driver<'_> {
             .iter()
             .filter(|step| !steps::passes_time(step))
             .filter_map(|step| run.steps.get(&step.id))
-            .filter_map(|step| {
-                if let StepState::Started(attempt) = &step.state
-                    && attempt.owner != self.host.incarnation
-                {
-                    attempt.wake
-                } else {
-                    None
-                }
-            })
+            .filter_map(Step::attempt)
+            .filter(|attempt| attempt.owner != self.host.incarnation)
+            .filter_map(|attempt| attempt.wake)
             .filter(|wake| !fresh.contains(wake))
             .collect();
         self.held.forget(&theirs);

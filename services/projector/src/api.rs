@@ -3,8 +3,7 @@
 //! | path | operation |
 //! | --- | --- |
 //! | `GET`, `POST /v1/<query>` | every query of the registry |
-//! | `GET /v1/executions`, `/{id}`, `/{id}/trace`, `/{id}/policy` | `execution.list`, `execution.get`, `trace.get`, `policy.explain` |
-//! | `GET /v1/skills` | `skill.list` |
+//! | `GET` of a resource | the queries of `registry::RESOURCES` |
 //! | `GET /v1/executions/{id}/events` | the live feed |
 
 use std::sync::Arc;
@@ -12,7 +11,10 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{
+        Path, RawPathParams, State,
+        rejection::{PathRejection, RawPathParamsRejection},
+    },
     http::{HeaderValue, Method, Uri, header::CACHE_CONTROL},
     response::{IntoResponse as _, Response},
     routing::{any, get},
@@ -20,7 +22,7 @@ use axum::{
 use contracts::{
     ids::ExecutionId,
     problem::{Code, Problem},
-    registry::{Operation, OperationName},
+    registry::{Kind, Operation, OperationName, RESOURCES},
 };
 use host::{
     engine::{Host, chain},
@@ -56,21 +58,27 @@ pub struct Api {
 type Input = Map<String, Value>;
 
 pub fn routes(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/executions", get(list).fallback(only_get))
-        .route("/v1/executions/{id}", get(one).fallback(only_get))
-        .route("/v1/executions/{id}/trace", get(trace).fallback(only_get))
+    let queries = RESOURCES
+        .iter()
+        .filter(|resource| resource.operation.entry().kind == Kind::Query);
+    let resources = queries.fold(Router::new(), |router, resource| {
+        let serve = async |State(api): State<Arc<Api>>, ids: Ids, uri: Uri, caller: Caller| {
+            at_resource(&api, resource.operation, ids, &uri, &caller).await
+        };
+        router.route(resource.path, get(serve).fallback(only_get))
+    });
+    resources
         .route(
-            "/v1/executions/{id}/policy",
-            get(explained).fallback(only_get),
+            "/v1/executions/{executionId}/events",
+            get(events).fallback(only_get),
         )
-        .route("/v1/executions/{id}/events", get(events).fallback(only_get))
-        .route("/v1/skills", get(skill_list).fallback(only_get))
         .route("/v1/{operation}", any(named))
         .merge(published::routes())
         .fallback(fallback)
         .with_state(api)
 }
+
+type Ids = Result<RawPathParams, RawPathParamsRejection>;
 
 async fn only_get() -> Refused {
     Refused::method_not_allowed("GET")
@@ -94,69 +102,22 @@ async fn named(
     answer(&api, &admitted.principal, name, input).await
 }
 
-async fn list(State(api): State<Arc<Api>>, uri: Uri, caller: Caller) -> Result<Response, Refused> {
-    of_all(&api, OperationName::ExecutionList, &uri, &caller).await
-}
-
-async fn skill_list(
-    State(api): State<Arc<Api>>,
-    uri: Uri,
-    caller: Caller,
-) -> Result<Response, Refused> {
-    of_all(&api, OperationName::SkillList, &uri, &caller).await
-}
-
-async fn of_all(
+/// What stands in the path is a member of the input.
+async fn at_resource(
     api: &Api,
     name: OperationName,
-    uri: &Uri,
-    caller: &Caller,
-) -> Result<Response, Refused> {
-    let admitted = api.door.admit(caller)?;
-    let input = input::from_query(name.entry(), uri)?;
-    answer(api, &admitted.principal, name, input).await
-}
-
-async fn one(
-    State(api): State<Arc<Api>>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-    caller: Caller,
-) -> Result<Response, Refused> {
-    of_execution(&api, OperationName::ExecutionGet, id, &uri, &caller).await
-}
-
-async fn trace(
-    State(api): State<Arc<Api>>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-    caller: Caller,
-) -> Result<Response, Refused> {
-    of_execution(&api, OperationName::TraceGet, id, &uri, &caller).await
-}
-
-async fn explained(
-    State(api): State<Arc<Api>>,
-    id: Result<Path<String>, PathRejection>,
-    uri: Uri,
-    caller: Caller,
-) -> Result<Response, Refused> {
-    of_execution(&api, OperationName::PolicyExplain, id, &uri, &caller).await
-}
-
-async fn of_execution(
-    api: &Api,
-    name: OperationName,
-    id: Result<Path<String>, PathRejection>,
+    ids: Ids,
     uri: &Uri,
     caller: &Caller,
 ) -> Result<Response, Refused> {
     let admitted = api.door.admit(caller)?;
     let mut input = input::from_query(name.entry(), uri)?;
-    input.insert(
-        "executionId".to_owned(),
-        execution_id(id)?.to_string().into(),
-    );
+    let unreadable = |error: RawPathParamsRejection| {
+        one_finding("/executionId", INVALID_VALUE, error.to_string())
+    };
+    for (member, id) in &ids.map_err(unreadable)? {
+        input.insert(member.to_owned(), id.into());
+    }
     answer(api, &admitted.principal, name, input).await
 }
 

@@ -307,6 +307,20 @@ impl Step {
         }
     }
 
+    /// The attempt that a process is at work on.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match &self.state {
+            StepState::Started(attempt) => Some(attempt),
+            StepState::Pending
+            | StepState::Proposed { .. }
+            | StepState::Accepted { .. }
+            | StepState::RetryWait { .. }
+            | StepState::Completed { .. }
+            | StepState::Failed { .. }
+            | StepState::Skipped => None,
+        }
+    }
+
     /// Whether an effect may be under way.
     pub fn in_flight(&self) -> bool {
         matches!(

@@ -329,5 +329,5 @@ impl<A: Aggregate> Fold<A> {
 /// The instant of a decision: not before the last event, nor before the timer that led to it.
 pub fn instant<A: Aggregate>(clock: Timestamp, state: &A, wake: &Wake) -> Timestamp {
     let after = state.head().map_or(clock, |head| head.time.max(clock));
-    wake.due.map_or(after, |due| due.max(after))
+    wake.due().map_or(after, |due| due.max(after))
 }

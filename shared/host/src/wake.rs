@@ -17,8 +17,6 @@ pub struct Wake {
     pub version: u64,
     /// When the event was stored, or the timer was due.
     pub time: Timestamp,
-    /// Not decided before this instant: a timer's.
-    pub due: Option<Timestamp>,
     /// What a timer is for.
     pub timer: Option<String>,
     /// The event itself, where the message is one.
@@ -26,6 +24,11 @@ pub struct Wake {
 }
 
 impl Wake {
+    /// Not decided before this instant: a timer's.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.timer.as_ref().map(|_| self.time)
+    }
+
     /// Nothing for a message that cannot be read.
     pub fn of(message: &Message) -> Option<Self> {
         match message {
@@ -35,7 +38,6 @@ impl Wake {
                 id: timer.id(),
                 version: timer.version,
                 time: timer.due,
-                due: Some(timer.due),
                 timer: Some(timer.key.clone()),
                 event: None,
             }),
@@ -60,7 +62,6 @@ impl Wake {
                 id: recorded.id(),
                 version: 0,
                 time: recorded.time(),
-                due: None,
                 timer: None,
                 event: None,
             },
@@ -69,7 +70,6 @@ impl Wake {
                 id: recorded.id(),
                 version: recorded.version(),
                 time: recorded.time(),
-                due: None,
                 timer: None,
                 event: Some(recorded.clone()),
             },

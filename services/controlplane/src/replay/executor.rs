@@ -18,7 +18,7 @@ use contracts::{
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill},
     execution::{
-        Attempt, Execution, Known, Run, Step, StepState,
+        Execution, Known, Run, Step,
         ending::{self, Failure, Outcome},
         running::{self, Context},
         steps,
@@ -133,7 +133,7 @@ fn run(state: &Execution) -> Option<(&Known, &Run)> {
 /// The wake-up under which the attempt of a step was left.
 fn left_under(state: &Execution, step: &StepId) -> BTreeSet<EventId> {
     let step = run(state).and_then(|(_, run)| run.steps.get(step));
-    step.and_then(attempt)
+    step.and_then(Step::attempt)
         .and_then(|attempt| attempt.wake)
         .into_iter()
         .collect()
@@ -144,23 +144,9 @@ fn owners_of(state: &Execution) -> BTreeSet<Incarnation> {
         .into_iter()
         .flat_map(|(_, run)| run.steps.values());
     steps
-        .filter_map(attempt)
+        .filter_map(Step::attempt)
         .map(|attempt| attempt.owner)
         .collect()
-}
-
-/// The attempt that is under way.
-fn attempt(step: &Step) -> Option<&Attempt> {
-    match &step.state {
-        StepState::Started(attempt) => Some(attempt),
-        StepState::Pending
-        | StepState::Proposed { .. }
-        | StepState::Accepted { .. }
-        | StepState::RetryWait { .. }
-        | StepState::Completed { .. }
-        | StepState::Failed { .. }
-        | StepState::Skipped => None,
-    }
 }
 
 /// A step of the plan that runs, and the skill that it uses.

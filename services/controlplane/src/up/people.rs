@@ -71,9 +71,15 @@ fn write_principals(
             not_after: None,
         })
     };
-    let document = Document {
-        principals: PEOPLE.into_iter().filter_map(credential).collect(),
+    let mut document =
+        Document::read_as_written(&directory.principals()).map_err(anyhow::Error::new)?;
+    let is_ours = |held: &Credential| {
+        held.workspace == *workspace && PEOPLE.iter().any(|role| role.as_str() == held.id.as_str())
     };
+    document.principals.retain(|held| !is_ours(held));
+    document
+        .principals
+        .extend(PEOPLE.into_iter().filter_map(credential));
     let bytes = serde_json::to_vec_pretty(&document).map_err(anyhow::Error::new)?;
     write_private(&directory.principals(), &bytes).context("cannot write the principals")?;
     Ok(())

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     asking::wait_until,
-    world::{Answer, World, type_in},
+    world::{Answer, STOP_WITHIN, World, type_in},
 };
 
 /// Asks with this token.
@@ -122,4 +122,17 @@ async fn an_agent_never_votes() {
     let refused = with_token(&world, &token, &vote);
     assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
     assert!(refused.err.contains("execution.approve"), "{}", refused.err);
+}
+
+/// `up` makes its own people anew where their tokens are gone, and nobody else's.
+#[tokio::test]
+async fn who_was_let_in_stays_when_up_makes_its_own_tokens_anew() {
+    let mut world = World::up().await;
+    let token = token_of(&world.ask(&["user", "add", "maria", "--role", "viewer"]));
+    world.process().term();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    std::fs::remove_file(world.path("credentials.json")).unwrap();
+    world.again().await;
+    assert_eq!(with_token(&world, &token, &["execution", "list"]).code, 0);
+    assert_eq!(world.type_in(&["execution", "list"]).code, 0);
 }

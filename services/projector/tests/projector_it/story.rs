@@ -23,7 +23,7 @@ use contracts::{
 };
 use domain::{
     catalogue::Catalogue,
-    execution::{Execution, Stage, StepState, intake, planning, running},
+    execution::{Execution, Stage, intake, planning, running},
     policy::{self, Policy},
     skill::{self, Skill},
 };
@@ -364,16 +364,8 @@ fn done(state: &Execution, now: Timestamp) -> Vec<Event> {
     let Stage::Running(run) = &known.stage else {
         return Vec::new();
     };
-    let started = run.steps.iter().find_map(|(id, step)| match &step.state {
-        StepState::Started(attempt) => Some((id, attempt.number)),
-        StepState::Pending
-        | StepState::Proposed { .. }
-        | StepState::Accepted { .. }
-        | StepState::RetryWait { .. }
-        | StepState::Completed { .. }
-        | StepState::Failed { .. }
-        | StepState::Skipped => None,
-    });
+    let mut steps = run.steps.iter();
+    let started = steps.find_map(|(id, step)| Some((id, step.attempt()?.number)));
     let Some((step_id, attempt)) = started else {
         return Vec::new();
     };

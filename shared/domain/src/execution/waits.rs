@@ -198,24 +198,15 @@ pub fn left_to_others(state: &Execution, owner: Incarnation) -> Vec<Left> {
     let steps = run.judged.compiled.plan.steps.iter();
     steps
         .filter(|step| !steps::passes_time(step))
-        .filter_map(|step| match &run.steps.get(&step.id)?.state {
-            StepState::Started(attempt) if attempt.owner != owner => {
-                let due = attempt.timeout_at.plus_ms(OWNER_LATE_MS);
-                Some(Left {
-                    step: step.id.clone(),
-                    attempt: attempt.number,
-                    due,
-                    after_ms: due.since_ms(attempt.started_at),
-                })
-            }
-            StepState::Started(_)
-            | StepState::Pending
-            | StepState::Proposed { .. }
-            | StepState::Accepted { .. }
-            | StepState::RetryWait { .. }
-            | StepState::Completed { .. }
-            | StepState::Failed { .. }
-            | StepState::Skipped => None,
+        .filter_map(|step| {
+            let attempt = run.steps.get(&step.id)?.attempt()?;
+            let due = attempt.timeout_at.plus_ms(OWNER_LATE_MS);
+            (attempt.owner != owner).then(|| Left {
+                step: step.id.clone(),
+                attempt: attempt.number,
+                due,
+                after_ms: due.since_ms(attempt.started_at),
+            })
         })
         .collect()
 }
