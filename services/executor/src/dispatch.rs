@@ -27,6 +27,10 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How soon a worker that is still at it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often one attempt is asked for again when the connection has ended meanwhile. All calls
+/// share it, and nobody knows whose worker breaks it.
+const ENDED_MAX: u32 = 3;
+
 /// The longest code and message of a skill's error that are kept, in characters.
 const CODE_CHARS_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 1000;
@@ -112,6 +116,7 @@ impl Call {
         let left = self.started.timeout_at.since_ms(self.ambient.now());
         let left = Duration::from_millis(left.min(self.step.timeout_ms));
         let until = Instant::now() + left;
+        let mut ended = 0;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -119,8 +124,11 @@ impl Call {
             }
             match self.ask(name, left).await? {
                 Answered::With(output) => return Ok(output),
-                Answered::InProgress => tokio::time::sleep(ASK_AGAIN_AFTER.min(left)).await,
+                Answered::InProgress => {}
+                Answered::Ended if ended < ENDED_MAX => ended += 1,
+                Answered::Ended => return Err(broken()),
             }
+            tokio::time::sleep(ASK_AGAIN_AFTER.min(left)).await;
         }
     }
 
@@ -171,6 +179,7 @@ impl Call {
                 outcome: EffectOutcome::NotDone,
             }),
             Err(RequestError::Timeout { .. }) => Err(Failure::timed_out()),
+            Err(RequestError::Ended { .. }) => Ok(Answered::Ended),
             Err(error @ RequestError::Unavailable(_)) => Err(Failure {
                 code: "BROKER_UNAVAILABLE".to_owned(),
                 message: Some(host::engine::chain(&error)),
@@ -178,6 +187,19 @@ impl Call {
                 outcome: EffectOutcome::Unknown,
             }),
         }
+    }
+}
+
+/// The end of an attempt whose answers cannot be received.
+fn broken() -> Failure {
+    Failure {
+        code: "REPLY_UNREADABLE".to_owned(),
+        message: Some(
+            "the connection broke each time: a worker answers with headers that cannot be read"
+                .to_owned(),
+        ),
+        retryable: true,
+        outcome: EffectOutcome::Unknown,
     }
 }
 
@@ -214,6 +236,8 @@ pub fn impossible(message: &str) -> Outcome {
 enum Answered {
     With(Value),
     InProgress,
+    /// Nobody knows what the worker said.
+    Ended,
 }
 
 /// What a worker answers: exactly one of these.

@@ -15,6 +15,7 @@ mod executor_it {
     pub mod crashes;
     pub mod door;
     pub mod histories;
+    pub mod hostile;
     pub mod keys;
     pub mod policies;
     pub mod races;

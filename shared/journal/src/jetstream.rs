@@ -8,6 +8,7 @@ mod follow;
 mod link;
 mod load;
 mod objects;
+mod outside;
 mod serve;
 mod settings;
 mod time;
@@ -28,6 +29,7 @@ use serde_json::Value;
 
 use self::{
     link::{CallError, Link, patiently},
+    outside::Outside,
     time::BrokerTime,
 };
 use crate::{
@@ -144,6 +146,7 @@ pub struct JetStreamJournal {
     count: StreamCount,
     append_deadline: Duration,
     time: Arc<BrokerTime>,
+    outside: Arc<Outside>,
 }
 
 impl JetStreamJournal {
@@ -156,6 +159,7 @@ impl JetStreamJournal {
             count: options.streams,
             append_deadline: options.append_deadline,
             time: Arc::default(),
+            outside: Arc::new(Outside::of(options)),
         })
     }
 }
@@ -303,7 +307,7 @@ impl Journal for JetStreamJournal {
     }
 
     async fn request(&self, request: Request) -> Result<Reply, RequestError> {
-        serve::request(&self.link, request).await
+        self.outside.request(request).await
     }
 
     async fn serve(&self, subject: &str, queue: &str) -> Result<Box<dyn Requests>, Unavailable> {
@@ -311,6 +315,7 @@ impl Journal for JetStreamJournal {
     }
 
     async fn close(&self) {
+        self.outside.close().await;
         self.link.close().await;
     }
 }

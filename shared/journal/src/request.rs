@@ -40,6 +40,9 @@ pub enum RequestError {
     /// Certain: nobody has received it.
     #[error("nobody serves `{subject}`")]
     NoResponders { subject: String },
+    /// It may have been executed: the answer, or somebody else's, broke the connection.
+    #[error("the connection ended before `{subject}` answered")]
+    Ended { subject: String },
     /// It may have been executed.
     #[error("no answer from `{subject}` within {} ms", timeout.as_millis())]
     Timeout { subject: String, timeout: Duration },

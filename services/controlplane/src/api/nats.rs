@@ -93,7 +93,9 @@ impl Nats {
             RequestError::NoResponders { .. } => {
                 "\nis `controlplane up` running, and is this its context?"
             }
-            RequestError::Timeout { .. } | RequestError::Unavailable(_) => "",
+            RequestError::Timeout { .. }
+            | RequestError::Ended { .. }
+            | RequestError::Unavailable(_) => "",
         };
         Failure::unreachable(
             format!("no answer over `{}`", self.url),

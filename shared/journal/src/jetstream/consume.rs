@@ -94,6 +94,7 @@ impl JetStreamJournal {
             count: self.count,
             append_deadline: self.append_deadline,
             time: Arc::clone(&self.time),
+            outside: Arc::clone(&self.outside),
         }
     }
 

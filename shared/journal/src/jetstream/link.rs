@@ -141,6 +141,18 @@ impl Link {
         *self.epoch.borrow()
     }
 
+    /// Whether the client itself has ended, so that no reconnection follows: what tells of events
+    /// ends with it.
+    pub fn is_gone(&self) -> bool {
+        self.epoch.has_changed().is_err()
+    }
+
+    /// Waits until the client itself has ended.
+    pub async fn gone(&self) {
+        let mut epoch = self.epoch.clone();
+        while epoch.changed().await.is_ok() {}
+    }
+
     /// Tells when the connection was lost and is back, from now on.
     pub fn reconnections(&self) -> Reconnections {
         let mut epoch = self.epoch.clone();

@@ -25,7 +25,12 @@ pub(super) async fn request(link: &Link, request: Request) -> Result<Reply, Requ
         .payload(payload)
         .timeout(Some(timeout));
     let answer = link.client.send_request(subject.clone(), sent);
-    match tokio::time::timeout(timeout, answer).await {
+    let answer = tokio::select! {
+        biased;
+        answer = tokio::time::timeout(timeout, answer) => answer,
+        () = link.gone() => return Err(RequestError::Ended { subject }),
+    };
+    match answer {
         Ok(Ok(message)) => Ok(Reply {
             headers: header_pairs(message.headers.as_ref()),
             payload: message.payload,
@@ -34,6 +39,9 @@ pub(super) async fn request(link: &Link, request: Request) -> Result<Reply, Requ
         Ok(Err(error)) => match error.kind() {
             RequestErrorKind::TimedOut => Err(RequestError::Timeout { subject, timeout }),
             RequestErrorKind::NoResponders => Err(RequestError::NoResponders { subject }),
+            RequestErrorKind::InvalidSubject
+            | RequestErrorKind::MaxPayloadExceeded
+            | RequestErrorKind::Other if link.is_gone() => Err(RequestError::Ended { subject }),
             RequestErrorKind::InvalidSubject
             | RequestErrorKind::MaxPayloadExceeded
             | RequestErrorKind::Other => Err(unavailable(error.to_string()).into()),
