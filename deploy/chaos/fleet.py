@@ -297,7 +297,7 @@ class Fleet:
     def write_context(self):
         listens = self.listens
         context = {
-            "intakeUrl": f"http://{join(listens['intake-a'])}",
+            "url": f"http://{join(listens['intake-a'])}",
             "queriesUrl": f"http://{join(listens['projector-a'])}",
             "natsUrl": self.direct_url,
             "workspace": WORKSPACE,

@@ -30,11 +30,11 @@ pub enum Over {
     Nats,
 }
 
-/// One identity's way to intake and queries.
+/// One identity's way to commands and queries.
 #[derive(Clone)]
 pub struct Api {
     http: reqwest::Client,
-    intake: String,
+    commands: String,
     queries: String,
     token: String,
     nats: Option<Nats>,
@@ -49,11 +49,13 @@ impl Api {
             Over::Http => None,
             Over::Nats => Some(Nats::new(context, identity)?),
         };
-        let urls = [&context.intake_url, &context.queries_url];
+        let commands = &context.url;
+        let queries = context.queries_url.as_ref().unwrap_or(commands);
+        let is_encrypted = |url: &String| url.starts_with("https:");
         Ok(Self {
-            http: client(urls.iter().any(|url| url.starts_with("https:")))?,
-            intake: context.intake_url.trim_end_matches('/').to_owned(),
-            queries: context.queries_url.trim_end_matches('/').to_owned(),
+            http: client(is_encrypted(commands) || is_encrypted(queries))?,
+            commands: commands.trim_end_matches('/').to_owned(),
+            queries: queries.trim_end_matches('/').to_owned(),
             token: identity.token.clone(),
             nats,
             principal: identity.id.clone(),
@@ -90,7 +92,7 @@ impl Api {
             });
         }
         let base = match entry.kind {
-            Kind::Command => &self.intake,
+            Kind::Command => &self.commands,
             Kind::Query => &self.queries,
         };
         let url = format!("{base}/v1/{name}");

@@ -19,8 +19,11 @@ pub const DEFAULT_FILE: &str = ".control-plane/context.json";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
 pub struct Context {
-    pub intake_url: String,
-    pub queries_url: String,
+    /// Where commands and queries are answered.
+    pub url: String,
+    /// Where queries are, if they are not at the same address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queries_url: Option<String>,
     pub nats_url: String,
     pub workspace: WorkspaceId,
     /// Into how many streams executions are spread.

@@ -217,10 +217,7 @@ impl<'a> Stage<'a> {
 }
 
 fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
-    // A demonstration that ends by itself is in nobody's way.
-    let any = args
-        .once
-        .then(|| std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    // A demonstration that ends by itself is in nobody's way: it listens on any free port.
     up::Args {
         data: data.to_owned(),
         nats_url: None,
@@ -228,8 +225,7 @@ fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
         nats_server: args.nats_server.clone(),
         streams: None,
         durability: None,
-        listen_intake: any,
-        listen_queries: any,
+        listen: args.once.then_some(up::ANY_ADDRESS),
         workspace: Some(script.workspace_id.clone()),
         serves: script.entry_points(),
         trust: vec![script.publisher.clone()],

@@ -5,24 +5,32 @@
 //! * [`people`]: who may ask for what
 //! * [`broker`]: finding nats-server, and running it
 //! * [`child`]: one supervised process, and its [`sign`] that it is ready; [`services`]: the five
+//! * [`gateway`]: one address for all of them
 //! * [`bootstrap`]: the first policy and whom it trusts
 
 pub mod bootstrap;
 pub mod broker;
 pub mod child;
 pub mod directory;
+pub mod gateway;
 pub mod people;
 pub mod services;
 pub mod sign;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::Context as _;
 use contracts::ids::WorkspaceId;
 use host::principals::Document;
 use journal::{jetstream::ConnectOptions, layout::StreamCount, permissions::caller_name};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -36,6 +44,11 @@ use crate::{
     install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
     screen::{Screen, quoted},
 };
+
+/// Where a control plane of one machine is found, if nothing else is there.
+const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+pub const ANY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -68,12 +81,10 @@ pub struct Args {
     /// What an acknowledged event survives [default: process]
     #[arg(long, value_enum)]
     pub durability: Option<Survives>,
-    /// Where commands are taken; port 0 is any free one [default: 127.0.0.1:8080, or a free port]
+    /// Where commands and queries are answered; port 0 is any free one
+    /// [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDRESS", value_parser = listen)]
-    pub listen_intake: Option<SocketAddr>,
-    /// Where queries are answered [default: 127.0.0.1:8081, or a free port]
-    #[arg(long, value_name = "ADDRESS", value_parser = listen)]
-    pub listen_queries: Option<SocketAddr>,
+    pub listen: Option<SocketAddr>,
     /// The workspace of the identities that are made [default: demo]
     #[arg(long)]
     pub workspace: Option<WorkspaceId>,
@@ -128,7 +139,7 @@ pub async fn start(
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
-    let addresses = services::addresses(args.listen_intake, args.listen_queries, screen)?;
+    let listener = listener(args.listen, screen).await?;
 
     let mut people = people::settle(directory, &settings.workspace)?;
     let principals = Document::read(&directory.principals()).map_err(anyhow::Error::new)?;
@@ -169,14 +180,13 @@ pub async fn start(
             });
         }
     }
-    let urls = services::start(
+    let behind = services::start(
         &services::Wanted {
             directory,
             nats_url: &nats_url,
             streams,
             passwords: passwords.as_ref(),
             knows_callers: args.nats_url.is_none(),
-            addresses,
         },
         children,
     )
@@ -186,9 +196,12 @@ pub async fn start(
         "intake, planner, verifier, executor and projector are ready",
     );
 
+    let address = listener.local_addr().context("cannot tell the address")?;
+    children.start_task(|stop| gateway::serve(listener, behind, stop));
+
     let context = Context {
-        intake_url: urls.intake,
-        queries_url: urls.queries,
+        url: format!("http://{address}"),
+        queries_url: None,
         nats_url,
         workspace: settings.workspace.clone(),
         streams: streams.get(),
@@ -238,8 +251,7 @@ fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Globa
     let report = json!({
         "topic": "up",
         "context": directory.context(),
-        "intakeUrl": context.intake_url,
-        "queriesUrl": context.queries_url,
+        "url": context.url,
         "natsUrl": context.nats_url,
         "workspace": context.workspace,
         "identities": context.identities.values().map(|identity| &identity.id).collect::<Vec<_>>(),
@@ -251,14 +263,13 @@ fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Globa
             quoted(&directory.example().to_string_lossy())
         );
         format!(
-            "\n{up}\n  commands  {intake}\n  queries   {queries}\n\n\
+            "\n{up}\n  {url}\n\n\
              Two identities of workspace `{workspace}` (their tokens are in {context}):\n  \
              submitter  asks for things\n  \
              approver   votes on what the submitter asked for\n\n\
              Next, in another terminal:\n  {submit}\n  {typed} execution list\n\nCtrl-C stops it.",
             up = screen.good("The control plane is up."),
-            intake = context.intake_url,
-            queries = context.queries_url,
+            url = context.url,
             workspace = context.workspace,
             context = directory.context().display(),
         )
@@ -306,6 +317,23 @@ impl Stop {
             biased;
             () = self.asked.cancelled() => Err(Failure::Interrupted),
             outcome = work => outcome,
+        }
+    }
+}
+
+/// As asked, or at the usual port if it is free, or at any.
+async fn listener(asked: Option<SocketAddr>, screen: Screen) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(asked.unwrap_or(USUAL_ADDRESS)).await;
+    match (bound, asked) {
+        (Ok(listener), _) => Ok(listener),
+        (Err(error), Some(address)) => Err(Failure::Unsuccessful(format!(
+            "cannot listen on {address}: {error}\nname another address with `--listen`"
+        ))),
+        (Err(_), None) => {
+            let text = format!("{USUAL_ADDRESS} is taken: using a free port");
+            screen.note("address", &text);
+            let any = TcpListener::bind(ANY_ADDRESS).await;
+            Ok(any.context("cannot listen on 127.0.0.1")?)
         }
     }
 }

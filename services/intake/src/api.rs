@@ -83,7 +83,7 @@ impl Call<'_> {
 }
 
 async fn answer(State(intake): State<Arc<Intake>>, request: Request) -> Result<Response, Refused> {
-    let operation = http::operation(request.uri().path())?;
+    let operation = http::operation(request.method(), request.uri().path())?;
     carry_out(&intake, operation, Map::new(), request).await
 }
 
@@ -96,6 +96,7 @@ async fn carry_out(
 ) -> Result<Response, Refused> {
     let received = Instant::now();
     if is_query(operation) {
+        // By whatever method, it is asked elsewhere.
         let key = operation.entry().key;
         let detail = format!("`{key}` is a query: ask the projector");
         return Err(Problem::new(Code::NotFound, detail).into());

@@ -93,7 +93,10 @@ async fn named(
     body: Body,
 ) -> Result<Response, Refused> {
     let mut admitted = api.door.admit(&caller)?;
-    let name = operation(uri.path())?;
+    let name = operation(&method, uri.path())?;
+    if name.entry().kind == Kind::Command && method != Method::POST {
+        return Err(Refused::method_not_allowed("POST"));
+    }
     let input = match method {
         Method::GET => input::from_query(name.entry(), &uri)?,
         Method::POST => admitted.object(&caller.headers, body).await?,

@@ -206,6 +206,8 @@ codes! {
         "search the logs of the service for the trace id";
     LogUnavailable = "LOG_UNAVAILABLE", 503, "the log cannot be reached",
         "send the same request again; under the same `Idempotency-Key` nothing happens twice";
+    ServiceUnavailable = "SERVICE_UNAVAILABLE", 503, "the service that answers this is not there",
+        "send the same request again; under the same `Idempotency-Key` nothing happens twice";
     PositionNotReached = "POSITION_NOT_REACHED", 503, "not yet as recent as `atLeast`",
         "send the same query again, or leave `atLeast` out to see an older state";
     OutcomePending = "OUTCOME_PENDING", 504, "recorded, its outcome not yet known",

@@ -9,6 +9,7 @@ pub mod openapi;
 mod operations;
 mod resources;
 mod role;
+pub mod routing;
 mod schema;
 
 pub use capabilities::{CAPABILITIES, Capability, Provided, Requirement, Surface};

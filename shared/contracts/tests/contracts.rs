@@ -16,6 +16,7 @@ mod contracts {
     mod positions;
     mod reference;
     mod registry;
+    mod routing;
     mod sample_documents;
     mod sample_payloads;
     mod samples;

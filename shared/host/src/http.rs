@@ -24,12 +24,11 @@ use axum::{
 };
 use contracts::{
     problem::{Code, MEDIA_TYPE, Problem},
-    registry::OperationName,
-    subject::ROOT,
+    registry::{OperationName, Resource, routing},
 };
 
 /// The path under which operations are served.
-pub const PREFIX: &str = "/v1/";
+pub use contracts::registry::routing::PREFIX;
 
 /// A request that was not carried out, as a response: `application/problem+json`.
 #[derive(Debug)]
@@ -78,7 +77,7 @@ impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         let passing = matches!(
             problem.code,
-            Code::LogUnavailable | Code::PositionNotReached
+            Code::LogUnavailable | Code::ServiceUnavailable | Code::PositionNotReached
         );
         Self {
             retry_after: passing.then_some(Duration::from_secs(1)),
@@ -121,28 +120,31 @@ impl IntoResponse for Refused {
     }
 }
 
-/// The operation a path names, with or without `controlPlane.` before it.
-pub fn operation(path: &str) -> Result<OperationName, Problem> {
+/// The operation a path names.
+pub fn operation(method: &Method, path: &str) -> Result<OperationName, Refused> {
     let name = path.strip_prefix(PREFIX).unwrap_or_default();
-    let full = format!("{ROOT}.{name}");
-    OperationName::parse(name)
-        .or_else(|| OperationName::parse(&full))
-        .ok_or_else(|| not_found(path))
+    routing::operation(name).ok_or_else(|| nothing_at(method, path))
 }
 
 /// For what no route is made for.
 #[expect(clippy::unused_async, reason = "the signature of a handler")]
 pub async fn fallback(method: Method, uri: Uri) -> Refused {
     tracing::debug!(%method, path = uri.path(), "no such path");
-    not_found(uri.path()).into()
+    nothing_at(&method, uri.path())
 }
 
-fn not_found(path: &str) -> Problem {
+/// Behind one address, a request that the other service would carry out comes here by its method.
+fn nothing_at(method: &Method, path: &str) -> Refused {
+    let other = routing::resource(path).map(Resource::method);
+    if let Some(other) = other.filter(|other| method != *other) {
+        return Refused::method_not_allowed(other);
+    }
     let shown: String = path.chars().take(100).collect();
     Problem::new(
         Code::NotFound,
-        format!("nothing is served at `{shown}`: operations are at `{PREFIX}<operation>`"),
+        format!("nothing is served here at `{shown}`: operations are at `{PREFIX}<operation>`"),
     )
+    .into()
 }
 
 /// One header that may be there once.

@@ -89,6 +89,9 @@ pub struct Children {
     is_up: CancellationToken,
     broker: Option<Child>,
     others: Vec<Child>,
+    /// What this process does itself, for as long as its children are there to do the work.
+    tasks: Vec<JoinHandle<()>>,
+    end_tasks: CancellationToken,
 }
 
 impl Children {
@@ -99,6 +102,8 @@ impl Children {
             is_up: CancellationToken::new(),
             broker: None,
             others: Vec::new(),
+            tasks: Vec::new(),
+            end_tasks: CancellationToken::new(),
         }
     }
 
@@ -120,6 +125,14 @@ impl Children {
             .unwrap_or_else(|| unreachable!("a child was pushed"))
     }
 
+    /// Ends before any child is stopped.
+    pub fn start_task<F>(&mut self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.push(tokio::spawn(task(self.end_tasks.clone())));
+    }
+
     pub fn others(&self) -> &[Child] {
         &self.others
     }
@@ -135,6 +148,10 @@ impl Children {
     }
 
     pub async fn stop(self) {
+        self.end_tasks.cancel();
+        for task in self.tasks {
+            let _ = task.await;
+        }
         for child in &self.others {
             child.stop.cancel();
         }

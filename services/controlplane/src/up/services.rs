@@ -1,10 +1,6 @@
 //! The five services as children.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::event::Service;
@@ -13,11 +9,13 @@ use journal::layout::StreamCount;
 use tokio::process::Command;
 
 use super::{
+    ANY_ADDRESS,
     child::{Children, Recipe},
     directory::Directory,
+    gateway::Behind,
     sign::Sign,
 };
-use crate::{api, failure::Failure, install::Passwords, screen::Screen};
+use crate::{api, failure::Failure, install::Passwords};
 
 /// What the services are told.
 pub struct Wanted<'a> {
@@ -27,12 +25,6 @@ pub struct Wanted<'a> {
     pub passwords: Option<&'a Passwords>,
     /// Whether each principal is a user of the broker.
     pub knows_callers: bool,
-    pub addresses: Addresses,
-}
-
-pub struct Urls {
-    pub intake: String,
-    pub queries: String,
 }
 
 /// Whether everything is built: the services are binaries of their own, beside this one.
@@ -57,46 +49,8 @@ pub fn check_binaries() -> Result<(), Failure> {
     )))
 }
 
-/// Where intake and projector listen.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    intake: SocketAddr,
-    queries: SocketAddr,
-}
-
-/// As asked, or at the usual ports if they are free, or at any.
-pub fn addresses(
-    intake: Option<SocketAddr>,
-    queries: Option<SocketAddr>,
-    screen: Screen,
-) -> Result<Addresses, Failure> {
-    // Both are held until both are found, so that they differ.
-    let (_held, intake) = address(intake, 8080, screen, "--listen-intake")?;
-    let (_held_too, queries) = address(queries, 8081, screen, "--listen-queries")?;
-    Ok(Addresses { intake, queries })
-}
-
-fn address(
-    asked: Option<SocketAddr>,
-    usual: u16,
-    screen: Screen,
-    option: &str,
-) -> Result<(Option<TcpListener>, SocketAddr), Failure> {
-    let address = asked.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], usual)));
-    match (TcpListener::bind(address), asked) {
-        (Ok(listener), _) => Ok((Some(listener), address)),
-        (Err(error), Some(_)) => Err(Failure::Unsuccessful(format!(
-            "cannot listen on {address}: {error}\nname another address with `{option}`"
-        ))),
-        (Err(_), None) => {
-            screen.note("address", &format!("{address} is taken: using a free port"));
-            Ok((None, SocketAddr::from(([127, 0, 0, 1], 0))))
-        }
-    }
-}
-
-/// Starts all five and waits until each is ready.
-pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls, Failure> {
+/// Starts all five, waits until each is ready, and says where commands and queries are answered.
+pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Behind, Failure> {
     let mut waits = Vec::new();
     let http = api::client(false)?;
     for service in Service::ALL {
@@ -104,9 +58,9 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls,
         children.start_other(recipe(wanted, service, http.clone()));
         waits.push((service, file));
     }
-    let mut urls = Urls {
-        intake: String::new(),
-        queries: String::new(),
+    let mut behind = Behind {
+        intake: ANY_ADDRESS,
+        projector: ANY_ADDRESS,
     };
     for (service, file) in waits {
         let found = children
@@ -115,16 +69,18 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Urls,
             .find(|child| child.name() == service.as_str());
         let Some(child) = found else { continue };
         child.ready().await?;
-        let address = fs::read_to_string(&file)
+        let text = fs::read_to_string(&file)
             .with_context(|| format!("cannot read `{}`", file.display()))?;
-        let url = format!("http://{address}");
+        let address = text
+            .parse()
+            .with_context(|| format!("`{}` holds no address", file.display()))?;
         match service {
-            Service::Intake => urls.intake = url,
-            Service::Projector => urls.queries = url,
+            Service::Intake => behind.intake = address,
+            Service::Projector => behind.projector = address,
             Service::Planner | Service::Verifier | Service::Executor => {}
         }
     }
-    Ok(urls)
+    Ok(behind)
 }
 
 fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recipe {
@@ -147,21 +103,15 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
         names::PRINCIPALS_FILE,
         directory.principals().display().to_string(),
     );
-    let listen = match service {
-        Service::Intake => {
-            env.push(principals);
-            wanted.addresses.intake
-        }
+    match service {
+        Service::Intake => env.push(principals),
         Service::Projector => {
             env.push(principals);
             let file = directory.read_model();
             env.push((names::DATABASE_URL, format!("sqlite://{}", file.display())));
-            wanted.addresses.queries
         }
-        Service::Planner | Service::Verifier | Service::Executor => {
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        }
-    };
+        Service::Planner | Service::Verifier | Service::Executor => {}
+    }
     let address_file = address_file(directory, service);
     env.push((names::ADDRESS_FILE, address_file.display().to_string()));
     Recipe {
@@ -174,7 +124,8 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
         command: Box::new(move || {
             let mut command = Command::new(binary(service));
             // Started again, it must be where everyone knows it to be.
-            let listen = fs::read_to_string(&address_file).unwrap_or_else(|_| listen.to_string());
+            let listen =
+                fs::read_to_string(&address_file).unwrap_or_else(|_| ANY_ADDRESS.to_string());
             command
                 .env(names::LISTEN, listen)
                 .envs(env.iter().map(|(name, value)| (*name, value)));

@@ -143,11 +143,11 @@ async fn an_address_that_is_taken_is_named() {
         "up",
         "--data",
         data.to_str().unwrap(),
-        "--listen-intake",
+        "--listen",
         address.as_str(),
     ];
     let up = Process::spawn("up", command(&words), &directory.path().join("up.log"));
     assert_eq!(up.wait(STOP_WITHIN).await.code(), Some(1));
-    up.line("name another address with `--listen-intake`").await;
+    up.line("name another address with `--listen`").await;
     assert_eq!(crate::world::processes_of(directory.path()), []);
 }

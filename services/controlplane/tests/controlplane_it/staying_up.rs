@@ -205,15 +205,7 @@ async fn what_was_fixed_at_the_first_start_stays_so() {
 async fn what_it_says_to_type_works_where_a_name_has_spaces() {
     let directory = crate::world::directory();
     let data = directory.path().join("my data");
-    let words = [
-        "up",
-        "--listen-intake",
-        "0",
-        "--listen-queries",
-        "0",
-        "--data",
-        data.to_str().unwrap(),
-    ];
+    let words = ["up", "--listen", "0", "--data", data.to_str().unwrap()];
     let up = Process::spawn("up", command(&words), &directory.path().join("up.log"));
     let submit = up.line("intent submit").await;
     let typed = std::process::Command::new("sh")

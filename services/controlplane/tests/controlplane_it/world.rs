@@ -172,14 +172,7 @@ pub fn data_in(directory: &Path) -> PathBuf {
 
 async fn start(directory: &Path, number: u32, options: &[&str]) -> Process {
     let data = data_in(directory);
-    let mut words = vec![
-        "up",
-        "--json",
-        "--listen-intake",
-        "0",
-        "--listen-queries",
-        "0",
-    ];
+    let mut words = vec!["up", "--json", "--listen", "0"];
     words.extend(["--data", data.to_str().unwrap()]);
     words.extend(options);
     let log = directory.join(format!("up-{number}.log"));

@@ -31,12 +31,17 @@ async fn answer_unreadably(address: &str) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (read, mut write) = stream.into_split();
     let subject = skill_subject(&workspace(), "hostile");
-    let hello = format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {subject} 1\r\nPING\r\n"
-    );
+    let hello =
+        format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {subject} 1\r\nPING\r\n");
     write.write_all(hello.as_bytes()).await.unwrap();
     let mut lines = BufReader::new(read).lines();
-    while !lines.next_line().await.unwrap().unwrap().starts_with("PONG") {}
+    while !lines
+        .next_line()
+        .await
+        .unwrap()
+        .unwrap()
+        .starts_with("PONG")
+    {}
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             let mut words = line.split(' ');

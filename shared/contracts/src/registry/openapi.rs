@@ -53,6 +53,10 @@ pub fn document() -> Value {
                 stable `code`.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
+        "servers": [{
+            "url": "/",
+            "description": "One address for commands and queries: where this document was read.",
+        }],
         "security": [{ "bearer": [] }],
         "tags": tags(),
         "paths": paths,

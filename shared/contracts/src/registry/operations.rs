@@ -70,7 +70,7 @@ pub struct NotServed {
 }
 
 /// What any operation may answer.
-pub const COMMON_ERRORS: [Code; 14] = [
+pub const COMMON_ERRORS: [Code; 15] = [
     Code::InvalidInput,
     Code::InvalidJson,
     Code::TooDeep,
@@ -84,6 +84,7 @@ pub const COMMON_ERRORS: [Code; 14] = [
     Code::RateLimited,
     Code::Internal,
     Code::LogUnavailable,
+    Code::ServiceUnavailable,
     Code::WorkspaceMismatch,
 ];
 

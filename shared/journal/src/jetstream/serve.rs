@@ -41,7 +41,11 @@ pub(super) async fn request(link: &Link, request: Request) -> Result<Reply, Requ
             RequestErrorKind::NoResponders => Err(RequestError::NoResponders { subject }),
             RequestErrorKind::InvalidSubject
             | RequestErrorKind::MaxPayloadExceeded
-            | RequestErrorKind::Other if link.is_gone() => Err(RequestError::Ended { subject }),
+            | RequestErrorKind::Other
+                if link.is_gone() =>
+            {
+                Err(RequestError::Ended { subject })
+            }
             RequestErrorKind::InvalidSubject
             | RequestErrorKind::MaxPayloadExceeded
             | RequestErrorKind::Other => Err(unavailable(error.to_string()).into()),
