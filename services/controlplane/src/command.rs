@@ -11,7 +11,7 @@ use crate::{
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
-    install, intent, log, policy,
+    inbox, install, intent, log, policy,
     screen::{Screen, put, quoted},
     skill, trace, up, user,
 };
@@ -83,6 +83,9 @@ enum Command {
     /// The log as it is stored
     #[command(subcommand)]
     Events(log::Events),
+    /// What was published for intake and refused
+    #[command(subcommand)]
+    Inbox(inbox::Command),
     /// The rules that decide
     #[command(subcommand)]
     Policy(policy::Command),
@@ -139,6 +142,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Demo(args) => Box::pin(demo::run(args, global)).await?,
         Command::Replay(args) => return log::replay(args, global).await,
         Command::Events(command) => log::events(command, global).await?,
+        Command::Inbox(command) => inbox::run(command, global).await?,
         Command::Intent(command) => intent::run(command, global).await?,
         Command::Execution(command) => execution::run(command, global).await?,
         Command::Trace(command) => trace::run(command, global).await?,

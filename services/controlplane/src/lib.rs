@@ -8,6 +8,7 @@
 //! * [`intent`], [`execution`], [`vote`], [`watch`], [`trace`], [`policy`], [`skill`]: the
 //!   operator's commands
 //! * [`user`]: who may ask
+//! * [`inbox`]: what was published and refused
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
 //! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
 //! * [`context`], [`api`], [`feed`]: who asks, and how
@@ -21,6 +22,7 @@ pub mod execution;
 pub mod export;
 pub mod failure;
 pub mod feed;
+pub mod inbox;
 pub mod install;
 pub mod intent;
 pub mod log;

@@ -107,6 +107,11 @@ pub async fn events(command: Events, global: &Global) -> Result<(), Failure> {
 
 /// The log of a context, to be read.
 pub async fn open(context: &Context) -> Result<Arc<dyn Journal>, Failure> {
+    connect(&reader(context)?).await
+}
+
+/// How the broker user connects that only reads.
+pub fn reader(context: &Context) -> Result<ConnectOptions, Failure> {
     let streams =
         StreamCount::try_new(context.streams).map_err(|error| Failure::Usage(error.to_string()))?;
     let name = context
@@ -120,7 +125,7 @@ pub async fn open(context: &Context) -> Result<Arc<dyn Journal>, Failure> {
             .with_context(|| format!("cannot read `{}`", file.display()))?;
         options = options.credentials(&reader.user, password.trim_end());
     }
-    connect(&options).await
+    Ok(options)
 }
 
 pub async fn connect(options: &ConnectOptions) -> Result<Arc<dyn Journal>, Failure> {

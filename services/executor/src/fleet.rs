@@ -165,7 +165,7 @@ impl Fleet {
         }
         let may_wait = match purpose {
             Purpose::Drive => true,
-            Purpose::Control => false,
+            Purpose::Control | Purpose::Inbox => false,
             // A timer of its own is as urgent as a vote; one that stands for new work is not.
             Purpose::Timers => is_put_off(&delivery),
         };

@@ -1,4 +1,5 @@
-//! From an HTTP request to a command, and back: `POST /v1/<operation>`.
+//! From an HTTP request to a command, and back: `POST /v1/<operation>`, and events at
+//! `POST /v1/events`.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use contracts::{
     facts::Actor,
     ids::{ExecutionId, PrincipalId},
     problem::{Code, Problem},
-    registry::{OperationName, RESOURCES},
+    registry::{OperationName, RESOURCES, cloud_events},
 };
 use host::{
     http::{
@@ -30,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::{Intake, execution, intent, plan, policy, skill};
+use crate::{Intake, event, execution, intent, plan, policy, skill};
 
 pub(crate) fn routes(intake: Arc<Intake>) -> Router {
     let commands = RESOURCES
@@ -51,6 +52,7 @@ pub(crate) fn routes(intake: Arc<Intake>) -> Router {
         router.route(resource.path, any(serve))
     });
     resources
+        .route(cloud_events::PATH, any(event::take))
         .route("/v1/{operation}", any(answer))
         .merge(http::published::routes())
         .with_state(intake)
@@ -105,11 +107,7 @@ async fn carry_out(
         return Err(Refused::method_not_allowed("POST"));
     }
     let (parts, body) = request.into_parts();
-    let trace = http::traceparent(&parts.headers).and_then(host::trace::trace_id);
-    let traced = |refused: Refused| match trace {
-        Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
-        None => refused,
-    };
+    let traced = |refused: Refused| traced(refused, &parts.headers);
     let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
     let input = admitted.object(&parts.headers, body).await;
     let mut input = input.map_err(traced)?;
@@ -145,6 +143,14 @@ async fn carry_out(
     })
 }
 
+/// With the caller's trace id, where there is one.
+pub(crate) fn traced(refused: Refused, headers: &HeaderMap) -> Refused {
+    match http::traceparent(headers).and_then(host::trace::trace_id) {
+        Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
+        None => refused,
+    }
+}
+
 async fn command(
     call: &Call<'_>,
     operation: OperationName,
@@ -153,7 +159,8 @@ async fn command(
     call.principal.authorise(operation.entry(), &input)?;
     match operation {
         OperationName::IntentSubmit => {
-            let submitted = intent::submit(call, parse(operation, input)?).await?;
+            let submitted =
+                intent::submit(call, parse(operation, input)?, intent::once(call)?).await?;
             Ok(created(&submitted))
         }
         OperationName::PlanCompile => done(plan::compile(call, parse(operation, input)?).await),
@@ -188,7 +195,7 @@ fn is_query(operation: OperationName) -> bool {
     operation.entry().kind == contracts::registry::Kind::Query
 }
 
-fn parse<T: DeserializeOwned>(
+pub(crate) fn parse<T: DeserializeOwned>(
     operation: OperationName,
     input: Map<String, Value>,
 ) -> Result<T, Problem> {
@@ -200,7 +207,7 @@ fn done<T: Serialize>(output: Result<T, Problem>) -> Result<Response, Problem> {
 }
 
 /// A repeated submission is answered as the first one was, but for the status.
-fn created(submitted: &intent::Submitted) -> Response {
+pub(crate) fn created(submitted: &intent::Submitted) -> Response {
     let status = if submitted.is_new {
         StatusCode::CREATED
     } else {

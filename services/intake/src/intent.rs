@@ -33,7 +33,20 @@ pub(crate) struct Submitted {
     pub is_new: bool,
 }
 
-pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submitted, Problem> {
+/// What makes a repetition the same submission.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Once<'a> {
+    pub door: Door,
+    /// Whose keys they are.
+    pub sender: &'a str,
+    pub key: &'a str,
+}
+
+pub(crate) async fn submit(
+    call: &Call<'_>,
+    input: SubmitInput,
+    once: Option<Once<'_>>,
+) -> Result<Submitted, Problem> {
     let workspace = &call.principal.workspace;
     if input.workspace_id != *workspace {
         return Err(Problem::new(
@@ -46,8 +59,8 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
         let message = format!("at most {TEXT_BYTES_MAX} bytes");
         return Err(one_finding("/text", INVALID_VALUE, message));
     }
-    let id = match key(call)? {
-        Some(key) => intake::keyed_id(workspace, Door::Http, call.principal.actor.id.as_str(), key),
+    let id = match once {
+        Some(once) => intake::keyed_id(workspace, once.door, once.sender, once.key),
         None => call.intake.host.ambient.execution_id(),
     };
     let traceparent = traceparent(call, input.trace_id.as_deref(), id);
@@ -93,7 +106,8 @@ pub(crate) async fn submit(call: &Call<'_>, input: SubmitInput) -> Result<Submit
     })
 }
 
-fn key<'a>(call: &Call<'a>) -> Result<Option<&'a str>, Problem> {
+/// The key that the caller sent beside the request.
+pub(crate) fn once<'a>(call: &Call<'a>) -> Result<Option<Once<'a>>, Problem> {
     const HEADER: &str = "idempotency-key";
     if !call.headers.contains_key(HEADER) {
         return Ok(None);
@@ -102,7 +116,13 @@ fn key<'a>(call: &Call<'a>) -> Result<Option<&'a str>, Problem> {
         .and_then(|value| value.to_str().ok())
         .filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()))
         .filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~')))
-        .map(Some)
+        .map(|key| {
+            Some(Once {
+                door: Door::Http,
+                sender: call.principal.actor.id.as_str(),
+                key,
+            })
+        })
         .ok_or_else(|| Problem::of(Code::InvalidIdempotencyKey))
 }
 

@@ -11,12 +11,17 @@
 //! * [`api`]: from an HTTP request to a command, and back
 //! * [`commit`]: load, decide, append; again after a conflict
 //! * [`outcome`]: waiting for what another service will append
+//! * [`event`], [`cloud_event`]: intents that come as `CloudEvents`; [`inbox`]: those that wait
+//!   on the broker until they are taken
 //! * [`intent`], [`plan`], [`execution`], [`skill`], [`policy`]: the commands
 //! * [`refusal`]: how rejections and failures are answered
 
 mod api;
+mod cloud_event;
 mod commit;
+mod event;
 mod execution;
+mod inbox;
 mod intent;
 mod outcome;
 mod plan;
@@ -50,28 +55,22 @@ const WAITS_MAX: usize = 256;
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::load(config.principals_file.as_deref())?;
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
-    let routes = routes(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
+    let intake = Intake::new(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
+    let routes = api::routes(Arc::clone(&intake));
+    let options = config.api_options(Service::Intake);
+    let requests = micro::run(options.clone(), host, door, routes.clone(), Kind::Command);
     Ok(Work {
-        routes: routes.clone(),
-        // Requests are its only work.
-        task: tokio::spawn(micro::run(
-            config.api_options(Service::Intake),
-            host,
-            door,
-            routes,
-            Kind::Command,
-        )),
+        routes,
+        task: tokio::spawn(async move {
+            tokio::try_join!(requests, inbox::run(options, intake))?;
+            Ok(())
+        }),
     })
 }
 
 /// The commands over HTTP.
 pub fn routes(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Router {
-    api::routes(Arc::new(Intake {
-        host,
-        door,
-        outcome_within,
-        waits: Semaphore::new(WAITS_MAX),
-    }))
+    api::routes(Intake::new(host, door, outcome_within))
 }
 
 /// What every command has.
@@ -80,4 +79,15 @@ struct Intake {
     door: Arc<Door>,
     outcome_within: Duration,
     waits: Semaphore,
+}
+
+impl Intake {
+    fn new(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            door,
+            outcome_within,
+            waits: Semaphore::new(WAITS_MAX),
+        })
+    }
 }

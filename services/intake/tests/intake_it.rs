@@ -23,12 +23,16 @@ mod catalogue;
 mod credentials;
 #[path = "intake_it/doors.rs"]
 mod doors;
+#[path = "intake_it/events.rs"]
+mod events;
 #[path = "intake_it/executions.rs"]
 mod executions;
 #[path = "intake_it/failures.rs"]
 mod failures;
 #[path = "intake_it/hostile.rs"]
 mod hostile;
+#[path = "intake_it/inbox.rs"]
+mod inbox;
 #[path = "intake_it/intents.rs"]
 mod intents;
 #[path = "intake_it/odd.rs"]

@@ -198,6 +198,8 @@ codes! {
         "correct the draft as the findings say and submit the intent again";
     PolicyRefused = "POLICY_REFUSED", 422, "the bundle was refused",
         "correct the bundle as the findings say";
+    BatchIncomplete = "BATCH_INCOMPLETE", 422, "some events were refused",
+        "correct the events that the findings name and send the batch again: what was taken is not repeated";
     NotSupportedYet = "NOT_SUPPORTED_YET", 422, "not supported yet",
         "leave out what the findings name";
     RateLimited = "RATE_LIMITED", 429, "too many requests",

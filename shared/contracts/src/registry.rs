@@ -4,6 +4,7 @@
 
 mod capabilities;
 pub mod catalogue;
+pub mod cloud_events;
 mod grant;
 pub mod openapi;
 mod operations;

@@ -225,7 +225,7 @@ fn about(message: &Message, code: &'static str, cause: String) -> Incident {
     let (aggregate, event) = match message {
         Message::Event { recorded, .. } => (&recorded.subject.aggregate, recorded.id()),
         Message::Timer(timer) => (&timer.aggregate, timer.id()),
-        Message::Unreadable { raw, .. } => {
+        Message::Letter { raw, .. } | Message::Unreadable { raw, .. } => {
             let workspace = raw
                 .subject
                 .split('.')
@@ -261,6 +261,8 @@ pub fn unreadable(message: &Message) -> Trouble {
             code: "POISON_MESSAGE",
             cause: chain(error),
         },
-        Message::Event { .. } | Message::Timer(_) => Trouble::Transient("try again".to_owned()),
+        Message::Event { .. } | Message::Timer(_) | Message::Letter { .. } => {
+            Trouble::Transient("try again".to_owned())
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Wake {
         self.timer.as_ref().map(|_| self.time)
     }
 
-    /// Nothing for a message that cannot be read.
+    /// Nothing for a message that cannot be read, or is no part of the log.
     pub fn of(message: &Message) -> Option<Self> {
         match message {
             Message::Event { recorded, .. } => Some(Self::of_event(recorded)),
@@ -41,7 +41,7 @@ impl Wake {
                 timer: Some(timer.key.clone()),
                 event: None,
             }),
-            Message::Unreadable { .. } => None,
+            Message::Letter { .. } | Message::Unreadable { .. } => None,
         }
     }
 

@@ -40,16 +40,19 @@ pub enum Purpose {
     Control,
     /// Wake-ups of its own.
     Timers,
+    /// What others have published for it.
+    Inbox,
 }
 
 impl Purpose {
-    pub const ALL: [Self; 3] = [Self::Drive, Self::Control, Self::Timers];
+    pub const ALL: [Self; 4] = [Self::Drive, Self::Control, Self::Timers, Self::Inbox];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drive => "drive",
             Self::Control => "control",
             Self::Timers => "timers",
+            Self::Inbox => "inbox",
         }
     }
 }
@@ -63,6 +66,8 @@ pub struct ConsumerSpec {
     pub events: Vec<EventName>,
     /// Whether the timers that were armed for this service are wanted.
     pub timers: bool,
+    /// Whether the inbox is.
+    pub inbox: bool,
     pub ack_wait: Duration,
     pub prefetch: usize,
 }
@@ -78,6 +83,7 @@ impl ConsumerSpec {
             purpose,
             events: events.into_iter().collect(),
             timers: false,
+            inbox: false,
             ack_wait: ACK_WAIT,
             prefetch: PREFETCH,
         }
@@ -87,6 +93,13 @@ impl ConsumerSpec {
         Self {
             timers: true,
             ..Self::events(service, Purpose::Timers, [])
+        }
+    }
+
+    pub fn inbox(service: Service) -> Self {
+        Self {
+            inbox: true,
+            ..Self::events(service, Purpose::Inbox, [])
         }
     }
 
@@ -128,6 +141,11 @@ pub enum Message {
         recorded: Recorded,
     },
     Timer(Timer),
+    /// Of the inbox: what somebody else wrote, whatever it is.
+    Letter {
+        sequence: u64,
+        raw: Raw,
+    },
     Unreadable {
         /// Nothing for a timer.
         position: Option<Position>,
@@ -142,7 +160,7 @@ impl Message {
         match self {
             Self::Event { recorded, .. } => Some(recorded.id()),
             Self::Timer(timer) => Some(timer.id()),
-            Self::Unreadable { .. } => None,
+            Self::Letter { .. } | Self::Unreadable { .. } => None,
         }
     }
 }

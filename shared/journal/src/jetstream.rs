@@ -5,6 +5,7 @@ mod caller;
 mod consume;
 mod direct;
 mod follow;
+mod inbox;
 mod link;
 mod load;
 mod objects;
@@ -46,6 +47,7 @@ use crate::{
 };
 
 pub use self::caller::Caller;
+pub use self::inbox::{Inbox, Losses, Refusals, Unread};
 pub use self::settings::{Difference, InstallOptions, install};
 
 /// The oldest broker that has scheduled messages, atomic batches and consistent direct gets.

@@ -8,6 +8,8 @@ use contracts::{
 
 pub(crate) const TIMERS: &str = "CONTROL_PLANE_TIMERS";
 pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
+pub(crate) const INBOX: &str = "CONTROL_PLANE_INBOX";
+pub(crate) const REFUSED: &str = "CONTROL_PLANE_REFUSED";
 
 /// Into how many streams executions are spread, fixed when the log is made: a power of two from 1
 /// to 64. More, so that fsyncs run in parallel and leaders spread over servers.

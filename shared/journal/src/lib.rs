@@ -8,6 +8,7 @@
 //! * [`append`], [`history`], [`stored`]: writing an event, loading an aggregate, reading on
 //! * [`delivery`], [`tail`]: durable consumption with acknowledgement, live following without
 //! * [`timer`], [`object`], [`request`]: wake-ups, large payloads, request and reply
+//! * [`inbox`]: what waits on the broker for intake, and what intake refused of it
 //! * [`layout`]: which stream holds what
 //! * [`jetstream`], [`memory`]: the two implementations
 //! * [`permissions`], [`broker`]: what each user may do, and a server configuration that says so
@@ -16,6 +17,7 @@ pub mod append;
 pub mod broker;
 pub mod delivery;
 pub mod history;
+pub mod inbox;
 pub mod jetstream;
 pub mod layout;
 pub mod memory;

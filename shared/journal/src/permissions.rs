@@ -11,6 +11,7 @@
 //! | arm | `cp.timer.arm.<service that is woken>.>` |
 //! | put an object | `cp.object.>` |
 //! | request | the subject that is asked |
+//! | keep what is refused of the inbox, take out what cannot be read | `cp.refused.>`, `$JS.API.CONSUMER.INFO`, `.STREAM.MSG.GET` and `.STREAM.MSG.DELETE` of the inbox |
 //!
 //! Every answer comes to the user's own inbox.
 
@@ -23,7 +24,8 @@ use contracts::{
 
 use crate::{
     delivery::{Purpose, name},
-    layout::{OBJECTS, StreamCount, TIMERS, event_filter},
+    inbox::inbox_subject,
+    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter},
     request::skill_subject,
 };
 
@@ -51,9 +53,9 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
     let mut publish: Vec<String> = service.writes().map(event_filter).collect();
     publish.extend(reads(streams));
     publish.extend(follows(streams));
-    for purpose in Purpose::ALL {
-        let consumer = name(service, purpose);
-        for stream in sources(purpose, streams) {
+    for purpose in consumes(service) {
+        let consumer = name(service, *purpose);
+        for stream in sources(*purpose, streams) {
             publish.extend([
                 format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"),
                 format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
@@ -79,6 +81,18 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
             subscribe.extend(["cp.api.>".to_owned(), "$SRV.>".to_owned()]);
         }
     }
+    if service == Service::Intake {
+        // What is refused of the inbox is kept, and what no client can read is taken out of it.
+        publish.extend([
+            format!(
+                "$JS.API.CONSUMER.INFO.{INBOX}.{}",
+                name(service, Purpose::Inbox)
+            ),
+            format!("$JS.API.STREAM.MSG.GET.{INBOX}"),
+            format!("$JS.API.STREAM.MSG.DELETE.{INBOX}"),
+            "cp.refused.>".to_owned(),
+        ]);
+    }
     if writes_large_payloads(service) {
         publish.push("cp.object.>".to_owned());
     }
@@ -92,14 +106,30 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
     }
 }
 
+/// Why a service consumes at all.
+const fn consumes(service: Service) -> &'static [Purpose] {
+    match service {
+        Service::Planner | Service::Verifier | Service::Executor => {
+            &[Purpose::Drive, Purpose::Control, Purpose::Timers]
+        }
+        Service::Intake => &[Purpose::Inbox],
+        // It follows the log, without a durable consumer.
+        Service::Projector => &[],
+    }
+}
+
 const fn serves_api(service: Service) -> bool {
     matches!(service, Service::Intake | Service::Projector)
 }
 
-/// What a principal may do: ask for operations in its own name, and hear the answers.
+/// What a principal may do: ask for operations and publish intents in its own name, and hear the
+/// answers.
 pub fn caller(workspace: &WorkspaceId, principal: &PrincipalId) -> Permissions {
     Permissions {
-        publish: vec![caller_subject(workspace, principal, ">")],
+        publish: vec![
+            caller_subject(workspace, principal, ">"),
+            inbox_subject(workspace, principal),
+        ],
         subscribe: vec![format!("{}.>", caller_inbox_prefix(workspace, principal))],
         allow_responses: false,
     }
@@ -149,6 +179,7 @@ pub fn reader(user: &str, streams: StreamCount) -> Permissions {
     let mut publish = reads(streams);
     publish.extend(follows(streams));
     publish.push("$SRV.>".to_owned());
+    publish.push(format!("$JS.API.STREAM.MSG.GET.{REFUSED}"));
     Permissions {
         publish,
         subscribe: vec![format!("{}.>", inbox_prefix(user))],
@@ -165,8 +196,8 @@ fn reads(streams: StreamCount) -> Vec<String> {
             format!("$JS.API.DIRECT.GET.{stream}"),
         ]);
     }
-    // Its settings are checked by all who connect; its messages are for consumers.
-    publish.push(format!("$JS.API.STREAM.INFO.{TIMERS}"));
+    // Their settings are checked by all who connect; their messages are for consumers.
+    publish.extend([TIMERS, INBOX, REFUSED].map(|stream| format!("$JS.API.STREAM.INFO.{stream}")));
     publish
 }
 
@@ -181,6 +212,7 @@ fn sources(purpose: Purpose, streams: StreamCount) -> Vec<String> {
     match purpose {
         Purpose::Drive | Purpose::Control => log_streams(streams).collect(),
         Purpose::Timers => vec![TIMERS.to_owned()],
+        Purpose::Inbox => vec![INBOX.to_owned()],
     }
 }
 

@@ -30,7 +30,16 @@ use crate::{
     world::{WORKSPACE, World, token},
 };
 
-fn spawn(world: &World, principals: Option<&Path>, directory: &Path) -> Process {
+pub fn spawn(world: &World, principals: Option<&Path>, directory: &Path) -> Process {
+    spawn_with(world, principals, directory, &[])
+}
+
+pub fn spawn_with(
+    world: &World,
+    principals: Option<&Path>,
+    directory: &Path,
+    settings: &[(&str, &str)],
+) -> Process {
     let password = directory.join("password");
     std::fs::write(&password, "intake-password\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_intake"));
@@ -39,7 +48,8 @@ fn spawn(world: &World, principals: Option<&Path>, directory: &Path) -> Process 
         .env(names::NATS_USER, "intake")
         .env(names::NATS_PASSWORD_FILE, password)
         .env(names::NATS_API, "on")
-        .env(names::LISTEN, "127.0.0.1:0");
+        .env(names::LISTEN, "127.0.0.1:0")
+        .envs(settings.iter().copied());
     if let Some(path) = principals {
         command.env(names::PRINCIPALS_FILE, path);
     }
@@ -188,7 +198,7 @@ async fn nothing_is_lost_when_the_broker_is_killed_under_load() {
 }
 
 /// What this principal sends to the broker, byte by byte; answers are not looked at.
-async fn send_raw(world: &World, who: &str, commands: &[u8]) {
+pub async fn send_raw(world: &World, who: &str, commands: &[u8]) {
     let url = world.broker.as_ref().unwrap().url();
     let mut stream = TcpStream::connect(url.strip_prefix("nats://").unwrap())
         .await
@@ -237,6 +247,24 @@ async fn submitted_over_nats(caller: &Caller, key: &str) -> u16 {
         .unwrap()
 }
 
+/// Headers that the broker takes and a client may not be able to read.
+pub fn hostile_headers() -> [Vec<u8>; 6] {
+    let many = (0..2000).fold(String::new(), |mut many, number| {
+        many.push('h');
+        many.push_str(&number.to_string());
+        many.push_str(": x\r\n");
+        many
+    });
+    [
+        b"x: a\rb\r\n".to_vec(),
+        b"no colon\r\n".to_vec(),
+        b": empty\r\n".to_vec(),
+        b"x: \xff\xfe\r\n".to_vec(),
+        b"\x00: \x00\r\n".to_vec(),
+        many.into_bytes(),
+    ]
+}
+
 /// A client library may give up its connection on such headers, or worse. The log is on another.
 #[tokio::test]
 async fn no_header_of_a_caller_stops_it() {
@@ -247,23 +275,7 @@ async fn no_header_of_a_caller_stops_it() {
     process.line("serves operations over NATS").await;
     let caller = caller_of(&world, "sam").await;
     assert_eq!(submitted_over_nats(&caller, "before").await, 201);
-    let many = (0..2000).fold(String::new(), |mut many, number| {
-        many.push('h');
-        many.push_str(&number.to_string());
-        many.push_str(": x\r\n");
-        many
-    });
-    for (number, lines) in [
-        b"x: a\rb\r\n".to_vec(),
-        b"no colon\r\n".to_vec(),
-        b": empty\r\n".to_vec(),
-        b"x: \xff\xfe\r\n".to_vec(),
-        b"\x00: \x00\r\n".to_vec(),
-        many.into_bytes(),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, lines) in hostile_headers().into_iter().enumerate() {
         let mut block = b"NATS/1.0\r\n".to_vec();
         block.extend(lines);
         block.extend(b"\r\n");

@@ -356,6 +356,10 @@ async fn broker() -> NatsServer {
         user(service.as_str(), permissions)
     });
     let installer = user("installer", permissions::installer("installer"));
+    let operator = user(
+        "operator",
+        permissions::reader("operator", StreamCount::ONE),
+    );
     let callers = everybody().principals.into_iter().map(|held| {
         let name = permissions::caller_name(&held.workspace, &held.id);
         user(&name, permissions::caller(&held.workspace, &held.id))
@@ -366,7 +370,7 @@ async fn broker() -> NatsServer {
         durability: Durability::Process,
         users: services
             .into_iter()
-            .chain([installer])
+            .chain([installer, operator])
             .chain(callers)
             .collect(),
     };
@@ -385,7 +389,7 @@ async fn broker() -> NatsServer {
     server
 }
 
-fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
+pub fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
     ConnectOptions::new(server.url(), user).credentials(user, format!("{user}-password"))
 }
 

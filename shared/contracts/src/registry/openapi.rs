@@ -1,6 +1,10 @@
 //! The operations over HTTP, as `OpenAPI` 3.1.
 //!
 //! Written from the registry alone, so that what is published is what is served.
+//!
+//! * [`cloud_events`]: intents that come as events
+
+mod cloud_events;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +47,7 @@ pub fn document() -> Value {
         };
         paths.insert(resource.path.to_owned(), json!({ method: described }));
     }
+    cloud_events::add(&mut paths, &mut components);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -99,6 +104,10 @@ impl Components {
 }
 
 impl Components {
+    fn define(&mut self, name: &str, schema: Value) {
+        self.0.insert(name.to_owned(), schema);
+    }
+
     /// The input of an operation without the members that stand in the path.
     fn without(&mut self, operation: OperationName, in_path: &[&str]) -> Value {
         let name = component(operation, "Input");
@@ -256,30 +265,36 @@ fn described(
 }
 
 fn responses(name: OperationName, output: &Value) -> Value {
-    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
-    for code in name.entry().all_errors() {
-        by_status.entry(code.http()).or_default().push(code);
-    }
     let done = |description: &str| json!({ "description": description, "content": { JSON: { "schema": output } } });
     let mut responses = Map::from_iter([("200".to_owned(), done("Done."))]);
     if name == OperationName::IntentSubmit {
         responses.insert("200".to_owned(), done("It was submitted before."));
         responses.insert("201".to_owned(), done("An execution of its own."));
     }
-    for (status, mut codes) in by_status {
-        codes.sort();
-        codes.dedup();
+    responses.extend(refusals(name.entry().all_errors()));
+    Value::Object(responses)
+}
+
+/// One response for each status that these codes have.
+fn refusals(codes: impl Iterator<Item = Code>) -> Map<String, Value> {
+    let mut by_status: BTreeMap<u16, BTreeSet<Code>> = BTreeMap::new();
+    for code in codes {
+        by_status.entry(code.http()).or_default().insert(code);
+    }
+    let response = |codes: BTreeSet<Code>| {
         let lines: Vec<String> = codes
             .iter()
             .map(|code| format!("`{code}`: {}; {}.", code.title(), code.advice()))
             .collect();
-        let response = json!({
+        json!({
             "description": lines.join("\n\n"),
             "content": { MEDIA_TYPE: { "schema": reference("Problem") } },
-        });
-        responses.insert(status.to_string(), response);
-    }
-    Value::Object(responses)
+        })
+    };
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), response(codes)))
+        .collect()
 }
 
 fn traceparent() -> Value {

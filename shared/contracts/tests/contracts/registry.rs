@@ -10,7 +10,7 @@ use contracts::{
     problem::{Code, Problem},
     registry::{
         CAPABILITIES, Capability, Grant, NOT_SERVED, Operation, OperationName, Role, Surface,
-        Variation, event_key,
+        Variation, cloud_events, event_key,
     },
 };
 use expect_test::{expect, expect_file};
@@ -191,6 +191,7 @@ fn every_code_is_some_operations() {
     let used: BTreeSet<_> = OperationName::ALL
         .into_iter()
         .flat_map(|name| name.entry().all_errors())
+        .chain(cloud_events::errors())
         .collect();
     let unused: Vec<_> = Code::ALL
         .into_iter()

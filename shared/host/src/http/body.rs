@@ -35,14 +35,21 @@ pub const VALUES_MAX: usize = 20_000;
 /// How long a body may take to arrive: it holds a place of those that are served at once.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Reads a JSON object from a request.
-pub(super) async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+/// What the operations take.
+pub const JSON: &str = "application/json";
+
+/// Reads JSON from a request whose media type is one of `kinds`, and says which.
+pub(super) async fn json(
+    headers: &HeaderMap,
+    body: Body,
+    kinds: &[&'static str],
+) -> Result<(&'static str, Value), Problem> {
+    let kind = media_type(headers, kinds)?;
     let bytes = bytes(headers, body).await?;
-    parse(&bytes)
+    Ok((kind, parse_any(&bytes)?))
 }
 
 async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-    check_media_type(headers)?;
     let announced = announced(headers);
     if announced.is_some_and(|length| length > BYTES_MAX) {
         return Err(too_large());
@@ -90,7 +97,7 @@ fn too_large() -> Problem {
     )
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn media_type(headers: &HeaderMap, kinds: &[&'static str]) -> Result<&'static str, Problem> {
     let encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -105,23 +112,37 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let mut parts = text.split(';').map(str::trim);
-    let is_json = parts
-        .next()
-        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let named = parts.next().unwrap_or_default();
+    let kind = kinds.iter().find(|kind| named.eq_ignore_ascii_case(kind));
     let is_utf8 = parts.all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         !name.eq_ignore_ascii_case("charset")
             || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
     });
-    if is_json && is_utf8 {
-        Ok(())
-    } else {
-        Err(Problem::of(Code::UnsupportedMediaType))
+    match kind {
+        Some(kind) if is_utf8 => Ok(kind),
+        Some(_) | None => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("send `Content-Type: {}`", kinds.join("` or `")),
+        )),
     }
 }
 
 /// Reads a JSON object from text.
 pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    object(parse_any(bytes)?)
+}
+
+pub(super) fn object(value: Value) -> Result<Map<String, Value>, Problem> {
+    match value {
+        Value::Object(members) => Ok(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Problem::of(Code::InvalidJson))
+        }
+    }
+}
+
+fn parse_any(bytes: &[u8]) -> Result<Value, Problem> {
     let fault = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = Strict {
@@ -133,8 +154,7 @@ pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match (read, fault.into_inner()) {
-        (Ok(Value::Object(members)), _) => Ok(members),
-        (Ok(_), _) => Err(Problem::of(Code::InvalidJson)),
+        (Ok(value), _) => Ok(value),
         (Err(_), Some(fault)) => Err(fault.problem()),
         (Err(error), None) => Err(Problem::new(Code::InvalidJson, error.to_string())),
     }

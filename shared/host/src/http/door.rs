@@ -101,6 +101,14 @@ impl Caller {
             vouched: vouched.map(|Vouched(principal)| principal.clone()),
         }
     }
+
+    /// Someone who needs no credential here, because another door has let them in.
+    pub fn vouched(Vouched(principal): Vouched) -> Self {
+        Self {
+            headers: HeaderMap::new(),
+            vouched: Some(principal),
+        }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -216,6 +224,17 @@ impl Admitted {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Map<String, Value>, Refused> {
+        let (_, value) = self.json(headers, body, &[body::JSON]).await?;
+        Ok(body::object(value)?)
+    }
+
+    /// As [`Self::object`], any JSON of one of these media types; says which.
+    pub async fn json(
+        &mut self,
+        headers: &HeaderMap,
+        body: Body,
+        kinds: &[&'static str],
+    ) -> Result<(&'static str, Value), Refused> {
         let kib = body::bytes_at_most(headers).div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.door.room).try_acquire_many_owned(kib) else {
@@ -225,7 +244,7 @@ impl Admitted {
             )));
         };
         self.body = Some(room);
-        Ok(body::object(headers, body).await?)
+        Ok(body::json(headers, body, kinds).await?)
     }
 }
 

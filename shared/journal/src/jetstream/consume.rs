@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Unavailable,
     delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX},
-    layout::{TIMERS, event_filter},
+    layout::{INBOX, TIMERS, event_filter},
     stored::{Raw, Unreadable},
     timer::Timer,
 };
@@ -122,13 +122,20 @@ impl JetStreamJournal {
             filters: vec![format!("cp.timer.due.{}.>", spec.service)],
             ack_wait: spec.ack_wait,
         });
-        events.chain(timers).collect()
+        let inbox = spec.inbox.then(|| Source {
+            id: None,
+            stream: INBOX.to_owned(),
+            consumer: spec.name(),
+            filters: vec!["cp.inbox.>".to_owned()],
+            ack_wait: spec.ack_wait,
+        });
+        events.chain(timers).chain(inbox).collect()
     }
 }
 
 /// One durable consumer on one stream.
 struct Source {
-    /// Nothing for timers.
+    /// Nothing for timers and the inbox.
     id: Option<StreamId>,
     stream: String,
     consumer: String,
@@ -306,6 +313,9 @@ impl Puller {
     }
 
     async fn message(&self, raw: Raw, sequence: u64) -> Result<Message, Unavailable> {
+        if self.source.stream == INBOX {
+            return Ok(Message::Letter { sequence, raw });
+        }
         let Some(stream) = self.source.id else {
             return Ok(match Timer::from_bytes(&raw.payload) {
                 Ok(timer) => Message::Timer(timer),

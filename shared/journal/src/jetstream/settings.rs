@@ -10,7 +10,7 @@ use super::{
     ConnectError, ConnectOptions,
     link::{CallError, Link},
 };
-use crate::layout::{OBJECTS, StreamCount, TIMERS};
+use crate::layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS};
 
 /// How long streams may take to be ready: a cluster elects its leaders first.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -101,7 +101,12 @@ fn all_streams(count: StreamCount) -> Vec<Stream> {
     ids.rotate_right(1);
     ids.into_iter()
         .map(|id| log_stream(count, id))
-        .chain([timer_stream(count), object_stream(count)])
+        .chain([
+            timer_stream(count),
+            object_stream(count),
+            inbox_stream(count),
+            refused_stream(count),
+        ])
         .collect()
 }
 
@@ -219,6 +224,39 @@ fn object_stream(count: StreamCount) -> Stream {
     let mut stream = Stream::named(OBJECTS.to_owned(), count, &["cp.object.>".to_owned()]);
     stream.set("discard_new_per_subject", json!(true));
     stream.set("deny_delete", json!(true));
+    stream
+}
+
+/// Messages of one principal that wait in the inbox: more are refused to that one, who is told so
+/// by the broker, and nobody else.
+const INBOX_OF_ONE_MAX: u32 = 10_000;
+
+/// Of all that waits there.
+const INBOX_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Of what was refused; the oldest goes first.
+const REFUSED_MESSAGES_MAX: u32 = 100_000;
+const REFUSED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+fn inbox_stream(count: StreamCount) -> Stream {
+    let mut stream = Stream::named(INBOX.to_owned(), count, &["cp.inbox.>".to_owned()]);
+    stream.set("retention", json!("workqueue"));
+    stream.set("discard_new_per_subject", json!(true));
+    stream.set("max_msgs_per_subject", json!(INBOX_OF_ONE_MAX));
+    stream.set("max_bytes", json!(INBOX_BYTES_MAX));
+    stream.set("allow_direct", json!(false));
+    // The shortest there is: an id that was seen under another's subject drops a message, and what
+    // is to happen once is said by the event's own `source` and `id`.
+    stream.set("duplicate_window", json!(100_000_000));
+    stream
+}
+
+fn refused_stream(count: StreamCount) -> Stream {
+    let mut stream = Stream::named(REFUSED.to_owned(), count, &["cp.refused.>".to_owned()]);
+    stream.set("discard", json!("old"));
+    stream.set("max_msgs", json!(REFUSED_MESSAGES_MAX));
+    stream.set("max_bytes", json!(REFUSED_BYTES_MAX));
+    stream.set("allow_direct", json!(false));
     stream
 }
 

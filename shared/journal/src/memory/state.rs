@@ -168,7 +168,7 @@ impl State {
             let what = match self.message(key) {
                 Some(Message::Event { recorded, .. }) => recorded.subject.to_string(),
                 Some(Message::Timer(timer)) => format!("timer `{}`", timer.key),
-                Some(Message::Unreadable { raw, .. }) => raw.subject,
+                Some(Message::Letter { raw, .. } | Message::Unreadable { raw, .. }) => raw.subject,
                 None => "what is gone".to_owned(),
             };
             format!(

@@ -334,9 +334,14 @@ async fn a_caller_asks_in_its_own_name_and_nothing_else() {
     let mut caller = Intruder::with_inbox(&server, &user, inbox.clone()).await;
     let own = "cp.api.acme.ada.intent.submit".to_owned();
     assert!(caller.may_publish(&own).await);
+    assert!(caller.may_publish("cp.inbox.acme.ada").await);
     let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();
     subjects.extend([
         "cp.api.acme.bob.intent.submit".to_owned(),
+        "cp.inbox.acme.bob".to_owned(),
+        "cp.inbox.acme.ada.x".to_owned(),
+        "cp.inbox.globex.ada".to_owned(),
+        "cp.refused.acme.ada.1".to_owned(),
         "cp.api.acme.adam.intent.submit".to_owned(),
         "cp.api.globex.ada.intent.submit".to_owned(),
         "cp.api.acme.ada".to_owned(),

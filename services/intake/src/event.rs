@@ -1,0 +1,198 @@
+//! `POST /v1/events`: intents that come as `CloudEvents`, one at a time in structured or binary
+//! mode, or as a batch. What an event asks for is stored before it is answered, and the same event
+//! again is the same execution.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    response::{IntoResponse as _, Response},
+};
+use contracts::{
+    operations::intent::SubmitOutput,
+    plan::Finding,
+    problem::{Code, Problem},
+    registry::cloud_events::{BATCH, BATCH_MAX, OPERATION, STRUCTURED},
+};
+use domain::execution::intake::Door;
+use futures::{StreamExt as _, stream};
+use host::{
+    http::{
+        Refused,
+        body::JSON,
+        door::Caller,
+        input::{finding, invalid},
+    },
+    principals::Principal,
+};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    Intake,
+    api::{self, Call, created, parse},
+    cloud_event::{self, CloudEvent},
+    intent::{self, Once, Submitted},
+};
+
+/// Events of one batch that are stored at once.
+const AT_ONCE: usize = 16;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+pub(crate) async fn take(
+    State(intake): State<Arc<Intake>>,
+    request: Request,
+) -> Result<Response, Refused> {
+    if request.method() != Method::POST {
+        return Err(Refused::method_not_allowed("POST"));
+    }
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    let traced = |refused| api::traced(refused, headers);
+    let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
+    let kinds = [STRUCTURED, BATCH, JSON];
+    let (kind, sent) = admitted.json(headers, body, &kinds).await.map_err(traced)?;
+    let (intake, principal) = (&intake, &admitted.principal);
+    if kind == BATCH {
+        let answer = batch(intake, principal, headers, sent).await;
+        return answer.map_err(|problem| traced(problem.into()));
+    }
+    let event = if kind == STRUCTURED {
+        one(sent)
+    } else {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        cloud_event::binary(pairs, sent).map_err(invalid)
+    };
+    let submitted = match event {
+        Ok(event) => submit(intake, principal, headers, event).await,
+        Err(problem) => Err(problem),
+    };
+    submitted
+        .map(|submitted| created(&submitted))
+        .map_err(|problem| traced(problem.into()))
+}
+
+/// What is sent as one event is an object.
+pub(crate) fn one(sent: Value) -> Result<CloudEvent, Problem> {
+    let Value::Object(event) = sent else {
+        return Err(Problem::of(Code::InvalidJson));
+    };
+    cloud_event::structured(event).map_err(invalid)
+}
+
+/// What the event asks for, as `intent.submit` would be asked for it.
+pub(crate) async fn submit(
+    intake: &Intake,
+    principal: &Principal,
+    headers: &HeaderMap,
+    event: CloudEvent,
+) -> Result<Submitted, Problem> {
+    principal.authorise(OPERATION.entry(), &event.data)?;
+    // The event's own trace, where it has one.
+    let own = event.traceparent.as_deref().map(HeaderValue::from_str);
+    let trace = match own {
+        Some(Ok(own)) => Some(own),
+        Some(Err(_)) | None => headers.get(TRACEPARENT).cloned(),
+    };
+    let call = Call {
+        intake,
+        principal,
+        headers: &trace
+            .map(|trace| (TRACEPARENT, trace))
+            .into_iter()
+            .collect(),
+        received: Instant::now(),
+    };
+    let once = Once {
+        door: Door::CloudEvents,
+        sender: &event.source,
+        key: &event.id,
+    };
+    let input = parse(OPERATION, event.data).map_err(|problem| within("/data", problem))?;
+    let submitted = intent::submit(&call, input, Some(once)).await;
+    submitted.map_err(|problem| within("/data", problem))
+}
+
+/// One event of a batch that was taken.
+#[derive(Serialize)]
+struct Taken {
+    source: String,
+    id: String,
+    #[serde(flatten)]
+    submitted: SubmitOutput,
+}
+
+async fn batch(
+    intake: &Intake,
+    principal: &Principal,
+    headers: &HeaderMap,
+    sent: Value,
+) -> Result<Response, Problem> {
+    let Value::Array(events) = sent else {
+        return Err(Problem::new(
+            Code::InvalidJson,
+            "a batch is an array of events",
+        ));
+    };
+    if events.len() > BATCH_MAX {
+        let detail = format!("a batch has at most {BATCH_MAX} events; send several");
+        return Err(Problem::new(Code::BodyTooLarge, detail));
+    }
+    let taking = events.into_iter().map(async |sent| {
+        let event = one(sent)?;
+        let (source, id) = (event.source.clone(), event.id.clone());
+        let submitted = submit(intake, principal, headers, event).await?.output;
+        Ok(Taken {
+            source,
+            id,
+            submitted,
+        })
+    });
+    let outcomes: Vec<Result<Taken, Problem>> =
+        stream::iter(taking).buffered(AT_ONCE).collect().await;
+    let mut items = Vec::new();
+    let mut findings = Vec::new();
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(taken) => items.push(taken),
+            // It passes: the whole batch may be sent again.
+            Err(problem) if is_passing(&problem) => return Err(problem),
+            Err(problem) => findings.extend(within(&format!("/{index}"), found(problem)).findings),
+        }
+    }
+    if findings.is_empty() {
+        Ok(Json(serde_json::json!({ "items": items })).into_response())
+    } else {
+        Err(Problem::of(Code::BatchIncomplete).with_findings(findings))
+    }
+}
+
+/// Whether the same request may do better a little later.
+pub(crate) fn is_passing(problem: &Problem) -> bool {
+    matches!(problem.status, 429 | 500..)
+}
+
+/// A problem as findings, of which it has at least one.
+fn found(problem: Problem) -> Problem {
+    if problem.findings.is_empty() {
+        let one = finding(String::new(), problem.code.as_str(), problem.detail.clone());
+        return problem.with_findings(vec![one]);
+    }
+    problem
+}
+
+/// The same problem, about a part of what was sent.
+fn within(path: &str, problem: Problem) -> Problem {
+    let findings = problem.findings.iter().map(|found| Finding {
+        path: format!("{path}{}", found.path),
+        ..found.clone()
+    });
+    let findings = findings.collect();
+    problem.with_findings(findings)
+}

@@ -1,0 +1,237 @@
+//! The durable inbox: intents that were published as `CloudEvents` wait on the broker until they are
+//! taken, also while no intake runs. A message is acknowledged once what it asks for is stored, or
+//! once it is refused and the refusal is kept; what passes is tried again.
+//!
+//! INVARIANT: the broker lets a principal publish on its own subject and nowhere else, so the
+//! subject says who asks. Where the broker asks nobody for a password, nothing is taken.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::{HeaderMap, HeaderValue};
+use contracts::{
+    problem::{Code, Problem},
+    registry::cloud_events::{BATCH, STRUCTURED},
+};
+use host::{
+    engine::chain,
+    http::{
+        body,
+        door::{Caller, Vouched},
+        input::invalid,
+    },
+};
+use journal::{
+    delivery::{ACK_WAIT, Delivery, Message},
+    inbox::{Refusal, sender},
+    jetstream::{ConnectOptions, Inbox},
+    stored::Raw,
+};
+use serde_json::Value;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{Intake, cloud_event, event};
+
+/// Messages that are worked on at once.
+const AT_ONCE: usize = 64;
+
+/// How soon what passes is tried again: at first, and at most.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// How soon a connection that has ended is made anew.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Takes what is published until shutdown, if that is asked for.
+pub(crate) async fn run(
+    options: Option<ConnectOptions>,
+    intake: Arc<Intake>,
+) -> anyhow::Result<()> {
+    let shutdown = intake.host.shutdown.clone();
+    let Some(options) = options else {
+        shutdown.cancelled().await;
+        return Ok(());
+    };
+    loop {
+        match serve(&options, &intake).await {
+            Ok(()) if shutdown.is_cancelled() => return Ok(()),
+            Ok(()) => tracing::error!("the connection for the inbox has ended"),
+            Err(error) => tracing::error!("the inbox is not taken from: {error:#}"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = sleep(AGAIN_AFTER) => {}
+        }
+    }
+}
+
+async fn serve(options: &ConnectOptions, intake: &Arc<Intake>) -> anyhow::Result<()> {
+    let inbox = Arc::new(Inbox::open(options).await?);
+    anyhow::ensure!(
+        inbox.has_users(),
+        "this broker asks nobody for a password, so a subject does not say who asks"
+    );
+    let mut losses = inbox.losses();
+    take_out_unread(intake, &inbox).await?;
+    let mut letters = inbox.letters(ACK_WAIT).await?;
+    tracing::info!("takes intents from the inbox");
+    let mut working = JoinSet::new();
+    let shutdown = &intake.host.shutdown;
+    loop {
+        let has_room = working.len() < AT_ONCE;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            ended = losses.next() => {
+                if ended {
+                    return Ok(());
+                }
+                take_out_unread(intake, &inbox).await?;
+            }
+            Some(_) = working.join_next() => {}
+            delivery = letters.next(), if has_room => {
+                let worker = Worker {
+                    intake: Arc::clone(intake),
+                    inbox: Arc::clone(&inbox),
+                };
+                working.spawn(async move { worker.take(&delivery).await });
+            }
+        }
+    }
+    // What is worked on is acknowledged; what is not is given back.
+    while working.join_next().await.is_some() {}
+    letters.stop().await?;
+    inbox.close().await;
+    Ok(())
+}
+
+/// What no client can read would end the connection at each delivery.
+async fn take_out_unread(intake: &Intake, inbox: &Inbox) -> anyhow::Result<()> {
+    for unread in inbox.unread().await? {
+        let problem = Problem::new(
+            Code::InvalidInput,
+            "its headers cannot be read: names of visible ASCII, values in UTF-8 without control \
+             characters",
+        );
+        keep(intake, inbox, unread.sequence, &unread.raw, problem).await?;
+        inbox.take_out(unread.sequence).await?;
+    }
+    Ok(())
+}
+
+async fn keep(
+    intake: &Intake,
+    inbox: &Inbox,
+    sequence: u64,
+    raw: &Raw,
+    problem: Problem,
+) -> Result<(), journal::Unavailable> {
+    // What was sent is not for the log: it is kept where only operators read.
+    tracing::warn!(
+        subject = raw.subject,
+        sequence,
+        code = %problem.code,
+        "a message of the inbox is refused"
+    );
+    let refusal = Refusal::of(sequence, raw, problem, intake.host.now());
+    inbox.keep(&refusal).await
+}
+
+struct Worker {
+    intake: Arc<Intake>,
+    inbox: Arc<Inbox>,
+}
+
+impl Worker {
+    async fn take(&self, delivery: &Delivery) {
+        let Message::Letter { sequence, raw } = delivery.message.as_ref() else {
+            return;
+        };
+        let handle = &delivery.handle;
+        let settled = match self.submit(raw).await {
+            Ok(()) => handle.ack().await,
+            Err(problem) if event::is_passing(&problem) => {
+                let times = u32::try_from(delivery.delivered)
+                    .unwrap_or(u32::MAX)
+                    .min(10);
+                let wait = RETRY_AFTER.saturating_mul(1 << times.saturating_sub(1));
+                tracing::debug!(code = %problem.code, times, "a message is tried again later");
+                handle.retry_later(wait.min(RETRY_AFTER_MAX)).await
+            }
+            Err(problem) => match keep(&self.intake, &self.inbox, *sequence, raw, problem).await {
+                Ok(()) => handle.ack().await,
+                Err(error) => {
+                    tracing::warn!(reason = chain(&error), "a refusal cannot be kept yet");
+                    handle.retry_later(RETRY_AFTER).await
+                }
+            },
+        };
+        if let Err(error) = settled {
+            // The message comes again, which is harmless.
+            tracing::debug!(reason = chain(&error), "an acknowledgement was not sent");
+        }
+    }
+
+    async fn submit(&self, raw: &Raw) -> Result<(), Problem> {
+        let (workspace, principal) = sender(&raw.subject)
+            .ok_or_else(|| Problem::new(Code::NotFound, "the subject names no principal"))?;
+        let door = &self.intake.door;
+        let vouched = door.named(&workspace, &principal).ok_or_else(|| {
+            let detail = format!(
+                "`{principal}` of workspace `{workspace}` has no credential that is valid: ask \
+                 who administers them"
+            );
+            Problem::new(Code::Unauthenticated, detail)
+        })?;
+        let admitted = door
+            .admit(&Caller::vouched(Vouched(vouched)))
+            .map_err(|refused| refused.problem().clone())?;
+        let event = read(raw)?;
+        let headers = trace(raw);
+        event::submit(&self.intake, &admitted.principal, &headers, event).await?;
+        Ok(())
+    }
+}
+
+/// A message without headers is an event in structured mode.
+fn read(raw: &Raw) -> Result<cloud_event::CloudEvent, Problem> {
+    let kind = header(raw, "content-type").map(|value| {
+        let kind = value.split(';').next().unwrap_or_default();
+        kind.trim().to_ascii_lowercase()
+    });
+    if raw.payload.len() > body::BYTES_MAX {
+        return Err(Problem::of(Code::BodyTooLarge));
+    }
+    let data = || body::parse(&raw.payload);
+    let is_binary = cloud_event::is_binary(raw.headers.iter().map(|(name, _)| name.as_str()));
+    match kind.as_deref() {
+        Some(BATCH) => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "a message holds one event; send a batch over HTTP",
+        )),
+        Some(STRUCTURED) => event::one(Value::Object(data()?)),
+        Some("application/json") | None if is_binary => {
+            let pairs = raw.headers.iter();
+            let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_bytes()));
+            cloud_event::binary(pairs, Value::Object(data()?)).map_err(invalid)
+        }
+        Some("application/json") | None => event::one(Value::Object(data()?)),
+        Some(_) => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("send `Content-Type: {STRUCTURED}` or `application/json`"),
+        )),
+    }
+}
+
+fn header<'a>(raw: &'a Raw, name: &str) -> Option<&'a str> {
+    let mut found = raw
+        .headers
+        .iter()
+        .filter(|(held, _)| held.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value.as_str())
+}
+
+fn trace(raw: &Raw) -> HeaderMap {
+    let value = header(raw, "traceparent").and_then(|text| HeaderValue::from_str(text).ok());
+    let name = axum::http::HeaderName::from_static("traceparent");
+    value.map(|value| (name, value)).into_iter().collect()
+}
