@@ -1,4 +1,7 @@
-//! `execution get|list|start|cancel`; votes and watching are in `vote` and `watch`.
+//! `execution get|list|start|cancel`; votes and watching are in `vote` and `watch`, what is asked of
+//! a run in [`run`].
+
+mod run;
 
 use contracts::{
     ids::{ExecutionId, StepId},
@@ -65,6 +68,27 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Start nothing more until it is resumed; what is in flight still ends
+    Pause {
+        /// Its id
+        execution: ExecutionId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a paused execution go on
+    Resume {
+        /// Its id
+        execution: ExecutionId,
+    },
+    /// Let a failed execution go on from what it had not done
+    Retry {
+        /// Its id
+        execution: ExecutionId,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+    },
     /// Follow an execution until it ends
     Watch {
         /// Its id
@@ -103,6 +127,9 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Reject(reject) => vote::reject(reject, global).await,
         Command::Start { execution, mode } => start(global, execution, mode).await,
         Command::Cancel { execution, reason } => cancel(global, execution, reason).await,
+        Command::Pause { execution, reason } => run::pause(global, execution, reason).await,
+        Command::Resume { execution } => run::resume(global, execution).await,
+        Command::Retry { execution, reason } => run::retry(global, execution, reason).await,
         Command::Watch { execution } => {
             let session = global.session("admin")?;
             watch::follow(&session, execution).await

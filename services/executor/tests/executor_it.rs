@@ -12,6 +12,7 @@
 )]
 
 mod executor_it {
+    pub mod control;
     pub mod crashes;
     pub mod door;
     pub mod histories;

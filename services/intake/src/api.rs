@@ -15,7 +15,7 @@ use axum::{
 };
 use contracts::{
     facts::Actor,
-    ids::{ExecutionId, PrincipalId},
+    ids::{ExecutionId, PrincipalId, RunId},
     problem::{Code, Problem},
     registry::{OperationName, RESOURCES, cloud_events},
 };
@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::{Intake, event, execution, intent, plan, policy, skill};
+use crate::{Intake, event, execution, intent, plan, policy, run, skill};
 
 pub(crate) fn routes(intake: Arc<Intake>) -> Router {
     let commands = RESOURCES
@@ -177,6 +177,13 @@ async fn command(
         OperationName::ExecutionCancel => {
             done(execution::cancel(call, parse(operation, input)?).await)
         }
+        OperationName::ExecutionPause => done(run::pause(call, parse(operation, input)?).await),
+        OperationName::ExecutionResume => done(run::resume(call, parse(operation, input)?).await),
+        OperationName::ExecutionRetry => done(run::retry(call, parse(operation, input)?).await),
+        OperationName::ExecutionAbort => done(run::abort(call, parse(operation, input)?).await),
+        OperationName::ExecutionShutdown => {
+            done(run::shutdown(call, parse(operation, input)?).await)
+        }
         OperationName::SkillInstall => done(skill::install(call, parse(operation, input)?).await),
         OperationName::SkillDisable => done(skill::disable(call, parse(operation, input)?).await),
         OperationName::PolicyActivate => {
@@ -232,6 +239,9 @@ fn path_of(execution: ExecutionId) -> String {
 
 /// What a refusal is about, where the input names it.
 fn execution_path(input: &Map<String, Value>) -> Option<String> {
-    let id = input.get("executionId")?.as_str()?;
-    Some(path_of(id.parse().ok()?))
+    if let Some(id) = input.get("executionId") {
+        return Some(path_of(id.as_str()?.parse().ok()?));
+    }
+    let run: RunId = input.get("runId")?.as_str()?.parse().ok()?;
+    Some(path_of(run.execution))
 }

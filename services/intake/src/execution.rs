@@ -182,17 +182,25 @@ async fn decided<D>(call: &Call<'_>, id: ExecutionId, decide: D) -> Result<Done<
 where
     D: Fn(&Known, Timestamp) -> Decision,
 {
+    decided_on(call, id, |state, now| {
+        intake::existing(state, id).and_then(|known| decide(known, now))
+    })
+    .await
+}
+
+pub(crate) async fn decided_on<D>(
+    call: &Call<'_>,
+    id: ExecutionId,
+    decide: D,
+) -> Result<Done<Execution>, Problem>
+where
+    D: Fn(&Execution, Timestamp) -> Decision,
+{
     let aggregate = aggregate(call, id);
+    let decide =
+        |history: &History<Execution>, now| decide(&history.state, now).map_err(Rejected::problem);
     call.intake
-        .carry_out(
-            &aggregate,
-            call.traceparent(),
-            |history: &History<Execution>, now| {
-                intake::existing(&history.state, id)
-                    .and_then(|known| decide(known, now))
-                    .map_err(Rejected::problem)
-            },
-        )
+        .carry_out(&aggregate, call.traceparent(), decide)
         .await
 }
 
@@ -204,12 +212,12 @@ fn block<'a>(history: &'a History<Execution>, step: &StepId) -> Option<&'a Block
     history.state.known()?.steps()?.get(step)?.block.as_ref()
 }
 
-fn status(history: &History<Execution>) -> Status {
+pub(crate) fn status(history: &History<Execution>) -> Status {
     history.state.status().unwrap_or(Status::Received)
 }
 
 /// What the fold knows, its events must show.
-fn unrecorded() -> Problem {
+pub(crate) fn unrecorded() -> Problem {
     Problem::new(
         Code::Internal,
         "the events do not show what their fold says",

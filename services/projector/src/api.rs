@@ -185,6 +185,11 @@ async fn answer(
         | OperationName::ExecutionApprove
         | OperationName::ExecutionReject
         | OperationName::ExecutionCancel
+        | OperationName::ExecutionPause
+        | OperationName::ExecutionResume
+        | OperationName::ExecutionRetry
+        | OperationName::ExecutionAbort
+        | OperationName::ExecutionShutdown
         | OperationName::SkillInstall
         | OperationName::SkillDisable
         | OperationName::PolicyActivate => Err(Problem::new(

@@ -154,6 +154,8 @@ codes! {
         "check `stepId` against the steps that `execution.get` lists";
     PlanNotFound = "PLAN_NOT_FOUND", 404, "no such plan",
         "check `planId` against the one that `execution.get` shows";
+    RunNotFound = "RUN_NOT_FOUND", 404, "no such run",
+        "check `runId` against the one that `execution.get` shows";
     SkillNotFound = "SKILL_NOT_FOUND", 404, "no such skill",
         "check `skillKey` and `version` against `skill.list`";
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, "method not allowed",
@@ -174,6 +176,16 @@ codes! {
         "verify the plan before it is started";
     ModeNotPermitted = "MODE_NOT_PERMITTED", 409, "the mode would loosen the intent's",
         "start in the mode of the intent or a stricter one";
+    RunEnded = "RUN_ENDED", 409, "the run has ended",
+        "look at its end with `execution.get`; a failed run may be retried";
+    NotRunning = "NOT_RUNNING", 409, "the run has not begun yet",
+        "send the same request again in a moment";
+    NotPaused = "NOT_PAUSED", 409, "the run is not paused",
+        "look at it with `execution.get`; there is nothing to resume";
+    NotFailed = "NOT_FAILED", 409, "the run has not failed",
+        "look at it with `execution.get`; only a run that failed is retried";
+    RetryNotPermitted = "RETRY_NOT_PERMITTED", 409, "a retry would go round a decision",
+        "submit the intent again: what people or policy have decided is not tried again";
     NoOpenBlock = "NO_OPEN_BLOCK", 409, "no vote is awaited",
         "look at the step with `execution.get`; it waits for no vote, or for one on another block";
     ApprovalExpired = "APPROVAL_EXPIRED", 409, "the time to vote is over",

@@ -162,6 +162,8 @@ pub struct Run {
     /// One for each step of the plan.
     pub steps: BTreeMap<StepId, Step>,
     pub paused: bool,
+    /// Whether it is or ever was.
+    pub was_paused: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -281,6 +283,7 @@ impl Verified {
             judged: self.judged.clone(),
             steps,
             paused: false,
+            was_paused: false,
         }
     }
 

@@ -6,7 +6,7 @@ use testkit::process::Process;
 
 use super::world::World;
 
-/// Approves and cancels.
+/// Approves, holds back, tries again and cancels.
 pub const ANN: &str = "ann-has-a-token-that-only-this-test-knows";
 /// Submits.
 pub const SAM: &str = "sam-has-a-token-that-only-this-test-knows";
@@ -34,7 +34,16 @@ impl Door {
             })
         };
         let document = json!({ "principals": [
-            principal("ann", ANN, &["execution.approve", "execution.cancel"]),
+            principal(
+                "ann",
+                ANN,
+                &[
+                    "execution.approve",
+                    "execution.cancel",
+                    "execution.pause",
+                    "execution.retry",
+                ],
+            ),
             principal("sam", SAM, &["intent.submit"]),
         ]});
         let principals = world.file(&format!("{name}.json"), &document.to_string());

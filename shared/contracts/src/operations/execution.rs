@@ -17,6 +17,8 @@ use crate::{
     time::Timestamp,
 };
 
+use super::trace::Stage;
+
 message! {
     /// `controlPlane.execution.start`: a verified plan begins to run. Twice is the same run.
     input StartInput {
@@ -102,6 +104,102 @@ message! {
         status: Status,
         cancelled_at: Timestamp,
     }, optional {
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.pause`: nothing new is started; what is under way ends, and votes
+    /// count.
+    input PauseInput {
+        run_id: RunId,
+        /// Anyone but the caller needs the grant `act-as`.
+        paused_by: PrincipalId,
+    }, optional {
+        reason: String,
+    }
+
+    output PauseOutput {
+        run_id: RunId,
+        status: Status,
+        paused_at: Timestamp,
+    }, optional {
+        execution_id: ExecutionId,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.resume`: a paused run goes on.
+    input ResumeInput {
+        run_id: RunId,
+        /// Anyone but the caller needs the grant `act-as`.
+        resumed_by: PrincipalId,
+    }, optional {
+    }
+
+    output ResumeOutput {
+        run_id: RunId,
+        status: Status,
+        resumed_at: Timestamp,
+    }, optional {
+        execution_id: ExecutionId,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.retry`: a failed run goes on from what it had not done, as the next
+    /// run. What was completed is not done again.
+    input RetryInput {
+        /// The run that failed.
+        run_id: RunId,
+        /// Anyone but the caller needs the grant `act-as`.
+        retried_by: PrincipalId,
+    }, optional {
+        reason: String,
+    }
+
+    output RetryOutput {
+        /// The run that follows it.
+        run_id: RunId,
+        status: Status,
+        /// What is done again.
+        phase: Stage,
+        retried_at: Timestamp,
+    }, optional {
+        execution_id: ExecutionId,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.abort`: as `controlPlane.execution.cancel`, by the run.
+    input AbortInput {
+        run_id: RunId,
+        /// Anyone but the caller needs the grant `act-as`.
+        aborted_by: PrincipalId,
+    }, optional {
+        reason: String,
+    }
+
+    output AbortOutput {
+        run_id: RunId,
+        status: Status,
+        aborted_at: Timestamp,
+    }, optional {
+        execution_id: ExecutionId,
+        position: Positions,
+    }
+
+    /// `controlPlane.execution.shutdown`: as `controlPlane.execution.abort`. There is one way to
+    /// end a run early: nothing new is started, and what is in flight ends.
+    input ShutdownInput {
+        run_id: RunId,
+        /// Anyone but the caller needs the grant `act-as`.
+        shutdown_by: PrincipalId,
+    }, optional {
+        reason: String,
+    }
+
+    output ShutdownOutput {
+        run_id: RunId,
+        status: Status,
+        shutdown_at: Timestamp,
+    }, optional {
+        execution_id: ExecutionId,
         position: Positions,
     }
 

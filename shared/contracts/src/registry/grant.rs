@@ -35,6 +35,9 @@ grants! {
     /// To vote, for or against.
     ExecutionApprove = "execution.approve";
     ExecutionCancel = "execution.cancel";
+    /// To hold a run back, and to let it go on.
+    ExecutionPause = "execution.pause";
+    ExecutionRetry = "execution.retry";
     ExecutionRead = "execution.read";
     TraceRead = "trace.read";
     /// To see the payloads of a trace, which hold personal data.

@@ -202,6 +202,33 @@ const REJECT_ERRORS: &[Code] = &[
     Code::ExecutionCorrupt,
 ];
 
+const PAUSE_ERRORS: &[Code] = &[
+    Code::RunNotFound,
+    Code::ActorMismatch,
+    Code::NotRunning,
+    Code::RunEnded,
+    Code::ExecutionEnded,
+    Code::ExecutionCorrupt,
+];
+
+const RESUME_ERRORS: &[Code] = &[
+    Code::RunNotFound,
+    Code::ActorMismatch,
+    Code::NotRunning,
+    Code::NotPaused,
+    Code::RunEnded,
+    Code::ExecutionEnded,
+    Code::ExecutionCorrupt,
+];
+
+const ABORT_ERRORS: &[Code] = &[
+    Code::RunNotFound,
+    Code::ActorMismatch,
+    Code::RunEnded,
+    Code::ExecutionEnded,
+    Code::ExecutionCorrupt,
+];
+
 operations! {
     IntentSubmit = "controlPlane.intent.submit", intent::SubmitInput => intent::SubmitOutput {
         kind: Kind::Command,
@@ -329,6 +356,77 @@ operations! {
             Code::ExecutionEnded,
             Code::ExecutionCorrupt,
         ],
+        emits: &[EventName::CancelRequested],
+    }
+    ExecutionPause = "controlPlane.execution.pause",
+        execution::PauseInput => execution::PauseOutput {
+        kind: Kind::Command,
+        section: Section::Reference,
+        capability: CORE,
+        grant: Grant::ExecutionPause,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: PAUSE_ERRORS,
+        emits: &[EventName::Paused],
+    }
+    ExecutionResume = "controlPlane.execution.resume",
+        execution::ResumeInput => execution::ResumeOutput {
+        kind: Kind::Command,
+        section: Section::Reference,
+        capability: CORE,
+        grant: Grant::ExecutionPause,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: RESUME_ERRORS,
+        emits: &[EventName::Resumed],
+    }
+    ExecutionRetry = "controlPlane.execution.retry",
+        execution::RetryInput => execution::RetryOutput {
+        kind: Kind::Command,
+        section: Section::Reference,
+        capability: CORE,
+        grant: Grant::ExecutionRetry,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: &[
+            Code::RunNotFound,
+            Code::ActorMismatch,
+            Code::NotFailed,
+            Code::RetryNotPermitted,
+            Code::ExecutionCorrupt,
+        ],
+        emits: &[EventName::RetryRequested],
+    }
+    ExecutionAbort = "controlPlane.execution.abort",
+        execution::AbortInput => execution::AbortOutput {
+        kind: Kind::Command,
+        section: Section::Reference,
+        capability: CORE,
+        grant: Grant::ExecutionCancel,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: ABORT_ERRORS,
+        emits: &[EventName::CancelRequested],
+    }
+    ExecutionShutdown = "controlPlane.execution.shutdown",
+        execution::ShutdownInput => execution::ShutdownOutput {
+        kind: Kind::Command,
+        section: Section::Reference,
+        capability: CORE,
+        grant: Grant::ExecutionCancel,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: ABORT_ERRORS,
         emits: &[EventName::CancelRequested],
     }
     SkillInstall = "controlPlane.skill.install", skill::InstallInput => skill::InstallOutput {
@@ -502,12 +600,7 @@ const fn query(key: &'static str) -> NotServed {
     }
 }
 
-pub static NOT_SERVED: [NotServed; 8] = [
-    command("controlPlane.execution.abort"),
-    command("controlPlane.execution.pause"),
-    command("controlPlane.execution.resume"),
-    command("controlPlane.execution.retry"),
-    command("controlPlane.execution.shutdown"),
+pub static NOT_SERVED: [NotServed; 3] = [
     command("controlPlane.execution.evidence.export"),
     query("controlPlane.execution.lane.get"),
     query("controlPlane.execution.lane.list"),

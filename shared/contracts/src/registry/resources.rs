@@ -15,6 +15,8 @@ impl Resource {
     pub fn in_path(&self) -> &'static [&'static str] {
         if self.path.contains("{executionId}") {
             &["executionId"]
+        } else if self.path.contains("{runId}") {
+            &["runId"]
         } else {
             &[]
         }
@@ -25,7 +27,7 @@ const fn at(path: &'static str, operation: OperationName) -> Resource {
     Resource { operation, path }
 }
 
-pub static RESOURCES: [Resource; 10] = [
+pub static RESOURCES: [Resource; 15] = [
     at("/v1/intents", OperationName::IntentSubmit),
     at("/v1/executions", OperationName::ExecutionList),
     at("/v1/executions/{executionId}", OperationName::ExecutionGet),
@@ -52,6 +54,14 @@ pub static RESOURCES: [Resource; 10] = [
     at(
         "/v1/executions/{executionId}/cancel",
         OperationName::ExecutionCancel,
+    ),
+    at("/v1/runs/{runId}/pause", OperationName::ExecutionPause),
+    at("/v1/runs/{runId}/resume", OperationName::ExecutionResume),
+    at("/v1/runs/{runId}/retry", OperationName::ExecutionRetry),
+    at("/v1/runs/{runId}/abort", OperationName::ExecutionAbort),
+    at(
+        "/v1/runs/{runId}/shutdown",
+        OperationName::ExecutionShutdown,
     ),
     at("/v1/skills", OperationName::SkillList),
 ];

@@ -55,12 +55,12 @@ roles! {
     Approver = "approver", "votes, having seen what is voted on" [
         ExecutionApprove ExecutionRead TraceRead TracePayloads PolicyRead SkillRead
     ];
-    Operator = "operator", "keeps what runs going, and calls it off" [
-        PlanVerify ExecutionStart ExecutionCancel
+    Operator = "operator", "keeps what runs going, holds it back, and calls it off" [
+        PlanVerify ExecutionStart ExecutionCancel ExecutionPause ExecutionRetry
         ExecutionRead TraceRead TracePayloads PolicyRead SkillRead
     ];
     Admin = "admin", "decides by which policy and with which skills" [
-        PlanVerify ExecutionStart ExecutionCancel
+        PlanVerify ExecutionStart ExecutionCancel ExecutionPause ExecutionRetry
         ExecutionRead TraceRead TracePayloads PolicyRead SkillRead
         PolicyActivate SkillInstall SkillDisable
     ];

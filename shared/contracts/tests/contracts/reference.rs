@@ -123,8 +123,8 @@ fn served() -> impl Iterator<Item = &'static Operation> {
 #[test]
 fn the_fixture_is_whole() {
     let reference = reference();
-    assert_eq!(reference.operations.len(), 15);
-    assert_eq!(reference.not_served.len(), 8);
+    assert_eq!(reference.operations.len(), 20);
+    assert_eq!(reference.not_served.len(), 3);
     assert_eq!(reference.events.len(), 10);
     assert_eq!(reference.capabilities.len(), 5);
 }

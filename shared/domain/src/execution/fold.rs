@@ -220,6 +220,7 @@ fn paused(known: &mut Known, id: RunId, pause: bool) -> Fold {
         return Err("it is so already".to_owned());
     }
     run.paused = pause;
+    run.was_paused = true;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What callers may ask of an execution: allowed, the same answer again, or a coded refusal.
 //!
+//! * `control`: pausing a run, letting it go on, trying it again
 //! * `drafts`: offering a draft, and asking for the plan
 //! * `votes`: approving and rejecting a blocked step
 
@@ -13,7 +14,7 @@ use contracts::{
         },
     },
     facts::Actor,
-    ids::{BlockId, ExecutionId, IntentId, PlanId, PrincipalId, StepId, WorkspaceId},
+    ids::{BlockId, ExecutionId, IntentId, PlanId, PrincipalId, RunId, StepId, WorkspaceId},
     plan::{Finding, Mode, Start, Status, Verdict},
     time::Timestamp,
 };
@@ -23,9 +24,11 @@ use uuid::Uuid;
 
 use super::{Execution, Known, RULES, Stage};
 
+mod control;
 mod drafts;
 mod votes;
 
+pub use control::{cancel_run, pause, resume, retry};
 pub use drafts::{Asked, draft_id, offer_draft, plan, planner_goes_on};
 pub use votes::{Ballot, approve, reject};
 
@@ -78,6 +81,18 @@ pub enum Rejection {
     AlreadyStarted(Mode),
     #[error("mode `{0}` would loosen what the intent asked for")]
     ModeNotPermitted(Mode),
+    #[error("there is no run `{0}`")]
+    RunNotFound(RunId),
+    #[error("run `{0}` has ended")]
+    RunEnded(RunId),
+    #[error("the next run has not begun yet: the execution is {0}")]
+    NotRunning(Status),
+    #[error("run `{0}` is not paused")]
+    NotPaused(RunId),
+    #[error("only a run that failed is tried again: the execution is {0}")]
+    NotFailed(Status),
+    #[error("the run ended with `{}`: to try it again would go round that decision", .0.as_str())]
+    RetryNotPermitted(FailureCode),
 }
 
 impl Rejection {
@@ -105,6 +120,12 @@ impl Rejection {
             Self::NotVerified(_) => "NOT_VERIFIED",
             Self::AlreadyStarted(_) => "ALREADY_STARTED",
             Self::ModeNotPermitted(_) => "MODE_NOT_PERMITTED",
+            Self::RunNotFound(_) => "RUN_NOT_FOUND",
+            Self::RunEnded(_) => "RUN_ENDED",
+            Self::NotRunning(_) => "NOT_RUNNING",
+            Self::NotPaused(_) => "NOT_PAUSED",
+            Self::NotFailed(_) => "NOT_FAILED",
+            Self::RetryNotPermitted(_) => "RETRY_NOT_PERMITTED",
         }
     }
 
@@ -235,6 +256,14 @@ pub fn of_intent(
         Ok(_) | Err(Rejection::ExecutionNotFound(_)) => Err(Rejection::IntentNotFound(intent)),
         Err(rejection) => Err(rejection),
     }
+}
+
+/// The state of the execution that a run is of: one that is not there has no run either.
+pub fn of_run(state: &Execution, run: RunId) -> Result<&Known, Rejection> {
+    existing(state, run.execution).map_err(|rejection| match rejection {
+        Rejection::ExecutionNotFound(_) => Rejection::RunNotFound(run),
+        other => other,
+    })
 }
 
 fn open(known: &Known) -> Result<(), Rejection> {

@@ -3,7 +3,7 @@
 use contracts::{
     canonical::Digest,
     event::{Event, Service},
-    ids::{BlockId, IntentId, PlanId},
+    ids::{BlockId, IntentId, PlanId, RunId},
     plan::Mode,
     registry::OperationName,
 };
@@ -38,10 +38,11 @@ pub struct Ask {
 
 pub fn asks() -> Vec<Ask> {
     use OperationName::{
-        ExecutionApprove, ExecutionCancel, ExecutionReject, ExecutionStart, IntentSubmit,
+        ExecutionAbort, ExecutionApprove, ExecutionCancel, ExecutionPause, ExecutionReject,
+        ExecutionResume, ExecutionRetry, ExecutionShutdown, ExecutionStart, IntentSubmit,
         PlanCompile, PlanVerify,
     };
-    let list: [(OperationName, &[(&'static str, Of)]); 7] = [
+    let list: [(OperationName, &[(&'static str, Of)]); 12] = [
         (
             IntentSubmit,
             &[
@@ -185,6 +186,56 @@ pub fn asks() -> Vec<Ask> {
                 answered(decision, None)
             })],
         ),
+        (
+            ExecutionPause,
+            &[
+                (LAST_RUN, |world| of_run(world, last_run(world), pause)),
+                (EARLIER_RUN, |world| {
+                    of_run(world, earlier_run(world), pause)
+                }),
+                (NO_RUN, |world| of_run(world, Some(no_run()), pause)),
+            ],
+        ),
+        (
+            ExecutionResume,
+            &[
+                (LAST_RUN, |world| of_run(world, last_run(world), resume)),
+                (EARLIER_RUN, |world| {
+                    of_run(world, earlier_run(world), resume)
+                }),
+                (NO_RUN, |world| of_run(world, Some(no_run()), resume)),
+            ],
+        ),
+        (
+            ExecutionRetry,
+            &[
+                (LAST_RUN, |world| of_run(world, last_run(world), retry)),
+                (EARLIER_RUN, |world| {
+                    of_run(world, earlier_run(world), retry)
+                }),
+                (NO_RUN, |world| of_run(world, Some(no_run()), retry)),
+            ],
+        ),
+        (
+            ExecutionAbort,
+            &[
+                (LAST_RUN, |world| of_run(world, last_run(world), abort)),
+                (EARLIER_RUN, |world| {
+                    of_run(world, earlier_run(world), abort)
+                }),
+                (NO_RUN, |world| of_run(world, Some(no_run()), abort)),
+            ],
+        ),
+        (
+            ExecutionShutdown,
+            &[
+                (LAST_RUN, |world| of_run(world, last_run(world), abort)),
+                (EARLIER_RUN, |world| {
+                    of_run(world, earlier_run(world), abort)
+                }),
+                (NO_RUN, |world| of_run(world, Some(no_run()), abort)),
+            ],
+        ),
     ];
     list.into_iter()
         .flat_map(|(operation, ways)| {
@@ -192,6 +243,58 @@ pub fn asks() -> Vec<Ask> {
                 .map(move |&(how, of)| Ask { operation, how, of })
         })
         .collect()
+}
+
+const LAST_RUN: &str = "the current run, or the last one";
+const EARLIER_RUN: &str = "a run before it";
+const NO_RUN: &str = "a run that there is not";
+
+type OfRun = fn(&Known, RunId, contracts::time::Timestamp) -> Decision;
+
+fn pause(known: &Known, run: RunId, now: contracts::time::Timestamp) -> Decision {
+    intake::pause(known, run, &who("ann"), None, now)
+}
+
+fn resume(known: &Known, run: RunId, now: contracts::time::Timestamp) -> Decision {
+    intake::resume(known, run, &who("ann"), now)
+}
+
+fn retry(known: &Known, run: RunId, now: contracts::time::Timestamp) -> Decision {
+    intake::retry(known, run, &who("ann"), None, now)
+}
+
+fn abort(known: &Known, run: RunId, now: contracts::time::Timestamp) -> Decision {
+    intake::cancel_run(known, run, &who("ann"), None, now)
+}
+
+/// Nothing where there is no such run.
+fn of_run(world: &World, run: Option<RunId>, ask: OfRun) -> Answer {
+    let Some(run) = run else {
+        return Answer::NoSuchThing;
+    };
+    answered(
+        intake::of_run(&world.state, run).and_then(|known| ask(known, run, now(world))),
+        None,
+    )
+}
+
+fn last_run(world: &World) -> Option<RunId> {
+    world.state.known()?.run_id()
+}
+
+fn earlier_run(world: &World) -> Option<RunId> {
+    let last = last_run(world).filter(|last| last.number > 1)?;
+    Some(RunId {
+        number: last.number - 1,
+        ..last
+    })
+}
+
+fn no_run() -> RunId {
+    RunId {
+        execution: execution_id(),
+        number: 99,
+    }
 }
 
 fn now(world: &World) -> contracts::time::Timestamp {

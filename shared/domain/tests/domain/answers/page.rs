@@ -111,6 +111,18 @@ fn about(operation: OperationName) -> &'static str {
             "Nothing new starts, and the execution ends as cancelled. What stops or has ended for \
              another reason is not made a cancelled one."
         }
+        OperationName::ExecutionPause => {
+            "Nothing new is started in the run; what is under way ends, votes count, and deadlines \
+             are kept."
+        }
+        OperationName::ExecutionResume => "A paused run goes on.",
+        OperationName::ExecutionRetry => {
+            "A failed run goes on from what it had not done, as the next run. What people or policy \
+             have decided is not tried again."
+        }
+        OperationName::ExecutionAbort | OperationName::ExecutionShutdown => {
+            "As a cancellation, by the run."
+        }
         other => panic!("{other:?} is no command to an execution"),
     }
 }
