@@ -9,8 +9,7 @@ use contracts::{
 };
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
-    execution::ending::{Failure, Outcome},
-    schema,
+    execution::ending::{ACCEPTED_MS_DEFAULT, Failure, MESSAGE_CHARS_MAX, Outcome},
 };
 use host::{clock::Ambient, failpoint};
 use journal::{
@@ -27,13 +26,8 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// How soon a worker that is still at it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How often one attempt is asked for again when the connection has ended meanwhile. All calls
-/// share it, and nobody knows whose worker breaks it.
-const ENDED_MAX: u32 = 3;
-
-/// The longest code and message of a skill's error that are kept, in characters.
+/// The longest code of a skill's error that is kept, in characters.
 const CODE_CHARS_MAX: usize = 64;
-const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// Everything an attempt needs, decided and stored before.
 pub struct Call {
@@ -67,43 +61,15 @@ impl Call {
                 EffectOutcome::NotDone,
             );
         };
-        let output = match &skill.entry_point {
-            EntryPoint::Builtin(Builtin::Echo) => Ok(self.inputs.clone()),
+        let answered = match &skill.entry_point {
+            EntryPoint::Builtin(Builtin::Echo) => Ok(Done::With(self.inputs.clone())),
             // Time passes by itself: its end is decided, not brought.
             EntryPoint::Builtin(Builtin::Wait) => std::future::pending().await,
             EntryPoint::Nats(name) => self.call(name).await,
         };
-        match output {
-            Ok(output) => {
-                let definition = skill.metadata.actions.get(&self.step.action);
-                match definition.map(|action| schema::faults(&action.output, &output)) {
-                    Some(Ok(faults)) if faults.is_empty() => Outcome::Completed(output),
-                    Some(Ok(faults)) => {
-                        let said: Vec<String> = faults
-                            .iter()
-                            .map(|fault| format!("{} {}", fault.path, fault.message))
-                            .collect();
-                        failed(
-                            "OUTPUT_INVALID",
-                            &said.join("; "),
-                            false,
-                            EffectOutcome::Unknown,
-                        )
-                    }
-                    Some(Err(error)) => failed(
-                        "OUTPUT_INVALID",
-                        &error.to_string(),
-                        false,
-                        EffectOutcome::Unknown,
-                    ),
-                    None => failed(
-                        "OUTPUT_INVALID",
-                        "the action is unknown",
-                        false,
-                        EffectOutcome::Unknown,
-                    ),
-                }
-            }
+        match answered {
+            Ok(Done::With(output)) => Outcome::of_output(Some(skill), &self.step, output),
+            Ok(Done::Later { within_ms }) => Outcome::Accepted { within_ms },
             Err(failure) => Outcome::Failed(failure),
         }
     }
@@ -111,28 +77,28 @@ impl Call {
     /// Asks until there is an answer, at most until the time of the attempt is over. A worker that
     /// is still at it, for a call that another process made, is asked again under the same key:
     /// that is no failure, and no try.
-    async fn call(&self, name: &str) -> Result<Value, Failure> {
+    async fn call(&self, name: &str) -> Result<Done, Failure> {
         // However the clock is set meanwhile, it takes no longer than the step may.
         let left = self.started.timeout_at.since_ms(self.ambient.now());
         let left = Duration::from_millis(left.min(self.step.timeout_ms));
         let until = Instant::now() + left;
-        let mut ended = 0;
+        let mut apart = false;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Failure::timed_out());
             }
-            match self.ask(name, left).await? {
-                Answered::With(output) => return Ok(output),
-                Answered::InProgress => {}
-                Answered::Ended if ended < ENDED_MAX => ended += 1,
-                Answered::Ended => return Err(broken()),
+            match self.ask(name, left, apart).await? {
+                Answered::Done(done) => return Ok(done),
+                Answered::InProgress => tokio::time::sleep(ASK_AGAIN_AFTER.min(left)).await,
+                // It may have been the answer to somebody else's call.
+                Answered::Ended if !apart => apart = true,
+                Answered::Ended => return Err(unreadable()),
             }
-            tokio::time::sleep(ASK_AGAIN_AFTER.min(left)).await;
         }
     }
 
-    async fn ask(&self, name: &str, timeout: Duration) -> Result<Answered, Failure> {
+    async fn ask(&self, name: &str, timeout: Duration, apart: bool) -> Result<Answered, Failure> {
         let body = json!({
             "workspace": self.workspace,
             "executionId": self.started.execution_id,
@@ -169,6 +135,7 @@ impl Call {
             headers,
             payload: body.to_string().into_bytes().into(),
             timeout,
+            apart,
         };
         match self.journal.request(request).await {
             Ok(reply) => read(&reply.payload),
@@ -190,15 +157,12 @@ impl Call {
     }
 }
 
-/// The end of an attempt whose answers cannot be received.
-fn broken() -> Failure {
+/// The end of an attempt whose answer, and no other, ends the connection on which it comes.
+fn unreadable() -> Failure {
     Failure {
-        code: "REPLY_UNREADABLE".to_owned(),
-        message: Some(
-            "the connection broke each time: a worker answers with headers that cannot be read"
-                .to_owned(),
-        ),
-        retryable: true,
+        code: "INVALID_REPLY".to_owned(),
+        message: Some("the worker answers with headers that cannot be read".to_owned()),
+        retryable: false,
         outcome: EffectOutcome::Unknown,
     }
 }
@@ -232,9 +196,18 @@ pub fn impossible(message: &str) -> Outcome {
     failed("NOT_DISPATCHED", message, false, EffectOutcome::NotDone)
 }
 
+/// What a call came to.
+enum Done {
+    With(Value),
+    /// It will be reported.
+    Later {
+        within_ms: u64,
+    },
+}
+
 /// What an answer means.
 enum Answered {
-    With(Value),
+    Done(Done),
     InProgress,
     /// Nobody knows what the worker said.
     Ended,
@@ -247,7 +220,15 @@ enum Answer {
     Output(Value),
     Error(WorkerError),
     InProgress(IgnoredAny),
-    Accepted(IgnoredAny),
+    Accepted(Accepted),
+}
+
+/// To be completed later, by who has the token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    #[serde(default)]
+    expires_after_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -275,7 +256,7 @@ fn read(payload: &[u8]) -> Result<Answered, Failure> {
     }
     match serde_json::from_slice(payload) {
         Ok(Answer::Output(output)) => match contracts::canonical::check(&output) {
-            Ok(()) => Ok(Answered::With(output)),
+            Ok(()) => Ok(Answered::Done(Done::With(output))),
             Err(error) => Err(invalid(error.to_string())),
         },
         Ok(Answer::Error(error)) => Err(Failure {
@@ -288,14 +269,11 @@ fn read(payload: &[u8]) -> Result<Answered, Failure> {
             outcome: EffectOutcome::NotDone,
         }),
         Ok(Answer::InProgress(_)) => Ok(Answered::InProgress),
-        Ok(Answer::Accepted(_)) => Err(Failure {
-            code: "NOT_SUPPORTED_YET".to_owned(),
-            message: Some("completing a step later is not supported by this version".to_owned()),
-            retryable: false,
-            outcome: EffectOutcome::Unknown,
-        }),
+        Ok(Answer::Accepted(accepted)) => Ok(Answered::Done(Done::Later {
+            within_ms: accepted.expires_after_ms.unwrap_or(ACCEPTED_MS_DEFAULT),
+        })),
         Err(error) => Err(invalid(format!(
-            "the answer is not `output`, `error` or `inProgress`: {error}"
+            "the answer is not `output`, `error`, `inProgress` or `accepted`: {error}"
         ))),
     }
 }

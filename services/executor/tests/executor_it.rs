@@ -18,6 +18,7 @@ mod executor_it {
     pub mod histories;
     pub mod hostile;
     pub mod keys;
+    pub mod later;
     pub mod policies;
     pub mod races;
     pub mod skills;

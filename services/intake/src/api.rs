@@ -31,7 +31,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::{Intake, event, execution, intent, plan, policy, run, skill};
+use crate::{Intake, event, execution, intent, plan, policy, run, skill, step};
 
 pub(crate) fn routes(intake: Arc<Intake>) -> Router {
     let commands = RESOURCES
@@ -184,6 +184,7 @@ async fn command(
         OperationName::ExecutionShutdown => {
             done(run::shutdown(call, parse(operation, input)?).await)
         }
+        OperationName::StepReport => done(step::report(call, parse(operation, input)?).await),
         OperationName::SkillInstall => done(skill::install(call, parse(operation, input)?).await),
         OperationName::SkillDisable => done(skill::disable(call, parse(operation, input)?).await),
         OperationName::PolicyActivate => {

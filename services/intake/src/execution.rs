@@ -178,7 +178,11 @@ pub(crate) async fn cancel(call: &Call<'_>, input: CancelInput) -> Result<Cancel
     })
 }
 
-async fn decided<D>(call: &Call<'_>, id: ExecutionId, decide: D) -> Result<Done<Execution>, Problem>
+pub(crate) async fn decided<D>(
+    call: &Call<'_>,
+    id: ExecutionId,
+    decide: D,
+) -> Result<Done<Execution>, Problem>
 where
     D: Fn(&Known, Timestamp) -> Decision,
 {

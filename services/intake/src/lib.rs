@@ -13,8 +13,8 @@
 //! * [`outcome`]: waiting for what another service will append
 //! * [`event`], [`cloud_event`]: intents that come as `CloudEvents`; [`inbox`]: those that wait
 //!   on the broker until they are taken
-//! * [`intent`], [`plan`], [`execution`], [`run`], [`skill`], [`policy`]: the
-//!   commands
+//! * [`intent`], [`plan`], [`execution`], [`run`], [`step`], [`skill`],
+//!   [`policy`]: the commands
 //! * [`refusal`]: how rejections and failures are answered
 
 mod api;
@@ -30,6 +30,7 @@ mod policy;
 mod refusal;
 mod run;
 mod skill;
+mod step;
 
 use std::{sync::Arc, time::Duration};
 

@@ -190,6 +190,7 @@ async fn answer(
         | OperationName::ExecutionRetry
         | OperationName::ExecutionAbort
         | OperationName::ExecutionShutdown
+        | OperationName::StepReport
         | OperationName::SkillInstall
         | OperationName::SkillDisable
         | OperationName::PolicyActivate => Err(Problem::new(

@@ -40,4 +40,5 @@ pub mod intent;
 pub mod plan;
 pub mod policy;
 pub mod skill;
+pub mod step;
 pub mod trace;

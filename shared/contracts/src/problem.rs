@@ -144,6 +144,8 @@ codes! {
         "ask one of those whom `execution.get` lists as eligible";
     RequesterCannotApprove = "REQUESTER_CANNOT_APPROVE", 403, "the requester cannot vote",
         "ask someone else to vote; a requester who changes his mind cancels";
+    TokenInvalid = "TOKEN_INVALID", 403, "not the token of this step",
+        "send the `Cp-Token` that came with the call of the step";
     NotFound = "NOT_FOUND", 404, "no such resource",
         "check the path against the list of operations";
     IntentNotFound = "INTENT_NOT_FOUND", 404, "no such intent",
@@ -186,6 +188,10 @@ codes! {
         "look at it with `execution.get`; only a run that failed is retried";
     RetryNotPermitted = "RETRY_NOT_PERMITTED", 409, "a retry would go round a decision",
         "submit the intent again: what people or policy have decided is not tried again";
+    StepNotInFlight = "STEP_NOT_IN_FLIGHT", 409, "the step is not under way",
+        "nothing; what became of this attempt counts no more";
+    AlreadyReported = "ALREADY_REPORTED", 409, "something else was reported before",
+        "look at the step with `execution.get`; the first report counts";
     NoOpenBlock = "NO_OPEN_BLOCK", 409, "no vote is awaited",
         "look at the step with `execution.get`; it waits for no vote, or for one on another block";
     ApprovalExpired = "APPROVAL_EXPIRED", 409, "the time to vote is over",

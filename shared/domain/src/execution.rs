@@ -17,7 +17,7 @@ use contracts::{
     event::{Event, EventName},
     events::{
         executor::{CompletionOutcome, EffectOutcome, FailureCode, StepBlocked},
-        intake::{IntentReceived, PlanDrafted},
+        intake::{IntentReceived, PlanDrafted, ReportedOutcome, StepReported},
         planner::{PlanCompiled, RejectionCause},
         verifier::PlanVerified,
     },
@@ -179,6 +179,10 @@ pub struct Step {
     pub block: Option<Block>,
     /// How often it was blocked, over all runs.
     pub blocks: u32,
+    /// The hashes of the completion tokens of its attempts, over all runs.
+    pub tokens: BTreeMap<u32, Digest>,
+    /// What was reported from outside of an attempt that has not ended.
+    pub report: Option<Arc<StepReported>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -307,6 +311,8 @@ impl Step {
             judgement: None,
             block: None,
             blocks: 0,
+            tokens: BTreeMap::new(),
+            report: None,
         }
     }
 
@@ -330,6 +336,15 @@ impl Step {
             self.state,
             StepState::Started(_) | StepState::Accepted { .. }
         )
+    }
+
+    /// The report that its end follows from: a success, whichever attempt it is of, or a failure of
+    /// the attempt that is under way.
+    pub fn last_report(&self) -> Option<&StepReported> {
+        self.report.as_deref().filter(|report| {
+            let is_success = report.outcome == ReportedOutcome::Completed;
+            is_success || report.attempt == self.attempts
+        })
     }
 
     /// Blocked and waiting for votes.

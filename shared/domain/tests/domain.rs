@@ -26,6 +26,7 @@ mod domain {
     mod laws;
     mod planning;
     mod playbooks;
+    mod reports;
     mod retrying;
     mod running;
     mod second_verdict;

@@ -19,6 +19,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub payload: Bytes,
     pub timeout: Duration,
+    /// On a connection of its own, so that no other answer ends it.
+    pub apart: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,13 +3,15 @@
 
 use contracts::{
     event::Event,
-    events::intake::{ExecutionApproved, ExecutionRejected, IntentReceived},
+    events::intake::{
+        ExecutionApproved, ExecutionRejected, IntentReceived, ReportedOutcome, StepReported,
+    },
     record::Recorded,
     time::Timestamp,
 };
 use domain::execution::{
     Execution, Known,
-    intake::{self, Ballot, Decision, Rejection, Submission},
+    intake::{self, Ballot, Decision, Failed, Rejection, Report, Submission},
 };
 
 use super::{derived::Derived, report::What};
@@ -39,11 +41,18 @@ pub(super) fn derive(state: &Execution, recorded: &Recorded) -> Option<Derived> 
             let reason = event.reason.as_deref();
             intake::cancel(known, &event.by, reason, event.requested_at)
         }),
-        // The fold alone says whether they are legal.
-        Event::StepReported(_)
-        | Event::Paused(_)
-        | Event::Resumed(_)
-        | Event::RetryRequested(_) => Derived::Taken,
+        Event::Paused(event) => request(state, |known| {
+            let reason = event.reason.as_deref();
+            intake::pause(known, event.run_id, &event.by, reason, event.paused_at)
+        }),
+        Event::Resumed(event) => request(state, |known| {
+            intake::resume(known, event.run_id, &event.by, event.resumed_at)
+        }),
+        Event::RetryRequested(event) => request(state, |known| {
+            let reason = event.reason.as_deref();
+            intake::retry(known, event.run_id, &event.by, reason, event.requested_at)
+        }),
+        Event::StepReported(event) => reported(state, event),
         _ => return None,
     };
     Some(derived)
@@ -51,6 +60,33 @@ pub(super) fn derive(state: &Execution, recorded: &Recorded) -> Option<Derived> 
 
 fn request(state: &Execution, decide: impl FnOnce(&Known) -> Decision) -> Derived {
     Derived::admitted(What::Request, known(state).and_then(decide))
+}
+
+/// Whose the token was is known by the attempt; the token itself is recorded nowhere.
+fn reported(state: &Execution, event: &StepReported) -> Derived {
+    let Some(by) = &event.by else {
+        // The fold alone says whether it is legal.
+        return Derived::Taken;
+    };
+    request(state, |known| {
+        let step = known.steps().and_then(|steps| steps.get(&event.step_id));
+        let token_hash = step.and_then(|step| step.tokens.get(&event.attempt));
+        let report = Report {
+            step: event.step_id.clone(),
+            token_hash: *token_hash
+                .ok_or_else(|| Rejection::TokenInvalid(event.step_id.clone()))?,
+            by: by.clone(),
+            result: match event.outcome {
+                ReportedOutcome::Completed => Ok(event.output.clone().unwrap_or_default()),
+                ReportedOutcome::Failed => Err(Failed {
+                    code: event.error_code.clone(),
+                    message: event.error.clone(),
+                    retryable: event.retryable.unwrap_or(false),
+                }),
+            },
+        };
+        intake::report(known, &report, event.reported_at)
+    })
 }
 
 /// An event of an execution that was never received is illegal; the fold says so.

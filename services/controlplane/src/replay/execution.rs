@@ -31,6 +31,7 @@ pub(super) fn derive(state: &Execution, recorded: &Recorded, memory: &mut Memory
         Event::StepJudged(event) => judged(state, recorded, Some(event.catalogue), memory),
         Event::StepCompleted(event) => executor::completed(state, event, recorded, memory),
         Event::StepFailed(event) => executor::failed(state, event, recorded, memory),
+        Event::StepAccepted(event) => executor::accepted(state, event, recorded),
         Event::ExecutionStarted(_)
         | Event::StepProposed(_)
         | Event::StepBlocked(_)

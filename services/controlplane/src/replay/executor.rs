@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use contracts::{
     canonical::Digest,
     event::Event,
-    events::executor::{StepCompleted, StepFailed},
+    events::executor::{StepAccepted, StepCompleted, StepFailed},
     ids::{EventId, Incarnation, StepId},
     plan::PlanStep,
     record::Recorded,
@@ -18,7 +18,7 @@ use contracts::{
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint, InstalledSkill},
     execution::{
-        Execution, Known, Run, Step,
+        Execution, Known, Run, Step, StepState,
         ending::{self, Failure, Outcome},
         running::{self, Context},
         steps,
@@ -189,10 +189,34 @@ pub(super) fn completed(
             Err(refused) => refused_outcome(refused),
         };
     }
+    if is_completed_later(state, event) {
+        // Only a report ends it so.
+        return driven(state, recorded, memory);
+    }
     if let Some(misfit) = used.and_then(|used| misfit(&used, &event.output)) {
         return Derived::Nothing(What::Outcome, misfit);
     }
     match end(state, event, &event.output, recorded) {
+        Ok(event) => Derived::Input(What::Outcome, event),
+        Err(refused) => refused_outcome(refused),
+    }
+}
+
+/// Whether the attempt waits for what is reported of it from outside: its worker has answered.
+fn is_completed_later(state: &Execution, event: &StepCompleted) -> bool {
+    let step = run(state).and_then(|(_, run)| run.steps.get(&event.step_id));
+    step.is_some_and(|step| {
+        matches!(step.state, StepState::Accepted { attempt, .. } if attempt == event.attempt)
+    })
+}
+
+/// How long a step may take that is completed later is its worker's word.
+pub(super) fn accepted(state: &Execution, event: &StepAccepted, recorded: &Recorded) -> Derived {
+    let outcome = Outcome::Accepted {
+        within_ms: event.expires_at.since_ms(event.accepted_at),
+    };
+    let (step, attempt) = (&event.step_id, event.attempt);
+    match ending::end(state, step, attempt, &outcome, recorded.time()) {
         Ok(event) => Derived::Input(What::Outcome, event),
         Err(refused) => refused_outcome(refused),
     }

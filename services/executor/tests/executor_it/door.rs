@@ -42,6 +42,7 @@ impl Door {
                     "execution.cancel",
                     "execution.pause",
                     "execution.retry",
+                    "step.report",
                 ],
             ),
             principal("sam", SAM, &["intent.submit"]),

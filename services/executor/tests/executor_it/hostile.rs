@@ -85,7 +85,7 @@ async fn a_worker_that_breaks_the_connection_takes_neither_the_log_nor_the_work_
     let Event::StepFailed(failed) = failed.event else {
         panic!("{failed:?}");
     };
-    assert_eq!(failed.error_code, "REPLY_UNREADABLE");
+    assert_eq!(failed.error_code, "INVALID_REPLY");
     assert!(services.executor.is_running());
     let after = world.submit(&intent(&step("test.shop/look"))).await;
     let history = world.finished(after).await;

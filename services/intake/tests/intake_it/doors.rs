@@ -26,6 +26,7 @@ async fn send(
             .collect(),
         payload: payload.into(),
         timeout: Duration::from_secs(20),
+        apart: false,
     };
     let reply = world.journal.request(request).await?;
     Ok(Answer {
@@ -302,6 +303,7 @@ async fn services_are_found_and_counted() {
             headers: Vec::new(),
             payload: Vec::new().into(),
             timeout: Duration::from_secs(10),
+            apart: false,
         };
         let reply = world.journal.request(request).await.unwrap();
         serde_json::from_slice::<Value>(&reply.payload).unwrap()

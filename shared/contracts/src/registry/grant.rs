@@ -38,6 +38,8 @@ grants! {
     /// To hold a run back, and to let it go on.
     ExecutionPause = "execution.pause";
     ExecutionRetry = "execution.retry";
+    /// To report what became of a step, with the token of its call.
+    StepReport = "step.report";
     ExecutionRead = "execution.read";
     TraceRead = "trace.read";
     /// To see the payloads of a trace, which hold personal data.

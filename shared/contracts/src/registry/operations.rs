@@ -7,7 +7,7 @@ use super::{Grant, Section, VERSION, schema};
 use crate::{
     event::EventName,
     facts::Actor,
-    operations::{execution, intent, plan, policy, skill, trace},
+    operations::{execution, intent, plan, policy, skill, step, trace},
     problem::Code,
     subject::ROOT,
 };
@@ -428,6 +428,26 @@ operations! {
         idempotent: false,
         errors: ABORT_ERRORS,
         emits: &[EventName::CancelRequested],
+    }
+    StepReport = "controlPlane.execution.step.report", step::ReportInput => step::ReportOutput {
+        kind: Kind::Command,
+        section: Section::Ours,
+        capability: None,
+        grant: Grant::StepReport,
+        variations: &[],
+        pii: &[],
+        output_pii: &[],
+        idempotent: false,
+        errors: &[
+            Code::ExecutionNotFound,
+            Code::StepNotFound,
+            Code::TokenInvalid,
+            Code::StepNotInFlight,
+            Code::AlreadyReported,
+            Code::ExecutionEnded,
+            Code::ExecutionCorrupt,
+        ],
+        emits: &[EventName::StepReported],
     }
     SkillInstall = "controlPlane.skill.install", skill::InstallInput => skill::InstallOutput {
         kind: Kind::Command,

@@ -13,7 +13,9 @@ pub struct Resource {
 impl Resource {
     /// Members of the input that stand in the path.
     pub fn in_path(&self) -> &'static [&'static str] {
-        if self.path.contains("{executionId}") {
+        if self.path.contains("{stepId}") {
+            &["executionId", "stepId"]
+        } else if self.path.contains("{executionId}") {
             &["executionId"]
         } else if self.path.contains("{runId}") {
             &["runId"]
@@ -27,7 +29,7 @@ const fn at(path: &'static str, operation: OperationName) -> Resource {
     Resource { operation, path }
 }
 
-pub static RESOURCES: [Resource; 15] = [
+pub static RESOURCES: [Resource; 16] = [
     at("/v1/intents", OperationName::IntentSubmit),
     at("/v1/executions", OperationName::ExecutionList),
     at("/v1/executions/{executionId}", OperationName::ExecutionGet),
@@ -54,6 +56,10 @@ pub static RESOURCES: [Resource; 15] = [
     at(
         "/v1/executions/{executionId}/cancel",
         OperationName::ExecutionCancel,
+    ),
+    at(
+        "/v1/executions/{executionId}/steps/{stepId}/report",
+        OperationName::StepReport,
     ),
     at("/v1/runs/{runId}/pause", OperationName::ExecutionPause),
     at("/v1/runs/{runId}/resume", OperationName::ExecutionResume),

@@ -52,6 +52,9 @@ roles! {
     Planner = "planner", "drafts plans for intents, as an outside planner" [
         PlanDraft ExecutionRead
     ];
+    Worker = "worker", "reports what became of the steps that it was given" [
+        StepReport
+    ];
     Approver = "approver", "votes, having seen what is voted on" [
         ExecutionApprove ExecutionRead TraceRead TracePayloads PolicyRead SkillRead
     ];

@@ -147,6 +147,9 @@ fn requests(event: EventName) -> Value {
             "outcome": "failed",
             "output": { "refundId": "R-7" },
             "error": "the bank refused",
+            "errorCode": "CARD_DECLINED",
+            "retryable": true,
+            "by": ada(),
             "reportedAt": AT,
         })),
         EventName::CancelRequested => of_execution(json!({

@@ -3,7 +3,10 @@
 use contracts::{
     canonical::Digest,
     event::Event,
-    events::executor::{EffectOutcome, StepCompleted, StepFailed},
+    events::{
+        executor::{EffectOutcome, StepAccepted, StepCompleted, StepFailed},
+        intake::{ReportedOutcome, StepReported},
+    },
     facts::facts_digest,
     ids::StepId,
     plan::{PlanStep, RetryPolicy},
@@ -12,13 +15,76 @@ use contracts::{
 use serde_json::Value;
 
 use super::{Execution, Known, RULES, Run, Stage, Step, StepState, steps};
+use crate::{catalogue::InstalledSkill, schema};
 
 /// What an attempt brought.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     Completed(Value),
     Failed(Failure),
+    /// It will be reported later, within so many milliseconds.
+    Accepted {
+        within_ms: u64,
+    },
 }
+
+/// How long a step may be completed later, where its skill does not say: a day; and at most: thirty.
+pub const ACCEPTED_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
+pub const ACCEPTED_MS_MAX: u64 = 30 * ACCEPTED_MS_DEFAULT;
+
+impl Outcome {
+    /// What a skill gives as its output, if it is what its action declares.
+    pub fn of_output(skill: Option<&InstalledSkill>, step: &PlanStep, output: Value) -> Self {
+        let invalid = |message: String| {
+            Self::Failed(Failure {
+                code: "OUTPUT_INVALID".to_owned(),
+                message: Some(message.chars().take(MESSAGE_CHARS_MAX).collect()),
+                retryable: false,
+                outcome: EffectOutcome::Unknown,
+            })
+        };
+        let action = skill.and_then(|skill| skill.metadata.actions.get(&step.action));
+        match action.map(|action| schema::faults(&action.output, &output)) {
+            Some(Ok(faults)) if faults.is_empty() => Self::Completed(output),
+            Some(Ok(faults)) => {
+                let said: Vec<String> = faults
+                    .iter()
+                    .map(|fault| format!("{} {}", fault.path, fault.message))
+                    .collect();
+                invalid(said.join("; "))
+            }
+            Some(Err(error)) => invalid(error.to_string()),
+            None => invalid("the action is unknown".to_owned()),
+        }
+    }
+
+    /// What a report means.
+    pub(super) fn of_report(
+        report: &StepReported,
+        skill: Option<&InstalledSkill>,
+        step: &PlanStep,
+    ) -> Self {
+        match report.outcome {
+            ReportedOutcome::Completed => {
+                let output = report.output.clone().unwrap_or(Value::Null);
+                Self::of_output(skill, step, output)
+            }
+            ReportedOutcome::Failed => Self::Failed(Failure {
+                code: report
+                    .error_code
+                    .clone()
+                    .unwrap_or_else(|| "REPORTED_FAILED".to_owned()),
+                message: report.error.clone(),
+                retryable: report.retryable.unwrap_or(false),
+                // Who reports a failure says that it was not done.
+                outcome: EffectOutcome::NotDone,
+            }),
+        }
+    }
+}
+
+/// The longest message of a failure that is kept, in characters.
+pub const MESSAGE_CHARS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -81,6 +147,19 @@ pub fn end(
     else {
         return Err(Refused::NeverStarted);
     };
+    ended(known, run, plan_step, current, number, outcome, now)
+}
+
+/// As [`end`], of a step that is known to be there.
+pub(super) fn ended(
+    known: &Known,
+    run: &Run,
+    plan_step: &PlanStep,
+    current: &Step,
+    number: u32,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<Event, Refused> {
     if number == 0 || number > current.attempts {
         return Err(Refused::NeverStarted);
     }
@@ -96,7 +175,22 @@ pub fn end(
             | StepState::Pending
             | StepState::Proposed { .. },
             Outcome::Completed(output),
-        ) => Ok(completed(known, run, step, number, output, now)),
+        ) => Ok(completed(known, run, &plan_step.id, number, output, now)),
+        (StepState::Started(_), Outcome::Accepted { within_ms }) => {
+            if number == current.attempts {
+                Ok(accepted(known, run, &plan_step.id, number, *within_ms, now))
+            } else {
+                Err(Refused::Superseded)
+            }
+        }
+        // It waits already, or for another attempt.
+        (
+            StepState::Accepted { .. }
+            | StepState::RetryWait { .. }
+            | StepState::Pending
+            | StepState::Proposed { .. },
+            Outcome::Accepted { .. },
+        ) => Err(Refused::Superseded),
         (StepState::Started(_) | StepState::Accepted { .. }, Outcome::Failed(failure)) => {
             if number == current.attempts {
                 Ok(failed(known, run, plan_step, current, number, failure, now))
@@ -127,6 +221,26 @@ fn completed(
         attempt,
         output: output.clone(),
         output_digest: facts_digest(output),
+        rules: RULES,
+    }
+    .into()
+}
+
+fn accepted(
+    known: &Known,
+    run: &Run,
+    step: &StepId,
+    attempt: u32,
+    within_ms: u64,
+    now: Timestamp,
+) -> Event {
+    StepAccepted {
+        execution_id: known.id,
+        run_id: run.id(known.id),
+        step_id: step.clone(),
+        attempt,
+        accepted_at: now,
+        expires_at: now.plus_ms(within_ms.clamp(1, ACCEPTED_MS_MAX)),
         rules: RULES,
     }
     .into()

@@ -265,6 +265,7 @@ fn again(step: &Step) -> Step {
         | StepState::Failed { .. } => Step {
             state: StepState::Pending,
             tries: 0,
+            report: None,
             block: step.block.clone().filter(Block::is_passed),
             ..step.clone()
         },

@@ -2,6 +2,7 @@
 //!
 //! * `control`: pausing a run, letting it go on, trying it again
 //! * `drafts`: offering a draft, and asking for the plan
+//! * `reports`: what became of a step that is completed later
 //! * `votes`: approving and rejecting a blocked step
 
 use contracts::{
@@ -26,10 +27,12 @@ use super::{Execution, Known, RULES, Stage};
 
 mod control;
 mod drafts;
+mod reports;
 mod votes;
 
 pub use control::{cancel_run, pause, resume, retry};
 pub use drafts::{Asked, draft_id, offer_draft, plan, planner_goes_on};
+pub use reports::{Failed, Report, report};
 pub use votes::{Ballot, approve, reject};
 
 /// Why a request is not carried out. An answer, never a reason to try again.
@@ -93,6 +96,12 @@ pub enum Rejection {
     NotFailed(Status),
     #[error("the run ended with `{}`: to try it again would go round that decision", .0.as_str())]
     RetryNotPermitted(FailureCode),
+    #[error("the token is of no attempt of step `{0}`")]
+    TokenInvalid(StepId),
+    #[error("step `{0}` is not under way, or by a later attempt")]
+    StepNotInFlight(StepId),
+    #[error("something else was reported of step `{0}`")]
+    AlreadyReported(StepId),
 }
 
 impl Rejection {
@@ -126,6 +135,9 @@ impl Rejection {
             Self::NotPaused(_) => "NOT_PAUSED",
             Self::NotFailed(_) => "NOT_FAILED",
             Self::RetryNotPermitted(_) => "RETRY_NOT_PERMITTED",
+            Self::TokenInvalid(_) => "TOKEN_INVALID",
+            Self::StepNotInFlight(_) => "STEP_NOT_IN_FLIGHT",
+            Self::AlreadyReported(_) => "ALREADY_REPORTED",
         }
     }
 

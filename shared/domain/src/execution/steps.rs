@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Attempt, Block, Known, RULES, Run, Step, StepState, Stop,
-    ending::{self, Failure},
+    ending::{self, Failure, Outcome},
     running::{Context, Read, Reason, abandoned},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) enum Next {
     GoesOn(Event),
     /// Its attempt failed.
     Failed(Event),
-    /// Its time has passed.
+    /// Its time has passed, or it was reported.
     Completed(Event),
     Stop(Reason),
 }
@@ -72,6 +72,12 @@ pub(super) fn next(known: &Known, run: &Run, step: &PlanStep, context: &Context<
     let Some(state) = run.steps.get(&step.id) else {
         return Next::Idle;
     };
+    if let Some(event) = reported(known, run, step, state, context) {
+        return match event {
+            event @ Event::StepFailed(_) => Next::Failed(event),
+            event => Next::Completed(event),
+        };
+    }
     match &state.state {
         StepState::Started(attempt) => under_way(known, run, step, attempt, context),
         StepState::RetryWait { at } if context.now < *at => Next::Idle,
@@ -92,6 +98,29 @@ pub(super) fn next(known: &Known, run: &Run, step: &PlanStep, context: &Context<
         | StepState::Failed { .. }
         | StepState::Skipped => Next::Idle,
     }
+}
+
+/// The end that was reported from outside, by whichever process comes to know of it.
+fn reported(
+    known: &Known,
+    run: &Run,
+    step: &PlanStep,
+    state: &Step,
+    context: &Context<'_>,
+) -> Option<Event> {
+    let report = state.last_report()?;
+    let skill = context.catalogue.skill(&known.workspace, &step.uses);
+    let outcome = Outcome::of_report(report, skill, step);
+    let ended = ending::ended(
+        known,
+        run,
+        step,
+        state,
+        report.attempt,
+        &outcome,
+        context.now,
+    );
+    ended.ok()
 }
 
 fn timed_out(
@@ -392,7 +421,11 @@ pub(super) fn stopped(
     context: &Context<'_>,
 ) -> Option<Event> {
     let code = why.code.as_str();
-    match &run.steps.get(&step.id)?.state {
+    let state = run.steps.get(&step.id)?;
+    if let Some(event) = reported(known, run, step, state, context) {
+        return Some(event);
+    }
+    match &state.state {
         StepState::Started(attempt) if is_wait(known, step, context.catalogue) => Some(abandoned(
             known,
             run,

@@ -50,6 +50,7 @@ impl Caller {
             headers,
             payload,
             timeout,
+            apart: false,
         };
         serve::request(&self.link, request).await
     }

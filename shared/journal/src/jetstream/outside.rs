@@ -2,7 +2,8 @@
 //!
 //! INVARIANT: what somebody answers can break a client that cannot read it (a header with a lone
 //! carriage return does), and the log must not end with it. This connection is made when it is
-//! first needed, and anew when it has ended.
+//! first needed, and anew when it has ended. What was asked on it meanwhile can be asked again apart,
+//! where nobody else's answer comes.
 
 use tokio::sync::Mutex;
 
@@ -29,6 +30,12 @@ impl Outside {
     }
 
     pub async fn request(&self, request: Request) -> Result<Reply, RequestError> {
+        if request.apart {
+            let link = self.open().await?;
+            let answer = serve::request(&link, request).await;
+            link.close().await;
+            return answer;
+        }
         let link = self.link().await?;
         serve::request(&link, request).await
     }
@@ -47,9 +54,11 @@ impl Outside {
         if current.is_some() {
             tracing::error!("an answer broke the connection for requests; it is made anew");
         }
-        let link = Link::open(&self.options)
-            .await
-            .map_err(|error| Unavailable::new("connect for requests", error))?;
-        Ok(current.insert(link).clone())
+        Ok(current.insert(self.open().await?).clone())
+    }
+
+    async fn open(&self) -> Result<Link, Unavailable> {
+        let link = Link::open(&self.options).await;
+        link.map_err(|error| Unavailable::new("connect for requests", error))
     }
 }

@@ -17,6 +17,7 @@ pub(super) async fn request(link: &Link, request: Request) -> Result<Reply, Requ
         headers,
         payload,
         timeout,
+        apart: _,
     } = request;
     let unavailable = |error: String| Unavailable::new(format!("ask `{subject}`"), error);
     let headers = wire(&headers).ok_or_else(|| unavailable("a header cannot be sent".into()))?;

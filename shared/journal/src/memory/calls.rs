@@ -37,6 +37,8 @@ impl MemoryJournal {
             headers,
             payload,
             timeout: patience,
+            // Nothing in memory ends a connection.
+            apart: _,
         } = request;
         let (responder, answer) = oneshot::channel();
         let incoming = Incoming {

@@ -32,7 +32,7 @@ fn aggregate_of(delivery: &Delivery) -> Option<&AggregateId> {
     match &*delivery.message {
         Message::Event { recorded, .. } => Some(&recorded.subject.aggregate),
         Message::Timer(timer) => Some(&timer.aggregate),
-        Message::Unreadable { .. } => None,
+        Message::Letter { .. } | Message::Unreadable { .. } => None,
     }
 }
 
@@ -40,7 +40,7 @@ fn version_of(delivery: &Delivery) -> u64 {
     match &*delivery.message {
         Message::Event { recorded, .. } => recorded.version(),
         Message::Timer(timer) => timer.version,
-        Message::Unreadable { .. } => 0,
+        Message::Letter { .. } | Message::Unreadable { .. } => 0,
     }
 }
 

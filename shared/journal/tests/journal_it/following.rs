@@ -165,6 +165,7 @@ pub async fn a_request_is_answered_by_one_of_those_who_serve(world: &World) {
         headers: vec![("idempotency-key".to_owned(), "k1".to_owned())],
         payload: Bytes::from_static(b"hello"),
         timeout,
+        apart: false,
     };
     let patience = Duration::from_secs(10);
     let nobody = journal.request(ask(patience)).await;

@@ -447,6 +447,7 @@ async fn a_worker_answers_and_nothing_else() {
         headers: Vec::new(),
         payload: Bytes::from_static(b"order 7"),
         timeout: Duration::from_secs(10),
+        apart: false,
     });
     let answering = async {
         let call = soon(calls.next()).await.unwrap();

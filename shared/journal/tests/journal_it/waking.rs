@@ -44,7 +44,9 @@ pub async fn next_timer(
                 return (timer.clone(), delivery.clone());
             }
             Message::Timer(_) => delivery.handle.ack().await.unwrap(),
-            other @ (Message::Event { .. } | Message::Unreadable { .. }) => {
+            other @ (Message::Event { .. }
+            | Message::Letter { .. }
+            | Message::Unreadable { .. }) => {
                 panic!("not a timer: {other:?}")
             }
         }

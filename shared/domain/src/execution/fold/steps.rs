@@ -175,6 +175,7 @@ pub(super) fn started(known: &mut Known, recorded: &Recorded, event: &StepStarte
         _ => return Err("the step is not waiting to start".to_owned()),
     }
     step.attempts = event.attempt;
+    step.tokens.insert(event.attempt, event.token_hash);
     if !event.takeover || planted::is(Bug::TakeoverIsRetry) {
         step.tries += 1;
     }
@@ -205,13 +206,20 @@ pub(super) fn accepted(known: &mut Known, event: &StepAccepted) -> Fold {
     Ok(())
 }
 
-/// Only its owner or its time-out ends the attempt; the report is what they act on.
+/// The report ends nothing by itself; it is what whoever drives acts on.
 pub(super) fn reported(known: &mut Known, event: &StepReported) -> Fold {
-    if step(known, event.run_id, &event.step_id)?.in_flight() {
-        Ok(())
-    } else {
-        Err("the step is not under way".to_owned())
+    let step = step(known, event.run_id, &event.step_id)?;
+    if !step.in_flight() {
+        return Err("the step is not under way".to_owned());
     }
+    if event.attempt == 0 || event.attempt > step.attempts {
+        return Err(format!("attempt {} was never started", event.attempt));
+    }
+    if step.last_report().is_some() {
+        return Err("it was reported before".to_owned());
+    }
+    step.report = Some(Arc::new(event.clone()));
+    Ok(())
 }
 
 /// The first success for a step's key counts, whichever attempt brought it, also where a later
@@ -227,6 +235,7 @@ pub(super) fn completed(known: &mut Known, event: &StepCompleted) -> Fold {
         | StepState::RetryWait { .. }
         | StepState::Pending
         | StepState::Proposed { .. } => {
+            step.report = None;
             step.state = StepState::Completed {
                 output: Arc::new(event.output.clone()),
             };
@@ -242,6 +251,7 @@ pub(super) fn failed(known: &mut Known, event: &StepFailed) -> Fold {
     if !step.in_flight() || event.attempt != step.attempts {
         return Err("the attempt is not under way".to_owned());
     }
+    step.report = None;
     if let Some(at) = event.next_attempt_at {
         if stopping {
             return Err("nothing is tried again while it stops".to_owned());

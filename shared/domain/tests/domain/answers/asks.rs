@@ -9,7 +9,7 @@ use contracts::{
 };
 use domain::execution::{
     Execution, Known, Stage,
-    intake::{self, Asked, Ballot, Decision, Rejection, Submission},
+    intake::{self, Asked, Ballot, Decision, Failed, Rejection, Report, Submission},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -40,9 +40,9 @@ pub fn asks() -> Vec<Ask> {
     use OperationName::{
         ExecutionAbort, ExecutionApprove, ExecutionCancel, ExecutionPause, ExecutionReject,
         ExecutionResume, ExecutionRetry, ExecutionShutdown, ExecutionStart, IntentSubmit,
-        PlanCompile, PlanVerify,
+        PlanCompile, PlanVerify, StepReport,
     };
-    let list: [(OperationName, &[(&'static str, Of)]); 12] = [
+    let list: [(OperationName, &[(&'static str, Of)]); 13] = [
         (
             IntentSubmit,
             &[
@@ -236,6 +236,23 @@ pub fn asks() -> Vec<Ask> {
                 (NO_RUN, |world| of_run(world, Some(no_run()), abort)),
             ],
         ),
+        (
+            StepReport,
+            &[
+                ("as completed", |world| {
+                    report(world, "a", last_token(world), Ok(Value::Null))
+                }),
+                ("as failed", |world| {
+                    report(world, "a", last_token(world), Err(broken()))
+                }),
+                ("with another token", |world| {
+                    report(world, "a", Some(Digest::of(b"another")), Ok(Value::Null))
+                }),
+                ("on a step that the plan does not have", |world| {
+                    report(world, "z", Some(Digest::of(b"another")), Ok(Value::Null))
+                }),
+            ],
+        ),
     ];
     list.into_iter()
         .flat_map(|(operation, ways)| {
@@ -424,6 +441,40 @@ fn reject(world: &World, ballot: &Ballot) -> Answer {
     let decision =
         existing(world).and_then(|known| intake::reject(known, ballot, "no", now(world)));
     answered(decision, None)
+}
+
+/// Nothing where the step was never started, so that nobody has a token.
+fn report(
+    world: &World,
+    step: &str,
+    token_hash: Option<Digest>,
+    result: Result<Value, Failed>,
+) -> Answer {
+    let Some(token_hash) = token_hash else {
+        return Answer::NoSuchThing;
+    };
+    let report = Report {
+        step: step.parse().unwrap(),
+        token_hash,
+        by: who("fulfilment"),
+        result,
+    };
+    let decision = existing(world).and_then(|known| intake::report(known, &report, now(world)));
+    answered(decision, None)
+}
+
+fn broken() -> Failed {
+    Failed {
+        code: None,
+        message: None,
+        retryable: true,
+    }
+}
+
+fn last_token(world: &World) -> Option<Digest> {
+    let steps = world.state.known()?.steps()?;
+    let step = steps.get(&"a".parse().unwrap())?;
+    step.tokens.get(&step.attempts).copied()
 }
 
 fn compiled_hash(world: &World) -> Option<Digest> {

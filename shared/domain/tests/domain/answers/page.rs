@@ -123,6 +123,11 @@ fn about(operation: OperationName) -> &'static str {
         OperationName::ExecutionAbort | OperationName::ExecutionShutdown => {
             "As a cancellation, by the run."
         }
+        OperationName::StepReport => {
+            "What became of a step that is completed later, or that its worker has not answered for \
+             yet. The token of the call says of which attempt; a success counts of any, a failure of \
+             the last one, and the first report counts."
+        }
         other => panic!("{other:?} is no command to an execution"),
     }
 }

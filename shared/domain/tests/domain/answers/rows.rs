@@ -109,6 +109,10 @@ fn votes() -> Vec<(&'static str, World)> {
             of_two().at(HOUR),
         ),
         (
+            "a is started, reported as completed",
+            with(given(&[step("a")]).driven(), EventName::StepReported),
+        ),
+        (
             "a was approved and is started",
             blocked()
                 .when_approved("a", "ann")

@@ -112,6 +112,9 @@ pub fn sample(name: EventName, world: &World) -> Event {
             outcome: intake::ReportedOutcome::Completed,
             output: None,
             error: None,
+            error_code: None,
+            retryable: None,
+            by: Some(by),
             reported_at: time,
             rules,
         }
