@@ -204,8 +204,9 @@ pub fn trusted(publisher: &str, key: &Path) -> Result<TrustedPublisher, Failure>
         provenances: [DEVELOPMENT.to_owned()].into(),
         keys: vec![TrustedKey {
             public_key,
-            not_after: None,
+            ..TrustedKey::default()
         }],
+        ..TrustedPublisher::default()
     })
 }
 

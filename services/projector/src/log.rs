@@ -97,7 +97,7 @@ pub async fn history(
     Ok(events)
 }
 
-fn refusal(error: LoadError) -> Problem {
+pub fn refusal(error: LoadError) -> Problem {
     match error {
         LoadError::Corrupt { .. } | LoadError::Unreadable { .. } => {
             tracing::error!(reason = chain(&error), "a history cannot be told");

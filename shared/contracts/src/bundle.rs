@@ -27,7 +27,12 @@ pub struct Bundle {
     pub trust: Trust,
 }
 
-/// Whose skills are accepted.
+/// Whose skills are accepted: a manifest by a listed publisher, of an accepted provenance, signed
+/// with one of the publisher's keys. What is not listed is refused.
+///
+/// The signature of a manifest says more than it signs: `keyId`, `issuedAt` and `expiresAt` stand
+/// beside the signed bytes, and whoever holds a manifest can change them. So they never make a
+/// signature better, and a limit that must hold is written here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Trust {
@@ -35,21 +40,39 @@ pub struct Trust {
     pub publishers: Vec<TrustedPublisher>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustedPublisher {
     pub id: String,
-    /// Accepted values of `publisher.provenance`; empty accepts none.
+    /// Accepted values of `publisher.provenance`, as they are written. With none here and no
+    /// prefixes, none is accepted.
     pub provenances: BTreeSet<String>,
+    /// Accepted beginnings of `publisher.provenance`, such as `ci:acme/`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub provenance_prefixes: BTreeSet<String>,
     pub keys: Vec<TrustedKey>,
+    /// A signature whose own `expiresAt` has passed is accepted all the same. How long a key is
+    /// trusted is said by its `notAfter`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_expired_signatures: bool,
 }
 
-/// A key is trusted by its bytes, never by a name alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A key is trusted by its bytes, however they are spelt, and never by a name. Its algorithm is
+/// that of the key: `ed25519`, or `rsa-pss-sha256` for RSA.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustedKey {
     /// SPKI in PEM or base64, or the 32 raw bytes of an Ed25519 key in base64.
     pub public_key: String,
+    /// Its name. A signature that calls this key by another is refused; one that calls it nothing
+    /// is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Trusted from this instant on, by the clock of the control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Trusted until this instant, by the clock of the control plane, whatever a signature says of
+    /// its own age. What was installed by then stays installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
 }

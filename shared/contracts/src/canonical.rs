@@ -214,24 +214,34 @@ fn write_number(
     Ok(())
 }
 
-/// A finite number that is not integral, as ECMAScript's `Number::toString` writes it.
-fn ecmascript(float: f64) -> String {
+/// A finite number as ECMAScript's `Number::toString` writes it.
+pub fn ecmascript(float: f64) -> String {
+    /// From here on integers are written with an exponent too.
+    const POSITIONAL_MAX: usize = 21;
+    if float == 0.0 {
+        return "0".to_owned();
+    }
     let scientific = shortest(float.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
     let sign = if float < 0.0 { "-" } else { "" };
-    if exponent < -6 {
+    // How many digits stand before the point.
+    let whole = usize::try_from(exponent + 1).unwrap_or(0);
+    if exponent < -6 || whole > POSITIONAL_MAX {
         let (first, rest) = digits.split_at(1);
         let point = if rest.is_empty() { "" } else { "." };
-        return format!("{sign}{first}{point}{rest}e{exponent}");
+        return format!("{sign}{first}{point}{rest}e{exponent:+}");
     }
     if exponent < 0 {
         let zeros = "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0));
         return format!("{sign}0.{zeros}{digits}");
     }
-    // Not integral, so there are digits on both sides of the point.
-    let (whole, fraction) = digits.split_at(usize::try_from(exponent + 1).unwrap_or(0));
+    if digits.len() <= whole {
+        let zeros = "0".repeat(whole - digits.len());
+        return format!("{sign}{digits}{zeros}");
+    }
+    let (whole, fraction) = digits.split_at(whole);
     format!("{sign}{whole}.{fraction}")
 }
 

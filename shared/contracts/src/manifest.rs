@@ -1,10 +1,13 @@
 //! Skill manifests, as in the reference contract, and what their `metadata` says about actions
 //! and playbooks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{ids::ActionName, plan::RetryPolicy, time::Timestamp};
@@ -21,8 +24,9 @@ macro_rules! document {
 }
 
 document! {
-    /// A signed description of a skill. Unknown members are refused, so that everything that was
-    /// signed is also understood.
+    /// A signed description of a skill. Written again it is the JSON that was read, member by
+    /// member, because those are the bytes that were signed. Unknown members are refused, so that
+    /// everything that was signed is also understood; `metadata` is free.
     SkillManifest {
         schema_version: String,
         skill: ManifestSkill,
@@ -30,8 +34,8 @@ document! {
         artifact: ManifestArtifact,
         compatibility: ManifestCompatibility,
         /// [`SkillMetadata`].
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        metadata: Option<Map<String, Value>>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        metadata: Optional<Map<String, Value>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signature: Option<ManifestSignature>,
     }
@@ -46,14 +50,14 @@ document! {
     ManifestPublisher {
         id: String,
         provenance: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        repository_url: Option<String>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        repository_url: Optional<String>,
     }
 
     ManifestArtifact {
         digest: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        files: Option<Vec<ArtifactFile>>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        files: Optional<Vec<ArtifactFile>>,
     }
 
     ArtifactFile {
@@ -64,32 +68,33 @@ document! {
     }
 
     ManifestCompatibility {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        contracts_spec: Option<VersionRange>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        control_plane_feature: Option<VersionRange>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        required_capabilities: Option<Vec<CapabilityRequirement>>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        contracts_spec: Optional<VersionRange>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        control_plane_feature: Optional<VersionRange>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        required_capabilities: Optional<Vec<CapabilityRequirement>>,
     }
 
     VersionRange {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        min_version: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        max_version: Option<String>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        min_version: Optional<String>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        max_version: Optional<String>,
     }
 
     CapabilityRequirement {
         key: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        version: Option<String>,
+        #[serde(default, skip_serializing_if = "Optional::is_absent")]
+        version: Optional<String>,
     }
 
     ManifestSignature {
-        /// `ed25519`.
+        /// `ed25519` or `rsa-pss-sha256`.
         algorithm: String,
         /// In base64.
         signature: String,
+        /// SPKI in PEM or base64, or the 32 raw bytes of an Ed25519 key in base64.
         public_key: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key_id: Option<String>,
@@ -99,16 +104,6 @@ document! {
         expires_at: Option<Timestamp>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         metadata: Option<Map<String, Value>>,
-    }
-
-    /// What `metadata` of a manifest holds.
-    SkillMetadata {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        description: Option<String>,
-        #[serde(default)]
-        actions: BTreeMap<ActionName, ActionDefinition>,
-        #[serde(default)]
-        playbooks: BTreeMap<String, Playbook>,
     }
 
     /// One thing a skill can do.
@@ -150,6 +145,83 @@ document! {
         params: Value,
         /// A draft in which `{"$param": "<pointer>"}` stands for a parameter.
         draft: Value,
+    }
+}
+
+/// What the control plane reads of a manifest's `metadata`; other members are the publisher's own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillMetadata {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default)]
+    pub actions: BTreeMap<ActionName, ActionDefinition>,
+    #[serde(default)]
+    pub playbooks: BTreeMap<String, Playbook>,
+}
+
+impl SkillManifest {
+    /// What its `metadata` says of actions and playbooks; nothing where it has none.
+    pub fn skill_metadata(&self) -> Result<SkillMetadata, serde_json::Error> {
+        match self.metadata.given() {
+            Some(members) => serde_json::from_value(Value::Object(members.clone())),
+            None => Ok(SkillMetadata::default()),
+        }
+    }
+}
+
+/// A member that may be left out. `null` means the same, and is other bytes to whoever signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Optional<T> {
+    #[default]
+    Absent,
+    Null,
+    Given(T),
+}
+
+impl<T> Optional<T> {
+    pub const fn given(&self) -> Option<&T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    pub const fn given_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+impl<T: Serialize> Serialize for Optional<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.given().serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Optional<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Given))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Optional<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
     }
 }
 

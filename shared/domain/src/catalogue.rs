@@ -354,7 +354,6 @@ fn installed(
     at: Timestamp,
 ) -> Option<(Version, InstalledSkill)> {
     let version: SkillVersion = manifest.skill.version.parse().ok()?;
-    let metadata = Value::Object(manifest.metadata.clone().unwrap_or_default());
     let skill = InstalledSkill {
         pin: Pin {
             key: manifest.skill.key.parse().ok()?,
@@ -364,7 +363,7 @@ fn installed(
         entry_point: manifest.skill.entry_point.parse().ok()?,
         publisher: manifest.publisher.id.clone(),
         provenance: manifest.publisher.provenance.clone(),
-        metadata: serde_json::from_value(metadata).ok()?,
+        metadata: manifest.skill_metadata().ok()?,
         enabled: true,
         installed_at: Some(at),
     };

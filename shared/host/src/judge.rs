@@ -28,6 +28,7 @@ use domain::{
     skill::{Checked, Skill},
 };
 use policy::{ENGINE_VERSION, engine::Engine, facts, judge};
+use skills::verify::Request;
 
 /// How many loaded bundles are kept: the active one of each workspace, in most installations.
 const BUNDLES_MAX: usize = 64;
@@ -143,28 +144,17 @@ impl Judge {
         catalogue: &Catalogue,
         now: Timestamp,
     ) -> Vec<Event> {
-        let no_trust = Trust::default();
-        let trust = catalogue
-            .active_policy(workspace)
-            .map_or(&no_trust, |policy| &policy.bundle.trust);
         // One at a time: the next is held against what this one installs.
         let Some(request) = state.unanswered().next() else {
             return Vec::new();
         };
-        let asked = skills::verify::Request {
+        let asked = Request {
             skill_key: &request.skill_key,
             version: &request.version,
             artifact_digest: &request.artifact_digest,
             manifest: &request.manifest,
         };
-        let mut report = skills::verify::verify(&asked, trust, now);
-        claims::check(workspace, state, request, catalogue, &mut report);
-        let checked = Checked {
-            report,
-            manifest_digest: skills::canonical::digest(&request.manifest).ok(),
-            trust_digest: trust.digest(),
-            catalogue: catalogue.sequence(),
-        };
+        let checked = check_skill(workspace, state, &asked, catalogue, now);
         domain::skill::answer(state, request, checked, now)
     }
 
@@ -218,6 +208,28 @@ impl Judge {
         }
         bundles.insert(hash, loaded.clone());
         loaded
+    }
+}
+
+/// Everything that is checked before a skill is installed. `state` may be newer than the catalogue.
+pub fn check_skill(
+    workspace: &WorkspaceId,
+    state: &Skill,
+    asked: &Request<'_>,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> Checked {
+    let no_trust = Trust::default();
+    let trust = catalogue
+        .active_policy(workspace)
+        .map_or(&no_trust, |policy| &policy.bundle.trust);
+    let mut report = skills::verify::verify(asked, trust, now);
+    claims::check(workspace, state, asked, catalogue, &mut report);
+    Checked {
+        report,
+        manifest_digest: skills::canonical::digest(asked.manifest).ok(),
+        trust_digest: trust.digest(),
+        catalogue: catalogue.sequence(),
     }
 }
 

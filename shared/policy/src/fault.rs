@@ -88,6 +88,14 @@ pub enum Fault {
     KeyDuplicate { other: String },
     #[error("{error}")]
     KeyMalformed { error: String },
+    #[error("the name of a key is 1 to {max} characters; leave it out where it has none")]
+    KeyIdMalformed { max: usize },
+    /// A key is trusted at some time.
+    #[error("the key is trusted until before it is trusted from, which is never")]
+    KeyNeverTrusted,
+    /// Every text begins with nothing.
+    #[error("an empty prefix accepts every provenance; name what the publisher builds from")]
+    ProvenancePrefixEmpty,
 }
 
 impl Fault {
@@ -113,6 +121,9 @@ impl Fault {
             Self::PublisherMalformed => "PUBLISHER_MALFORMED",
             Self::KeyDuplicate { .. } => "KEY_DUPLICATE",
             Self::KeyMalformed { .. } => "KEY_MALFORMED",
+            Self::KeyIdMalformed { .. } => "KEY_ID_MALFORMED",
+            Self::KeyNeverTrusted => "KEY_NEVER_TRUSTED",
+            Self::ProvenancePrefixEmpty => "PROVENANCE_PREFIX_EMPTY",
         }
     }
 

@@ -6,9 +6,13 @@ use contracts::bundle::{BundleFinding, Trust};
 
 use crate::fault::Fault;
 
+/// A key's name is compared, shown and logged.
+const KEY_ID_CHARS_MAX: usize = 200;
+
 pub fn findings(trust: &Trust) -> Vec<BundleFinding> {
     let mut findings = publishers(trust);
     findings.extend(keys(trust));
+    findings.extend(names_and_periods(trust));
     findings
 }
 
@@ -25,6 +29,31 @@ fn publishers(trust: &Trust) -> Vec<BundleFinding> {
             let id = id.to_owned();
             findings.push(Fault::PublisherDuplicate { id }.at(path));
         }
+        // It is the first of its set.
+        if publisher.provenance_prefixes.contains("") {
+            let path = format!("/trust/publishers/{index}/provenancePrefixes/0");
+            findings.push(Fault::ProvenancePrefixEmpty.at(path));
+        }
+    }
+    findings
+}
+
+fn names_and_periods(trust: &Trust) -> Vec<BundleFinding> {
+    let mut findings = Vec::new();
+    for (publisher, entry) in trust.publishers.iter().enumerate() {
+        for (index, key) in entry.keys.iter().enumerate() {
+            let path = format!("/trust/publishers/{publisher}/keys/{index}");
+            let name = key.key_id.as_deref();
+            if name.is_some_and(|name| name.is_empty() || name.chars().count() > KEY_ID_CHARS_MAX) {
+                let max = KEY_ID_CHARS_MAX;
+                findings.push(Fault::KeyIdMalformed { max }.at(format!("{path}/keyId")));
+            }
+            if let (Some(from), Some(until)) = (key.not_before, key.not_after)
+                && until < from
+            {
+                findings.push(Fault::KeyNeverTrusted.at(format!("{path}/notAfter")));
+            }
+        }
     }
     findings
 }
@@ -32,7 +61,7 @@ fn publishers(trust: &Trust) -> Vec<BundleFinding> {
 fn keys(trust: &Trust) -> Vec<BundleFinding> {
     let mut findings = Vec::new();
     // By bytes: the same key may be written in several ways.
-    let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
+    let mut seen: BTreeMap<Vec<u8>, String> = BTreeMap::new();
     for (publisher, entry) in trust.publishers.iter().enumerate() {
         for (index, key) in entry.keys.iter().enumerate() {
             let path = format!("/trust/publishers/{publisher}/keys/{index}/publicKey");
@@ -42,11 +71,11 @@ fn keys(trust: &Trust) -> Vec<BundleFinding> {
                     findings.push(Fault::KeyMalformed { error }.at(path));
                 }
                 Ok(parsed) => {
-                    if let Some(other) = seen.get(parsed.as_bytes()) {
+                    if let Some(other) = seen.get(parsed.bytes()) {
                         let other = other.clone();
                         findings.push(Fault::KeyDuplicate { other }.at(path));
                     } else {
-                        seen.insert(parsed.to_bytes(), path);
+                        seen.insert(parsed.bytes().to_vec(), path);
                     }
                 }
             }

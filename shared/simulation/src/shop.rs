@@ -186,8 +186,9 @@ fn bundle(kind: Bundle) -> bundle::Bundle {
                 keys: vec![TrustedKey {
                     public_key: public_key_text(&keygen(PUBLISHER).verifying_key())
                         .unwrap_or_default(),
-                    not_after: None,
+                    ..TrustedKey::default()
                 }],
+                ..TrustedPublisher::default()
             }],
         },
         ..shipped

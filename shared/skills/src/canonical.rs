@@ -2,20 +2,26 @@
 //! members in the order in which JavaScript's `JSON.stringify` writes an object whose keys were
 //! inserted in the order of `localeCompare`.
 
-use std::cmp::Ordering;
+mod order;
 
 use contracts::{
-    canonical::{self, Digest},
+    canonical::{Digest, ecmascript},
     manifest::SkillManifest,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
+
+pub use order::{Unsettled, compare};
 
 /// A manifest that other readers could understand otherwise, so that nothing is signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCanonicalForm {
-    /// Beyond ASCII the order of keys depends on the Unicode version of whoever sorts.
-    #[error("the key {key:?} in `{path}` is not of printable ASCII characters")]
-    Key { path: String, key: String },
+    #[error("the keys {left:?} and {right:?} in `{path}` {unsettled}; rename one of them")]
+    Keys {
+        path: String,
+        left: String,
+        right: String,
+        unsettled: Unsettled,
+    },
     #[error("`{path}`: {number} cannot be represented exactly; write it as a string")]
     Number { path: String, number: String },
 }
@@ -40,60 +46,63 @@ pub fn digest(manifest: &SkillManifest) -> Result<Digest, NoCanonicalForm> {
 
 /// The canonical form of any JSON value.
 pub fn json_bytes(value: &Value) -> Result<Vec<u8>, NoCanonicalForm> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = String::with_capacity(1024);
     write(value, &mut String::new(), &mut out)?;
-    Ok(out)
+    Ok(out.into_bytes())
 }
 
-fn write(value: &Value, path: &mut String, out: &mut Vec<u8>) -> Result<(), NoCanonicalForm> {
+fn write(value: &Value, path: &mut String, out: &mut String) -> Result<(), NoCanonicalForm> {
     match value {
-        Value::Object(members) => write_object(members, path, out),
+        Value::Object(members) => return write_object(members, path, out),
         Value::Array(items) => {
-            out.push(b'[');
+            out.push('[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    out.push(',');
                 }
                 within(path, &index.to_string(), |path| write(item, path, out))?;
             }
-            out.push(b']');
-            Ok(())
+            out.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            // For scalars RFC 8785 is `JSON.stringify`.
-            let bytes = canonical::to_bytes(value).map_err(|error| NoCanonicalForm::Number {
+        Value::Number(number) => {
+            let text = number_text(number).ok_or_else(|| NoCanonicalForm::Number {
                 path: path.clone(),
-                number: error.number,
+                number: number.to_string(),
             })?;
-            out.extend_from_slice(&bytes);
-            Ok(())
+            out.push_str(&text);
         }
+        // serde_json escapes what `JSON.stringify` escapes, in the same spelling.
+        Value::Null | Value::Bool(_) | Value::String(_) => out.push_str(&value.to_string()),
     }
+    Ok(())
 }
 
 fn write_object(
     members: &Map<String, Value>,
     path: &mut String,
-    out: &mut Vec<u8>,
+    out: &mut String,
 ) -> Result<(), NoCanonicalForm> {
-    if let Some(key) = members.keys().find(|key| !is_printable_ascii(key)) {
-        return Err(NoCanonicalForm::Key {
-            path: path.clone(),
-            key: key.clone(),
-        });
-    }
     let mut sorted: Vec<_> = members.iter().collect();
-    sorted.sort_by(|(left, _), (right, _)| member_order(left, right));
-    out.push(b'{');
+    sorted.sort_by(|(left, _), (right, _)| order::total(left, right));
+    // What stands between two keys of unsettled order is of unsettled order with one of them.
+    for ((left, _), (right, _)) in sorted.iter().zip(sorted.iter().skip(1)) {
+        compare(left, right).map_err(|unsettled| NoCanonicalForm::Keys {
+            path: path.clone(),
+            left: (*left).clone(),
+            right: (*right).clone(),
+            unsettled,
+        })?;
+    }
+    out.push('{');
     for (index, (key, item)) in sorted.into_iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            out.push(',');
         }
         write(&Value::String(key.clone()), path, out)?;
-        out.push(b':');
+        out.push(':');
         within(path, key, |path| write(item, path, out))?;
     }
-    out.push(b'}');
+    out.push('}');
     Ok(())
 }
 
@@ -106,48 +115,22 @@ fn within<T>(path: &mut String, token: &str, then: impl FnOnce(&mut String) -> T
     result
 }
 
-fn is_printable_ascii(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-/// JavaScript lists keys that are array indices first and by number, whatever the order of their
-/// insertion; only the others keep the order they were sorted into.
-fn member_order(left: &str, right: &str) -> Ordering {
-    match (array_index(left), array_index(right)) {
-        (Some(left), Some(right)) => left.cmp(&right),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => locale_compare(left, right),
-    }
-}
-
-/// The largest array index of ECMAScript: 2³² − 2.
-const ARRAY_INDEX_MAX: u32 = u32::MAX - 1;
-
-fn array_index(key: &str) -> Option<u32> {
-    let index: u32 = key.parse().ok()?;
-    (index <= ARRAY_INDEX_MAX && index.to_string() == key).then_some(index)
-}
-
-/// The order of the printable ASCII characters in the root collation of CLDR, letters once.
-const ROOT_ORDER: &[u8; 69] =
-    b" _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789abcdefghijklmnopqrstuvwxyz";
-
-/// Two texts of printable ASCII as `String.prototype.localeCompare` orders them in the root
-/// locale: first by character without regard to case, over the whole length, then lower case
-/// before upper case at the first difference.
-pub fn locale_compare(left: &str, right: &str) -> Ordering {
-    let primary = |text: &str| -> Vec<usize> { text.bytes().map(weight).collect() };
-    primary(left).cmp(&primary(right)).then_with(|| {
-        let upper = |byte: u8| byte.is_ascii_uppercase();
-        left.bytes().map(upper).cmp(right.bytes().map(upper))
-    })
-}
-
-fn weight(byte: u8) -> usize {
-    let byte = byte.to_ascii_lowercase();
-    ROOT_ORDER
-        .iter()
-        .position(|known| *known == byte)
-        .unwrap_or(usize::MAX)
+/// As JavaScript writes it. An integer that JavaScript would round is refused: what it signs is not
+/// what others read.
+fn number_text(number: &Number) -> Option<String> {
+    let float = number.as_f64()?;
+    let exact = match (number.as_i64(), number.as_u64()) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturating, and compared in more bits than either has"
+        )]
+        (Some(integer), _) => float as i128 == i128::from(integer),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "saturating, and compared in more bits than either has"
+        )]
+        (None, Some(integer)) => float as i128 == i128::from(integer),
+        (None, None) => float.is_finite(),
+    };
+    exact.then(|| ecmascript(float))
 }

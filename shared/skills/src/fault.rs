@@ -3,7 +3,9 @@
 use contracts::{manifest::VerificationIssue, time::Timestamp};
 
 use crate::{
-    canonical::NoCanonicalForm, entry_point::InvalidEntryPoint, key::InvalidPublicKey,
+    canonical::NoCanonicalForm,
+    entry_point::InvalidEntryPoint,
+    key::{Algorithm, InvalidPublicKey},
     schema::InvalidSchema,
 };
 
@@ -115,12 +117,16 @@ pub enum Fault {
     /// Every manifest is signed.
     #[error("the manifest has no signature; sign it with `controlplane skill sign`")]
     Unsigned,
-    #[error("signatures by `{0}` are not supported; use `ed25519`")]
+    #[error("signatures by `{0}` are not supported; use `ed25519` or `rsa-pss-sha256`")]
     Algorithm(String),
+    #[error("the signature says that it is by `{stated}`, and its key is one of `{key}`")]
+    AlgorithmOfAnotherKey { stated: Algorithm, key: Algorithm },
     #[error("the key of the signature cannot be used: {0}")]
     SignatureKey(InvalidPublicKey),
-    #[error("the signature is not 64 bytes in base64")]
+    #[error("the signature is not base64")]
     SignatureForm,
+    #[error("the signature has {found} bytes, and one by this key has {expected}")]
+    SignatureLength { expected: usize, found: usize },
     #[error("the signature does not match the manifest; sign it again after the last change")]
     SignatureMismatch,
     /// An instant outside the signed bytes can make a signature worse, never better.
@@ -143,6 +149,14 @@ pub enum Fault {
         publisher: String,
         not_after: Timestamp,
     },
+    #[error("the key of the signature is trusted for publisher `{publisher}` from {not_before} on")]
+    KeyNotYet {
+        publisher: String,
+        not_before: Timestamp,
+    },
+    /// A name outside the signed bytes can make a signature worse, never better.
+    #[error("the signature calls its key `{stated}`, the trust document calls it `{trusted}`")]
+    KeyName { stated: String, trusted: String },
     #[error("provenance `{provenance}` is not accepted from publisher `{publisher}`")]
     Provenance {
         provenance: String,
@@ -185,13 +199,18 @@ impl Fault {
             Self::ArtifactDigest { .. } => Code::ArtifactDigestMismatch,
             Self::Unsigned => Code::SignatureMissing,
             Self::Algorithm(_)
+            | Self::AlgorithmOfAnotherKey { .. }
             | Self::SignatureKey(_)
             | Self::SignatureForm
+            | Self::SignatureLength { .. }
             | Self::SignatureMismatch
             | Self::SignedLater { .. } => Code::SignatureInvalid,
             Self::SignatureExpired(_) => Code::SignatureExpired,
             Self::Publisher(_) => Code::PublisherUntrusted,
-            Self::Key(_) | Self::KeyRetired { .. } => Code::KeyUntrusted,
+            Self::Key(_)
+            | Self::KeyRetired { .. }
+            | Self::KeyNotYet { .. }
+            | Self::KeyName { .. } => Code::KeyUntrusted,
             Self::Provenance { .. } => Code::ProvenanceUntrusted,
             Self::ContractsSpecUnknown => Code::ContractsSpecVersionMissing,
             Self::ContractsSpecTooOld { .. } => Code::ContractsSpecTooOld,

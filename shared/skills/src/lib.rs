@@ -2,10 +2,11 @@
 //! before a skill is accepted.
 //!
 //! Pure: the trust document and the instant come in as arguments. Deliberately absent: the
-//! catalogue of installed skills (a fold, in `domain`) and any way to fetch a key or a schema.
+//! catalogue of installed skills (a fold, in `domain`), any way to fetch a key or a schema, and
+//! signing with RSA: such keys live in key stores, and are only verified here.
 //!
 //! * [`canonical`]: the bytes a publisher signs
-//! * [`key`]: Ed25519 keys as people and documents write them
+//! * [`key`]: keys as people and documents write them
 //! * [`signature`]: signing, and what a signature says
 //! * [`entry_point`]: how a skill may be reached
 //! * [`schema`]: compiling the JSON Schemas of actions

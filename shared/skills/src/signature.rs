@@ -5,16 +5,13 @@ use contracts::{
     manifest::{ManifestSignature, SkillManifest},
     time::Timestamp,
 };
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 
 use crate::{
     canonical::{NoCanonicalForm, canonical_bytes},
     fault::Fault,
-    key::{self, InvalidPublicKey},
+    key::{self, Algorithm, BadSignature, InvalidPublicKey, PublicKey},
 };
-
-/// The only algorithm.
-pub const ALGORITHM: &str = "ed25519";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
@@ -41,7 +38,7 @@ pub fn sign(
     let signature = key.sign(&canonical_bytes(manifest)?);
     Ok(SkillManifest {
         signature: Some(ManifestSignature {
-            algorithm: ALGORITHM.to_owned(),
+            algorithm: Algorithm::Ed25519.as_str().to_owned(),
             signature: STANDARD.encode(signature.to_bytes()),
             public_key: key::public_key_text(&key.verifying_key())?,
             key_id: None,
@@ -54,26 +51,33 @@ pub fn sign(
 }
 
 /// The key of a signature in a supported form, whoever it belongs to.
-pub(crate) fn key_of(signature: &ManifestSignature) -> Result<VerifyingKey, Fault> {
-    if signature.algorithm != ALGORITHM {
-        return Err(Fault::Algorithm(
-            signature.algorithm.chars().take(40).collect(),
-        ));
+pub(crate) fn key_of(signature: &ManifestSignature) -> Result<PublicKey, Fault> {
+    let stated = Algorithm::named(&signature.algorithm)
+        .ok_or_else(|| Fault::Algorithm(signature.algorithm.chars().take(40).collect()))?;
+    let key = key::public_key_from_text(&signature.public_key).map_err(Fault::SignatureKey)?;
+    if key.algorithm() != stated {
+        return Err(Fault::AlgorithmOfAnotherKey {
+            stated,
+            key: key.algorithm(),
+        });
     }
-    key::public_key_from_text(&signature.public_key).map_err(Fault::SignatureKey)
+    Ok(key)
 }
 
 /// Whether `key` made this signature over `signed`.
 pub(crate) fn check(
     signature: &ManifestSignature,
-    key: &VerifyingKey,
+    key: &PublicKey,
     signed: &[u8],
 ) -> Result<(), Fault> {
     let bytes = STANDARD
         .decode(&signature.signature)
         .map_err(|_| Fault::SignatureForm)?;
-    let parsed = Signature::from_slice(&bytes).map_err(|_| Fault::SignatureForm)?;
-    // Strict: of the many encodings that hold by the plain equation, only one counts.
-    key.verify_strict(signed, &parsed)
-        .map_err(|_| Fault::SignatureMismatch)
+    key.verify(signed, &bytes).map_err(|bad| match bad {
+        BadSignature::Length { expected } => Fault::SignatureLength {
+            expected,
+            found: bytes.len(),
+        },
+        BadSignature::Mismatch => Fault::SignatureMismatch,
+    })
 }

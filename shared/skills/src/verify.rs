@@ -60,7 +60,7 @@ pub fn faults(
     content::metadata(manifest, &mut faults);
     content::artifact_digest(request, &mut faults);
     trust::signature(manifest, &mut faults);
-    trust::signed_instants(manifest, now, &mut faults);
+    trust::signed_instants(manifest, trust, now, &mut faults);
     trust::publisher(manifest, trust, now, &mut faults);
     compatibility::ranges(manifest, &mut faults);
     compatibility::contracts_spec(manifest, runtime, &mut faults);

@@ -12,6 +12,8 @@ mod canonical;
 mod case;
 #[path = "skills/demo.rs"]
 mod demo;
+#[path = "skills/foreign.rs"]
+mod foreign;
 #[path = "skills/keys.rs"]
 mod keys;
 #[path = "skills/trusting.rs"]

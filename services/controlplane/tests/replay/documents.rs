@@ -23,8 +23,9 @@ pub fn bundle() -> Bundle {
                 provenances: BTreeSet::from(["ci:acme/orders".to_owned()]),
                 keys: vec![TrustedKey {
                     public_key: public_key_text(&keygen(SIGNER).verifying_key()).unwrap(),
-                    not_after: None,
+                    ..TrustedKey::default()
                 }],
+                ..TrustedPublisher::default()
             }],
         },
         ..policy::shipped::default_bundle()

@@ -471,8 +471,9 @@ pub fn trusting() -> Bundle {
         provenances: ["source".to_owned()].into(),
         keys: vec![TrustedKey {
             public_key: skills::key::public_key_text(&key().verifying_key()).unwrap(),
-            not_after: None,
+            ..TrustedKey::default()
         }],
+        ..TrustedPublisher::default()
     });
     bundle
 }

@@ -93,8 +93,9 @@ pub fn bundle() -> Bundle {
         provenances: ["ci:acme/orders".to_owned()].into(),
         keys: vec![TrustedKey {
             public_key: public_key_text(&keygen(SIGNER).verifying_key()).unwrap(),
-            not_after: None,
+            ..TrustedKey::default()
         }],
+        ..TrustedPublisher::default()
     });
     bundle
 }

@@ -3,22 +3,26 @@
 use std::cmp::Reverse;
 
 use contracts::{
-    bundle::Trust,
     operations::skill::{
         ListInput, ListOutput, SkillStatus, SkillSummary, VerifyInput, VerifyOutput,
     },
     position::{Position, Positions, StreamId},
     problem::{Code, Problem},
+    subject::AggregateId,
 };
-use host::{catalogue::FollowError, engine::chain, principals::Principal};
+use domain::skill::Skill;
+use host::{
+    aggregate::confirmed, catalogue::FollowError, engine::chain, judge::check_skill,
+    principals::Principal,
+};
 use semver::Version;
-use skills::verify::{Request, verify as check};
+use skills::verify::Request;
 use tokio::time::Instant;
 
 use super::limit;
 use crate::{
     api::{Api, unreadable},
-    log::unavailable,
+    log::{refusal, unavailable},
 };
 
 /// What the workspace may use: its own skills, shared ones, and those of the build. By key, then
@@ -51,18 +55,18 @@ fn order(skill: &SkillSummary) -> (String, Reverse<Option<Version>>) {
     (skill.skill_key.to_string(), Reverse(version))
 }
 
-/// Against the trust of the bundle that is active now; nothing is recorded.
+/// Against the trust of the bundle that is active now, and what is installed; nothing is recorded.
 pub async fn verify(
     api: &Api,
     principal: &Principal,
     input: &VerifyInput,
 ) -> Result<VerifyOutput, Problem> {
+    let workspace = &principal.workspace;
     let catalogue = api.host.catalogue.confirmed_since(Instant::now()).await;
     let catalogue = catalogue.map_err(|error| unconfirmed(&error))?;
-    let no_trust = Trust::default();
-    let trust = catalogue
-        .active_policy(&principal.workspace)
-        .map_or(&no_trust, |policy| &policy.bundle.trust);
+    let aggregate = AggregateId::skill(workspace.clone(), &input.skill_key);
+    let loaded = confirmed::<Skill>(&*api.host.journal, &aggregate).await;
+    let skill = loaded.map_err(refusal)?.state;
     let request = Request {
         skill_key: &input.skill_key,
         version: &input.version,
@@ -70,7 +74,8 @@ pub async fn verify(
         manifest: &input.manifest,
     };
     let now = api.host.now();
-    let report = check(&request, trust, now);
+    let checked = check_skill(workspace, &skill, &request, &catalogue, now);
+    let report = checked.report;
     let codes: Vec<&str> = report
         .issues
         .iter()
@@ -82,12 +87,12 @@ pub async fn verify(
         signature_verified: Some(report.signature_verified),
         publisher_trusted: Some(report.publisher_trusted),
         compatibility_verified: Some(report.compatibility_verified),
-        manifest_digest: skills::canonical::digest(&input.manifest).ok(),
+        manifest_digest: checked.manifest_digest,
         reason: (!codes.is_empty()).then(|| codes.join(", ")),
         issues: (!report.issues.is_empty()).then_some(report.issues),
         position: Some(Positions::from(Position {
             stream: StreamId::Catalogue,
-            sequence: catalogue.sequence(),
+            sequence: checked.catalogue,
         })),
     })
 }

@@ -48,8 +48,9 @@ fn trusting() -> Bundle {
         provenances: ["ci".to_owned()].into(),
         keys: vec![TrustedKey {
             public_key: public_key_text(&keygen(SIGNER).verifying_key()).unwrap(),
-            not_after: None,
+            ..TrustedKey::default()
         }],
+        ..TrustedPublisher::default()
     });
     bundle
 }

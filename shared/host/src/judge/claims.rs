@@ -2,22 +2,20 @@
 //! else holds, and the caution that an earlier version asks for.
 
 use contracts::{
-    events::intake::SkillInstallRequested,
     ids::WorkspaceId,
-    manifest::{SkillMetadata, VerificationIssue, VerificationReport},
+    manifest::{VerificationIssue, VerificationReport},
 };
 use domain::{
     catalogue::Catalogue,
     skill::{Answer, Skill},
 };
-use serde_json::Value;
-use skills::fault::Code;
+use skills::{fault::Code, verify::Request};
 
 /// Adds what is wrong to the report.
 pub(super) fn check(
     workspace: &WorkspaceId,
     state: &Skill,
-    request: &SkillInstallRequested,
+    request: &Request<'_>,
     catalogue: &Catalogue,
     report: &mut VerificationReport,
 ) {
@@ -45,7 +43,7 @@ fn refuse(report: &mut VerificationReport, code: Code, message: String) {
 fn key_of_another(
     workspace: &WorkspaceId,
     state: &Skill,
-    request: &SkillInstallRequested,
+    request: &Request<'_>,
     catalogue: &Catalogue,
 ) -> Option<String> {
     // The catalogue may be older than the skill's own events.
@@ -55,7 +53,7 @@ fn key_of_another(
         .filter(|installation| matches!(installation.answer, Some(Answer::Installed(_))))
         .map(|installation| &installation.request.manifest.publisher.id);
     let listed = catalogue
-        .versions(workspace, &request.skill_key)
+        .versions(workspace, request.skill_key)
         .map(|skill| &skill.publisher);
     let holder = own
         .chain(listed)
@@ -68,12 +66,12 @@ fn key_of_another(
 
 fn entry_point_of_another(
     workspace: &WorkspaceId,
-    request: &SkillInstallRequested,
+    request: &Request<'_>,
     catalogue: &Catalogue,
 ) -> Option<String> {
     let entry_point = &request.manifest.skill.entry_point;
     let holder = catalogue.usable(workspace).find(|skill| {
-        skill.pin.key != request.skill_key && skill.entry_point.to_string() == *entry_point
+        skill.pin.key != *request.skill_key && skill.entry_point.to_string() == *entry_point
     })?;
     Some(format!(
         "the entry point `{entry_point}` is that of `{}` of the publisher `{}`: use another name",
@@ -85,18 +83,17 @@ fn entry_point_of_another(
 fn lowered(
     workspace: &WorkspaceId,
     state: &Skill,
-    request: &SkillInstallRequested,
+    request: &Request<'_>,
     catalogue: &Catalogue,
 ) -> Vec<String> {
     // One that was installed before may come back: its content is the same.
     if state.installed.contains_key(request.version.as_str()) {
         return Vec::new();
     }
-    let Some(newest) = catalogue.versions(workspace, &request.skill_key).next() else {
+    let Some(newest) = catalogue.versions(workspace, request.skill_key).next() else {
         return Vec::new();
     };
-    let metadata = Value::Object(request.manifest.metadata.clone().unwrap_or_default());
-    let Ok(metadata) = serde_json::from_value::<SkillMetadata>(metadata) else {
+    let Ok(metadata) = request.manifest.skill_metadata() else {
         // The manifest is refused for it already.
         return Vec::new();
     };

@@ -314,7 +314,7 @@ fn a_trust_document_says_one_clear_thing() {
             publisher(" ", &[]),
         ])),
         expect![[r#"
-            /trust/publishers/0/keys/1/publicKey KEY_MALFORMED: a public key is the SPKI of an Ed25519 key in PEM or base64, or its 32 raw bytes in base64
+            /trust/publishers/0/keys/1/publicKey KEY_MALFORMED: a public key is the SPKI of an Ed25519 or RSA key in PEM or base64, or the 32 raw bytes of an Ed25519 key in base64
             /trust/publishers/1/keys/0/publicKey KEY_DUPLICATE: this key is also at /trust/publishers/0/keys/0/publicKey; a key belongs to one publisher, once
             /trust/publishers/2/id PUBLISHER_DUPLICATE: publisher `acme` stands here twice; put its keys into one entry
             /trust/publishers/3/id PUBLISHER_MALFORMED: a publisher needs an id without white space at its ends
@@ -341,7 +341,7 @@ fn faults_of_every_part_come_at_once() {
             /policies/test.cedar POLICY_INVALID: line 1: for policy `test.cedar#policy0`, attribute `nothing` in context for Action::"runAssisted" not found
             /policies/test.cedar POLICY_INVALID: line 1: for policy `test.cedar#policy0`, attribute `nothing` in context for Action::"runAutonomous" not found
             /thresholds/in THRESHOLD_NAME: `in` is not a threshold's name: 1 to 64 of letters, digits and `_`, not beginning with a digit, and no Cedar keyword
-            /trust/publishers/0/keys/0/publicKey KEY_MALFORMED: a public key is the SPKI of an Ed25519 key in PEM or base64, or its 32 raw bytes in base64
+            /trust/publishers/0/keys/0/publicKey KEY_MALFORMED: a public key is the SPKI of an Ed25519 or RSA key in PEM or base64, or the 32 raw bytes of an Ed25519 key in base64
         "#]],
     );
 }

@@ -211,7 +211,7 @@ pub fn trusting(publisher: &str) -> Trust {
         publishers: vec![TrustedPublisher {
             id: publisher.to_owned(),
             provenances: BTreeSet::from(["internal".to_owned()]),
-            keys: Vec::new(),
+            ..TrustedPublisher::default()
         }],
     }
 }

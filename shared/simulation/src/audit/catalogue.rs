@@ -7,12 +7,11 @@ use contracts::{
     canonical::Digest,
     event::Event,
     ids::{ActionName, InstallationId, Pin, SkillKey, SkillVersion, WorkspaceId},
-    manifest::{DeclaredRisk, Effect, SkillManifest, SkillMetadata},
+    manifest::{DeclaredRisk, Effect, SkillManifest},
     plan::RiskTier,
     record::Recorded,
     time::Timestamp,
 };
-use serde_json::Value;
 
 use super::{
     promises::Answered,
@@ -360,10 +359,8 @@ impl Catalogue {
 }
 
 fn declared(manifest: &SkillManifest) -> BTreeMap<ActionName, RiskTier> {
-    let metadata = manifest.metadata.clone().map(Value::Object);
-    let metadata = metadata.and_then(|it| serde_json::from_value::<SkillMetadata>(it).ok());
-    let actions = metadata.map(|metadata| metadata.actions);
-    let actions = actions.unwrap_or_default().into_iter();
+    let metadata = manifest.skill_metadata().unwrap_or_default();
+    let actions = metadata.actions.into_iter();
     actions
         .map(|(name, action)| {
             let of_effect = match action.effect {

@@ -37,24 +37,24 @@ impl Runtime<'static> {
 
 pub(super) fn ranges(manifest: &SkillManifest, faults: &mut Vec<Fault>) {
     let compatibility = &manifest.compatibility;
-    let spec = compatibility.contracts_spec.as_ref();
-    let plane = compatibility.control_plane_feature.as_ref();
+    let spec = compatibility.contracts_spec.given();
+    let plane = compatibility.control_plane_feature.given();
     for (member, version) in [
         (
             "contractsSpec.minVersion",
-            spec.and_then(|range| range.min_version.as_ref()),
+            spec.and_then(|range| range.min_version.given()),
         ),
         (
             "contractsSpec.maxVersion",
-            spec.and_then(|range| range.max_version.as_ref()),
+            spec.and_then(|range| range.max_version.given()),
         ),
         (
             "controlPlaneFeature.minVersion",
-            plane.and_then(|range| range.min_version.as_ref()),
+            plane.and_then(|range| range.min_version.given()),
         ),
         (
             "controlPlaneFeature.maxVersion",
-            plane.and_then(|range| range.max_version.as_ref()),
+            plane.and_then(|range| range.max_version.given()),
         ),
     ] {
         if let Some(version) = version
@@ -73,15 +73,24 @@ pub(super) fn contracts_spec(
     runtime: &Runtime<'_>,
     faults: &mut Vec<Fault>,
 ) {
-    let Some(range) = &manifest.compatibility.contracts_spec else {
+    let Some(range) = manifest.compatibility.contracts_spec.given() else {
         return;
     };
-    faults.extend(match place(runtime.contracts_spec, range) {
-        Place::Inside => None,
-        Place::Unknown => Some(Fault::ContractsSpecUnknown),
-        Place::Below { needed, found } => Some(Fault::ContractsSpecTooOld { needed, found }),
-        Place::Above { needed, found } => Some(Fault::ContractsSpecTooNew { needed, found }),
-    });
+    let Some(found) = version(runtime.contracts_spec) else {
+        faults.push(Fault::ContractsSpecUnknown);
+        return;
+    };
+    let needs = |needed: String| (needed, found.to_string());
+    faults.extend(
+        below(&found, range)
+            .map(needs)
+            .map(|(needed, found)| Fault::ContractsSpecTooOld { needed, found }),
+    );
+    faults.extend(
+        above(&found, range)
+            .map(needs)
+            .map(|(needed, found)| Fault::ContractsSpecTooNew { needed, found }),
+    );
 }
 
 pub(super) fn control_plane(
@@ -89,15 +98,24 @@ pub(super) fn control_plane(
     runtime: &Runtime<'_>,
     faults: &mut Vec<Fault>,
 ) {
-    let Some(range) = &manifest.compatibility.control_plane_feature else {
+    let Some(range) = manifest.compatibility.control_plane_feature.given() else {
         return;
     };
-    faults.extend(match place(runtime.control_plane, range) {
-        Place::Inside => None,
-        Place::Unknown => Some(Fault::ControlPlaneUnknown),
-        Place::Below { needed, found } => Some(Fault::ControlPlaneTooOld { needed, found }),
-        Place::Above { needed, found } => Some(Fault::ControlPlaneTooNew { needed, found }),
-    });
+    let Some(found) = version(runtime.control_plane) else {
+        faults.push(Fault::ControlPlaneUnknown);
+        return;
+    };
+    let needs = |needed: String| (needed, found.to_string());
+    faults.extend(
+        below(&found, range)
+            .map(needs)
+            .map(|(needed, found)| Fault::ControlPlaneTooOld { needed, found }),
+    );
+    faults.extend(
+        above(&found, range)
+            .map(needs)
+            .map(|(needed, found)| Fault::ControlPlaneTooNew { needed, found }),
+    );
 }
 
 pub(super) fn capabilities(
@@ -108,12 +126,13 @@ pub(super) fn capabilities(
     for needed in manifest
         .compatibility
         .required_capabilities
-        .iter()
+        .given()
+        .into_iter()
         .flatten()
     {
-        let version = needed.version.as_deref();
+        let version = needed.version.given();
         let offered = runtime.capabilities.iter().any(|(key, offered)| {
-            *key == needed.key && version.is_none_or(|version| version == *offered)
+            *key == needed.key && version.is_none_or(|version| version == offered)
         });
         if !offered {
             let at = version.map_or_else(String::new, |version| format!("@{version}"));
@@ -124,35 +143,22 @@ pub(super) fn capabilities(
     }
 }
 
-/// Where a version stands to a range.
-enum Place {
-    Inside,
-    Unknown,
-    Below { needed: String, found: String },
-    Above { needed: String, found: String },
+fn version(text: Option<&str>) -> Option<Version> {
+    Version::parse(text?).ok()
 }
 
-/// A bound that is not a version is a finding of its own and bounds nothing here.
-fn place(found: Option<&str>, range: &VersionRange) -> Place {
-    let Some((found, version)) = found.and_then(|text| Some((text, Version::parse(text).ok()?)))
-    else {
-        return Place::Unknown;
-    };
-    let bound = |bound: &Option<String>| {
-        let text = bound.clone()?;
-        let version = Version::parse(&text).ok()?;
-        Some((text, version))
-    };
-    let found = found.to_owned();
-    if let Some((needed, min)) = bound(&range.min_version)
-        && version < min
-    {
-        return Place::Below { needed, found };
-    }
-    if let Some((needed, max)) = bound(&range.max_version)
-        && version > max
-    {
-        return Place::Above { needed, found };
-    }
-    Place::Inside
+/// The least version of a range that `found` is below of. A bound that is not a version is a
+/// finding of its own and bounds nothing here.
+fn below(found: &Version, range: &VersionRange) -> Option<String> {
+    let needed = range.min_version.given()?;
+    let min = Version::parse(needed).ok()?;
+    // By precedence: builds of one version do not differ in what they can do.
+    found.cmp_precedence(&min).is_lt().then(|| needed.clone())
+}
+
+/// The greatest version of a range that `found` is above of.
+fn above(found: &Version, range: &VersionRange) -> Option<String> {
+    let needed = range.max_version.given()?;
+    let max = Version::parse(needed).ok()?;
+    found.cmp_precedence(&max).is_gt().then(|| needed.clone())
 }

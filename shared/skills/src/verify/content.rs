@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contracts::manifest::{ActionDefinition, ArtifactFile, Playbook, SkillManifest, SkillMetadata};
+use contracts::manifest::{ActionDefinition, ArtifactFile, Playbook, SkillManifest};
 use serde_json::Value;
 
 use super::Request;
@@ -69,7 +69,7 @@ pub(super) fn publisher(manifest: &SkillManifest, faults: &mut Vec<Fault>) {
 pub(super) fn artifact(manifest: &SkillManifest, faults: &mut Vec<Fault>) {
     text("artifact.digest", &manifest.artifact.digest, faults);
     let mut seen = BTreeSet::new();
-    for file in manifest.artifact.files.iter().flatten() {
+    for file in manifest.artifact.files.given().into_iter().flatten() {
         if let Some(problem) = file_problem(file, &mut seen) {
             faults.push(Fault::ArtifactFile {
                 path: file.path.chars().take(200).collect(),
@@ -110,11 +110,10 @@ pub(super) fn artifact_digest(request: &Request<'_>, faults: &mut Vec<Fault>) {
 }
 
 pub(super) fn metadata(manifest: &SkillManifest, faults: &mut Vec<Fault>) {
-    let Some(members) = &manifest.metadata else {
-        return;
-    };
-    match serde_json::from_value::<SkillMetadata>(Value::Object(members.clone())) {
-        Err(error) => faults.push(Fault::Metadata(error.to_string())),
+    match manifest.skill_metadata() {
+        Err(error) => faults.push(Fault::Metadata(
+            error.to_string().chars().take(300).collect(),
+        )),
         Ok(metadata) => {
             for (name, definition) in &metadata.actions {
                 action(&format!("metadata/actions/{name}"), definition, faults);

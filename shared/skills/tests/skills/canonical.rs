@@ -1,11 +1,10 @@
 //! Against what JavaScript itself makes of the same input: `vectors/make.js` wrote the vectors.
 
 use contracts::{canonical::Digest, manifest::SkillManifest};
-use ed25519_dalek::{Signature, VerifyingKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use skills::{
-    canonical::{NoCanonicalForm, canonical_bytes, digest, json_bytes, locale_compare},
+    canonical::{NoCanonicalForm, Unsettled, canonical_bytes, compare, digest, json_bytes},
     signature::{Validity, sign},
 };
 
@@ -44,11 +43,11 @@ fn keys_are_ordered_as_locale_compare_orders_them() {
     let order = vectors().order;
     for (position, left) in order.iter().enumerate() {
         for (other, right) in order.iter().enumerate() {
-            assert_eq!(
-                locale_compare(left, right),
-                position.cmp(&other),
-                "{left:?} against {right:?}"
-            );
+            // Only other keys than array indices keep the order they are sorted into.
+            if left.parse::<u32>().is_err() && right.parse::<u32>().is_err() {
+                let expected = Ok(position.cmp(&other));
+                assert_eq!(compare(left, right), expected, "{left:?} against {right:?}");
+            }
         }
     }
 }
@@ -85,33 +84,42 @@ fn the_signature_is_not_part_of_what_is_signed() {
 #[test]
 fn a_signature_by_node_holds_for_our_bytes() {
     for vector in vectors().signatures {
-        let key: VerifyingKey = skills::key::public_key_from_text(&vector.public_key_pem).unwrap();
+        let key = skills::key::public_key_from_text(&vector.public_key_pem).unwrap();
         let signature = base64::Engine::decode(
             &base64::engine::general_purpose::STANDARD,
             &vector.signature,
         )
         .unwrap();
         let signed = canonical_bytes(&vector.unsigned).unwrap();
-        key.verify_strict(&signed, &Signature::from_slice(&signature).unwrap())
-            .unwrap();
+        assert_eq!(key.verify(&signed, &signature), Ok(()));
     }
 }
 
 #[test]
-fn a_key_beyond_ascii_is_refused_with_its_place() {
-    assert_eq!(
-        json_bytes(&json!({ "a": [{ "straße": 1 }] })),
-        Err(NoCanonicalForm::Key {
-            path: "/a/0".to_owned(),
-            key: "straße".to_owned()
-        })
-    );
-    assert!(json_bytes(&json!({ "tab\t": 1 })).is_err());
+fn keys_without_an_order_that_all_agree_on_are_refused_with_their_place() {
+    let refused = |left: &str, right: &str, unsettled| {
+        let value = json!({ "a": [{ left: 1, right: 2 }] });
+        let (path, left, right) = ("/a/0".to_owned(), left.to_owned(), right.to_owned());
+        let expected = NoCanonicalForm::Keys {
+            path,
+            left,
+            right,
+            unsettled,
+        };
+        assert_eq!(json_bytes(&value), Err(expected));
+    };
+    refused("住所", "名前", Unsettled::Ideographs);
+    refused("e\u{301}", "é", Unsettled::Equal);
+    assert!(json_bytes(&json!({ "straße": 1, "strasse": 2, "tab\t": 3 })).is_ok());
 }
 
 #[test]
 fn a_number_without_exact_form_is_refused_with_its_place() {
-    for text in ["9007199254740993", "18446744073709551615", "1e300"] {
+    for text in [
+        "9007199254740993",
+        "18446744073709551615",
+        "-9007199254740993",
+    ] {
         let value = json!({ "a/b": [0, serde_json::from_str::<Value>(text).unwrap()] });
         match json_bytes(&value) {
             Err(NoCanonicalForm::Number { path, .. }) => assert_eq!(path, "/a~1b/1"),

@@ -2,7 +2,7 @@
 
 use contracts::bundle::{Trust, TrustedKey, TrustedPublisher};
 use contracts::ids::{SkillKey, SkillVersion};
-use contracts::manifest::{SkillManifest, VerificationReport};
+use contracts::manifest::{Optional, SkillManifest, VerificationReport};
 use contracts::time::Timestamp;
 use serde_json::{Value, json};
 use skills::key::{keygen, public_key_text};
@@ -36,6 +36,7 @@ pub fn trusted(signer: [u8; 32], not_after: Option<&str>) -> TrustedKey {
     TrustedKey {
         public_key: public_key_text(&keygen(signer).verifying_key()).unwrap(),
         not_after: not_after.map(at),
+        ..TrustedKey::default()
     }
 }
 
@@ -44,6 +45,7 @@ pub fn publisher(provenances: &[&str], keys: Vec<TrustedKey>) -> TrustedPublishe
         id: "acme".to_owned(),
         provenances: provenances.iter().map(ToString::to_string).collect(),
         keys,
+        ..TrustedPublisher::default()
     }
 }
 
@@ -106,7 +108,7 @@ impl Case {
         // What has no canonical form cannot be signed; then the signature is of something else.
         let signed = sign(&unsigned, &keygen(self.signer), self.validity).unwrap_or_else(|_| {
             let plain = SkillManifest {
-                metadata: None,
+                metadata: Optional::Absent,
                 ..unsigned.clone()
             };
             let signature = sign(&plain, &keygen(self.signer), self.validity)

@@ -66,8 +66,9 @@ fn catalogue() -> Catalogue {
             provenances: ["development".to_owned()].into(),
             keys: vec![TrustedKey {
                 public_key: public_key_text(&key.verifying_key()).unwrap(),
-                not_after: None,
+                ..TrustedKey::default()
             }],
+            ..TrustedPublisher::default()
         }],
     };
     let mut catalogue = Catalogue::empty();
@@ -165,7 +166,7 @@ fn the_manifests_describe_this_worker() {
     let worker = fs::read(demo("worker.py")).unwrap();
     let digest = format!("sha256:{}", Digest::of(&worker));
     for manifest in manifests() {
-        let file = &manifest.artifact.files.unwrap()[0];
+        let file = &manifest.artifact.files.given().unwrap()[0];
         let described = (&manifest.artifact.digest, &file.digest, file.size);
         let size = i64::try_from(worker.len()).unwrap();
         assert_eq!(described, (&digest, &digest, size), "run deploy/demo/stamp");

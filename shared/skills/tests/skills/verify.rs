@@ -129,7 +129,7 @@ fn an_action_needs_schemas_that_compile_by_themselves() {
 
 #[test]
 fn metadata_is_understood_or_refused() {
-    check_manifest("/metadata", json!({ "actoins": {} }), MANIFEST);
+    check_manifest("/metadata", json!({ "their": ["own"] }), &[]);
     check_manifest(
         "/metadata/actions/refund/effect",
         json!("harmless"),
@@ -240,14 +240,10 @@ fn texts_that_are_compared_are_there() {
 #[test]
 fn what_has_no_canonical_form_is_not_verified() {
     for metadata in [
-        json!({ "actions": {}, "description": "x", "playbooks": {}, "größe": 1 }),
-        json!({ "playbooks": { "pläne": {} } }),
+        json!({ "actions": {}, "名前": 1, "住所": 2 }),
+        json!({ "own": { "é": 1, "e\u{301}": 2 } }),
     ] {
-        check_manifest(
-            "/metadata",
-            metadata,
-            &["MANIFEST_INVALID", "MANIFEST_INVALID"],
-        );
+        check_manifest("/metadata", metadata, MANIFEST);
     }
     check_manifest(
         "/metadata/actions/refund/input",
