@@ -135,7 +135,7 @@ impl<'a> Stage<'a> {
         let key = self.directory.keys().join(format!("{publisher}.pem"));
         let artifact = skill::digest_of(&self.script.worker_program())?;
         for manifest in &self.script.manifests {
-            let signed = skill::signed(manifest, &key, Validity::default())?;
+            let signed = skill::signing::signed(manifest, &key, Validity::default())?;
             let output = skill::install(&admin, signed, artifact.clone())
                 .await
                 .map_err(|failure| self.of_another_build(failure))?;

@@ -148,7 +148,7 @@ fn default(global: &Global, write: Option<&Path>) -> Result<(), Failure> {
     let mut bundle = ::policy::shipped::default_bundle();
     let keys = global.context().ok().and_then(|context| context.keys);
     if let Some(keys) = keys {
-        bundle.trust = crate::skill::trust_of(&keys)?;
+        bundle.trust = crate::skill::signing::trust_of(&keys)?;
     }
     let Some(directory) = write else {
         screen.answer(&bundle, || {

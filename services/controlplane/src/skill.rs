@@ -1,34 +1,31 @@
-//! `skill keygen|sign|install|list|disable`
+//! `skill keygen|sign|verify|install|list|disable`
+
+pub mod signing;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
 use contracts::{
-    bundle::{Trust, TrustedKey, TrustedPublisher},
     canonical::Digest,
     ids::{SkillKey, SkillVersion},
     manifest::SkillManifest,
     operations::skill::{
         DisableInput, DisableOutput, InstallInput, InstallOutput, ListInput, ListOutput,
+        VerifyInput, VerifyOutput,
     },
     position::Positions,
     registry::OperationName,
     time::Timestamp,
 };
-use host::clock::{Ambient as _, System};
-use serde_json::json;
-use skills::{
-    key,
-    signature::{self, Validity},
+
+use crate::{
+    api::Api,
+    command::Global,
+    failure::Failure,
+    screen::{Screen, plain},
 };
-
-use crate::{api::Api, command::Global, context::write_private, failure::Failure, screen::put};
-
-/// The provenance that development keys are trusted for.
-pub const DEVELOPMENT: &str = "development";
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -53,15 +50,10 @@ pub enum Command {
         #[arg(long, value_name = "INSTANT")]
         expires: Option<Timestamp>,
     },
+    /// Tell everything that an installation would find; nothing is recorded
+    Verify(Signed),
     /// Install a skill from its signed manifest
-    Install {
-        /// The signed manifest
-        manifest: PathBuf,
-        /// What the manifest describes: its digest is compared. Where it is left out, the
-        /// manifest's own word is sent
-        #[arg(long, value_name = "FILE")]
-        artifact: Option<PathBuf>,
-    },
+    Install(Signed),
     /// List the skills of the workspace
     List {
         /// The disabled ones too
@@ -90,22 +82,41 @@ pub enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+pub struct Signed {
+    /// The signed manifest
+    manifest: PathBuf,
+    /// What the manifest describes: its digest is compared. Where it is left out, the
+    /// manifest's own word is sent
+    #[arg(long, value_name = "FILE")]
+    artifact: Option<PathBuf>,
+}
+
+impl Signed {
+    /// The manifest, and the digest of what it describes.
+    fn read(&self) -> Result<(SkillManifest, String), Failure> {
+        let manifest = read_manifest(&self.manifest)?;
+        let digest = match &self.artifact {
+            Some(artifact) => digest_of(artifact)?,
+            None => manifest.artifact.digest.clone(),
+        };
+        Ok((manifest, digest))
+    }
+}
+
 pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
     match command {
-        Command::Keygen { out } => keygen(global, &out),
+        Command::Keygen { out } => signing::keygen(global, &out),
         Command::Sign {
             manifest,
             key,
             out,
             expires,
-        } => sign(global, &manifest, key, out.as_deref(), expires),
-        Command::Install { manifest, artifact } => {
+        } => signing::sign(global, &manifest, key, out.as_deref(), expires),
+        Command::Verify(signed) => verify(global, &signed).await,
+        Command::Install(signed) => {
             let session = global.session("admin")?;
-            let manifest = read_manifest(&manifest)?;
-            let digest = match artifact {
-                Some(artifact) => digest_of(&artifact)?,
-                None => manifest.artifact.digest.clone(),
-            };
+            let (manifest, digest) = signed.read()?;
             let output = install(&session.api, manifest, digest).await?;
             let screen = session.screen;
             screen.answer(&output, || {
@@ -140,15 +151,71 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
     }
 }
 
+async fn verify(global: &Global, signed: &Signed) -> Result<(), Failure> {
+    let session = global.session("admin")?;
+    let (manifest, artifact_digest) = signed.read()?;
+    let (skill_key, version) = named(&manifest)?;
+    let input = VerifyInput {
+        skill_key,
+        version,
+        artifact_digest,
+        manifest,
+    };
+    let output: VerifyOutput = session.api.ask(OperationName::SkillVerify, &input).await?;
+    let screen = session.screen;
+    screen.answer(&output, || told(screen, &input, &output));
+    if output.verified {
+        return Ok(());
+    }
+    let issues = output.issues.map_or(0, |issues| issues.len());
+    Err(Failure::Unsuccessful(format!(
+        "it would not be installed: {issues} findings"
+    )))
+}
+
+fn told(screen: Screen, input: &VerifyInput, output: &VerifyOutput) -> String {
+    let mut lines = vec![format!("{}@{}", input.skill_key, input.version)];
+    for (name, holds) in [
+        ("signature", output.signature_verified),
+        ("publisher", output.publisher_trusted),
+        ("compatibility", output.compatibility_verified),
+    ] {
+        let holds = match holds {
+            Some(true) => screen.good("holds"),
+            Some(false) | None => screen.alert("does not hold"),
+        };
+        lines.push(format!("{name:<14} {holds}"));
+    }
+    if let Some(digest) = &output.manifest_digest {
+        lines.push(format!("{:<14} {digest}", "digest"));
+    }
+    for issue in output.issues.iter().flatten() {
+        lines.push(format!(
+            "{}  {}",
+            screen.alert(&issue.code),
+            plain(&issue.message)
+        ));
+    }
+    lines.join("\n")
+}
+
+fn named(manifest: &SkillManifest) -> Result<(SkillKey, SkillVersion), Failure> {
+    let malformed = |error| Failure::Usage(format!("the manifest names no skill: {error}"));
+    Ok((
+        manifest.skill.key.parse().map_err(malformed)?,
+        manifest.skill.version.parse().map_err(malformed)?,
+    ))
+}
+
 pub async fn install(
     api: &Api,
     manifest: SkillManifest,
     artifact_digest: String,
 ) -> Result<InstallOutput, Failure> {
-    let malformed = |error| Failure::Usage(format!("the manifest names no skill: {error}"));
+    let (skill_key, version) = named(&manifest)?;
     let input = InstallInput {
-        skill_key: manifest.skill.key.parse().map_err(malformed)?,
-        version: manifest.skill.version.parse().map_err(malformed)?,
+        skill_key,
+        version,
         artifact_digest,
         manifest,
         metadata: None,
@@ -172,134 +239,6 @@ pub fn digest_of(artifact: &Path) -> Result<String, Failure> {
         ))
     })?;
     Ok(format!("sha256:{}", Digest::of(&bytes)))
-}
-
-/// The trust in every key of a directory, each as the development key of the publisher that its
-/// file is named after.
-pub fn trust_of(keys: &Path) -> Result<Trust, Failure> {
-    let mut publishers = Vec::new();
-    let entries = fs::read_dir(keys)
-        .map_err(|error| Failure::Usage(format!("cannot read `{}`: {error}", keys.display())))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
-            let publisher = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            publishers.push(trusted(&publisher, &path)?);
-        }
-    }
-    publishers.sort_by(|left, right| left.id.cmp(&right.id));
-    Ok(Trust { publishers })
-}
-
-/// A publisher whose only key is this one.
-pub fn trusted(publisher: &str, key: &Path) -> Result<TrustedPublisher, Failure> {
-    let key = read_key(key)?;
-    let public_key = key::public_key_text(&key.verifying_key()).map_err(anyhow::Error::new)?;
-    Ok(TrustedPublisher {
-        id: publisher.to_owned(),
-        provenances: [DEVELOPMENT.to_owned()].into(),
-        keys: vec![TrustedKey {
-            public_key,
-            ..TrustedKey::default()
-        }],
-        ..TrustedPublisher::default()
-    })
-}
-
-/// A new private key in a file that only its owner may read.
-pub fn make_key(path: &Path) -> Result<String, Failure> {
-    let key = key::keygen(System.random_bytes());
-    let pem = key::private_key_pem(&key).map_err(anyhow::Error::new)?;
-    write_private(path, pem.as_bytes())
-        .with_context(|| format!("cannot write the key `{}`", path.display()))?;
-    Ok(key::public_key_text(&key.verifying_key()).map_err(anyhow::Error::new)?)
-}
-
-pub fn signed(
-    manifest: &SkillManifest,
-    key: &Path,
-    validity: Validity,
-) -> Result<SkillManifest, Failure> {
-    let key = read_key(key)?;
-    Ok(signature::sign(manifest, &key, validity).map_err(anyhow::Error::new)?)
-}
-
-fn read_key(path: &Path) -> Result<ed25519_dalek::SigningKey, Failure> {
-    let pem = fs::read_to_string(path).map_err(|error| {
-        Failure::Usage(format!("cannot read the key `{}`: {error}", path.display()))
-    })?;
-    key::private_key_from_pem(&pem)
-        .map_err(|error| Failure::Usage(format!("`{}`: {error}", path.display())))
-}
-
-fn keygen(global: &Global, out: &Path) -> Result<(), Failure> {
-    if out.exists() {
-        return Err(Failure::Usage(format!(
-            "`{}` is there already: a key is never overwritten",
-            out.display()
-        )));
-    }
-    let public_key = make_key(out)?;
-    let report = json!({ "privateKeyFile": out, "publicKey": public_key });
-    global.screen().answer(&report, || {
-        format!(
-            "private key  {}\npublic key   {public_key}\ntrust it by adding it to a publisher in \
-             the bundle's `trust`, as `{{\"publicKey\": \"…\"}}`",
-            out.display()
-        )
-    });
-    Ok(())
-}
-
-fn sign(
-    global: &Global,
-    manifest: &Path,
-    key: Option<PathBuf>,
-    out: Option<&Path>,
-    expires_at: Option<Timestamp>,
-) -> Result<(), Failure> {
-    let unsigned = read_manifest(manifest)?;
-    let key = match key {
-        Some(key) => key,
-        None => publisher_key(global, &unsigned.publisher.id)?,
-    };
-    let validity = Validity {
-        issued_at: Some(System.now()),
-        expires_at,
-    };
-    let signed = signed(&unsigned, &key, validity)?;
-    let text = serde_json::to_string_pretty(&signed).map_err(anyhow::Error::new)?;
-    let Some(out) = out else {
-        put(&text);
-        return Ok(());
-    };
-    fs::write(out, text + "\n").with_context(|| format!("cannot write `{}`", out.display()))?;
-    let report = json!({ "manifest": out, "publisher": signed.publisher.id });
-    global.screen().answer(&report, || {
-        format!("signed for `{}`: {}", signed.publisher.id, out.display())
-    });
-    Ok(())
-}
-
-fn publisher_key(global: &Global, publisher: &str) -> Result<PathBuf, Failure> {
-    let keys = global.context()?.keys.ok_or_else(|| {
-        Failure::Usage("the context names no keys: name one with `--key`".to_owned())
-    })?;
-    // The name comes from a file that anyone may have written.
-    let key = Path::new(publisher)
-        .file_name()
-        .map(|name| keys.join(format!("{}.pem", name.display())));
-    match key.filter(|key| key.is_file()) {
-        Some(key) => Ok(key),
-        None => Err(Failure::Usage(format!(
-            "there is no key of the publisher `{publisher}` in `{}`: name one with `--key`",
-            keys.display()
-        ))),
-    }
 }
 
 async fn list(global: &Global, input: &ListInput) -> Result<(), Failure> {

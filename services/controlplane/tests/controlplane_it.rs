@@ -19,6 +19,8 @@ mod helping;
 mod installing;
 #[path = "controlplane_it/ruling.rs"]
 mod ruling;
+#[path = "controlplane_it/skills.rs"]
+mod skills;
 #[path = "controlplane_it/staying_up.rs"]
 mod staying_up;
 #[path = "controlplane_it/users.rs"]

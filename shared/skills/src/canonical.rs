@@ -115,22 +115,10 @@ fn within<T>(path: &mut String, token: &str, then: impl FnOnce(&mut String) -> T
     result
 }
 
-/// As JavaScript writes it. An integer that JavaScript would round is refused: what it signs is not
-/// what others read.
+/// As JavaScript writes it. An integer that JavaScript would round to another is refused: what it
+/// signs is not what others read.
 fn number_text(number: &Number) -> Option<String> {
-    let float = number.as_f64()?;
-    let exact = match (number.as_i64(), number.as_u64()) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "saturating, and compared in more bits than either has"
-        )]
-        (Some(integer), _) => float as i128 == i128::from(integer),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "saturating, and compared in more bits than either has"
-        )]
-        (None, Some(integer)) => float as i128 == i128::from(integer),
-        (None, None) => float.is_finite(),
-    };
-    exact.then(|| ecmascript(float))
+    let text = ecmascript(number.as_f64().filter(|float| float.is_finite())?);
+    let is_integer = number.is_i64() || number.is_u64();
+    (!is_integer || text == number.to_string()).then_some(text)
 }

@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     log, policy,
     screen::Screen,
-    skill::{make_key, trusted},
+    skill::signing::{make_key, trusted},
 };
 
 /// The publisher that a fresh control plane trusts.

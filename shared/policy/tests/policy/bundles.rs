@@ -323,6 +323,34 @@ fn a_trust_document_says_one_clear_thing() {
 }
 
 #[test]
+fn what_a_trust_document_says_of_a_key_can_be_so() {
+    let spki = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let trust = json!({ "publishers": [{
+        "id": "acme",
+        "provenances": [],
+        "provenancePrefixes": ["", "ci:acme/"],
+        "keys": [{
+            "publicKey": spki,
+            "keyId": "",
+            "notBefore": "2031-01-01T00:00:00Z",
+            "notAfter": "2030-01-01T00:00:00Z",
+        }],
+    }] });
+    let bundle = Bundle {
+        trust: serde_json::from_value(trust).unwrap(),
+        ..Bundle::default()
+    };
+    check(
+        &bundle,
+        expect![[r#"
+        /trust/publishers/0/keys/0/keyId KEY_ID_MALFORMED: the name of a key is 1 to 200 characters; leave it out where it has none
+        /trust/publishers/0/keys/0/notAfter KEY_NEVER_TRUSTED: the key is trusted until before it is trusted from, which is never
+        /trust/publishers/0/provenancePrefixes/0 PROVENANCE_PREFIX_EMPTY: an empty prefix accepts every provenance; name what the publisher builds from
+    "#]],
+    );
+}
+
+#[test]
 fn faults_of_every_part_come_at_once() {
     let mut bundle = bundle("permit (principal, action, resource) when { context.nothing };");
     bundle

@@ -21,7 +21,7 @@ use skills::{
 
 #[derive(Deserialize)]
 pub struct Foreign {
-    trust: Trust,
+    pub trust: Trust,
     pub cases: Vec<Case>,
     malformed: Vec<Malformed>,
     good: Vec<Good>,

@@ -139,6 +139,18 @@ fn a_retired_key_is_not_trusted_whatever_the_signature_says_of_its_age() {
 }
 
 #[test]
+fn an_old_trust_document_reads_and_writes_as_before() {
+    let old = json!({ "publishers": [{
+        "id": "acme",
+        "provenances": ["ci:acme/orders"],
+        "keys": [{ "publicKey": "AAAA" }, { "publicKey": "BBBB", "notAfter": "2030-01-01T00:00:00.000Z" }],
+    }] });
+    let trust: Trust = serde_json::from_value(old.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&trust).unwrap(), old);
+    assert!(!trust.publishers[0].allow_expired_signatures);
+}
+
+#[test]
 fn provenance_is_accepted_as_written_or_not_at_all() {
     check(
         |case| case.trust.publishers[0].provenances = BTreeSet::new(),
