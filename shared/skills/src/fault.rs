@@ -10,8 +10,8 @@ use crate::{
 };
 
 macro_rules! codes {
-    ($($name:ident = $text:literal, $http:literal;)+) => {
-        /// The error codes of `controlPlane.skill.install`.
+    ($($name:ident = $text:literal;)+) => {
+        /// The error codes of `controlPlane.skill.install`; their status is that of the problem.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $($name),+ }
 
@@ -21,39 +21,27 @@ macro_rules! codes {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),+ }
             }
-
-            pub const fn http_status(self) -> u16 {
-                match self { $(Self::$name => $http),+ }
-            }
         }
     };
 }
 
 codes! {
-    SignatureInvalid = "SIGNATURE_INVALID", 400;
-    SignatureMissing = "SIGNATURE_MISSING", 400;
-    ManifestInvalid = "MANIFEST_INVALID", 400;
-    SchemaVersionInvalid = "SCHEMA_VERSION_INVALID", 400;
-    PublisherUntrusted = "PUBLISHER_UNTRUSTED", 403;
-    KeyUntrusted = "KEY_UNTRUSTED", 403;
-    ProvenanceUntrusted = "PROVENANCE_UNTRUSTED", 403;
-    ArtifactDigestMismatch = "ARTIFACT_DIGEST_MISMATCH", 409;
-    SignatureExpired = "SIGNATURE_EXPIRED", 400;
-    ContractsSpecVersionMissing = "CONTRACTS_SPEC_VERSION_MISSING", 409;
-    ContractsSpecTooOld = "CONTRACTS_SPEC_TOO_OLD", 409;
-    ContractsSpecTooNew = "CONTRACTS_SPEC_TOO_NEW", 409;
-    ControlPlaneVersionMissing = "CONTROL_PLANE_VERSION_MISSING", 409;
-    ControlPlaneTooOld = "CONTROL_PLANE_TOO_OLD", 409;
-    ControlPlaneTooNew = "CONTROL_PLANE_TOO_NEW", 409;
-    CapabilityMissing = "CAPABILITY_MISSING", 409;
-}
-
-/// The status an HTTP caller gets for an issue's code; 400 for one this build does not know.
-pub fn http_status(code: &str) -> u16 {
-    Code::ALL
-        .iter()
-        .find(|known| known.as_str() == code)
-        .map_or(400, |known| known.http_status())
+    SignatureInvalid = "SIGNATURE_INVALID";
+    SignatureMissing = "SIGNATURE_MISSING";
+    ManifestInvalid = "MANIFEST_INVALID";
+    SchemaVersionInvalid = "SCHEMA_VERSION_INVALID";
+    PublisherUntrusted = "PUBLISHER_UNTRUSTED";
+    KeyUntrusted = "KEY_UNTRUSTED";
+    ProvenanceUntrusted = "PROVENANCE_UNTRUSTED";
+    ArtifactDigestMismatch = "ARTIFACT_DIGEST_MISMATCH";
+    SignatureExpired = "SIGNATURE_EXPIRED";
+    ContractsSpecVersionMissing = "CONTRACTS_SPEC_VERSION_MISSING";
+    ContractsSpecTooOld = "CONTRACTS_SPEC_TOO_OLD";
+    ContractsSpecTooNew = "CONTRACTS_SPEC_TOO_NEW";
+    ControlPlaneVersionMissing = "CONTROL_PLANE_VERSION_MISSING";
+    ControlPlaneTooOld = "CONTROL_PLANE_TOO_OLD";
+    ControlPlaneTooNew = "CONTROL_PLANE_TOO_NEW";
+    CapabilityMissing = "CAPABILITY_MISSING";
 }
 
 /// One finding, with its evidence. `Display` is the message of the issue.

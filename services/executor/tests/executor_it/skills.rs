@@ -94,7 +94,7 @@ async fn a_new_version_lowers_no_action() {
     let (world, _services) = two_publishers().await;
     let lower = changed(|manifest| {
         manifest.skill.version = "1.1.0".to_owned();
-        let actions = &mut manifest.metadata.as_mut().unwrap()["actions"];
+        let actions = &mut manifest.metadata.given_mut().unwrap()["actions"];
         actions["refund"]["effect"] = json!("read");
         actions["delete"]["risk"] = json!("low");
     });

@@ -65,6 +65,59 @@ async fn a_skill_is_refused_with_all_that_is_wrong_with_it() {
     );
 }
 
+/// As Node.js signed them: each with the one code of the contract that it is refused with. What
+/// this build states of itself is always there, so two codes cannot come.
+#[tokio::test]
+async fn each_code_of_the_contract_comes_with_its_status() {
+    const REFUSED: [(&str, Code); 14] = [
+        ("signature: zeros (rsa2048)", Code::SignatureInvalid),
+        ("unsigned", Code::SignatureMissing),
+        ("entry point \"weather\"", Code::ManifestInvalid),
+        ("schema version 2.0.0", Code::SchemaVersionInvalid),
+        ("another publisher", Code::PublisherUntrusted),
+        (
+            "a stranger's RSA key under a trusted name",
+            Code::KeyUntrusted,
+        ),
+        ("another provenance", Code::ProvenanceUntrusted),
+        ("another artifact", Code::ArtifactDigestMismatch),
+        ("expired long ago", Code::SignatureExpired),
+        ("contracts too old", Code::ContractsSpecTooOld),
+        ("contracts too new", Code::ContractsSpecTooNew),
+        ("control plane too old", Code::ControlPlaneTooOld),
+        ("control plane too new", Code::ControlPlaneTooNew),
+        ("no such capability", Code::CapabilityMissing),
+    ];
+    let table = include_str!("../../../../shared/skills/tests/skills/foreign/cases.json");
+    let table: Value = serde_json::from_str(table).unwrap();
+    let cases = table["cases"].as_array().unwrap();
+    let input = |name: &str| {
+        let case = cases.iter().find(|case| case["name"] == name).unwrap();
+        json!({
+            "skillKey": case["skillKey"],
+            "version": case["version"],
+            "artifactDigest": case["artifactDigest"],
+            "manifest": case["manifest"],
+        })
+    };
+    let world = World::new().await;
+    let mut bundle = bundle();
+    bundle.trust = serde_json::from_value(table["trust"].clone()).unwrap();
+    world
+        .ask("sam", "policy.activate", &json!({ "bundle": bundle }))
+        .await
+        .ok();
+    for (name, code) in REFUSED {
+        let answer = world.ask("sam", "skill.install", &input(name)).await;
+        let findings = answer.is(code).findings();
+        assert_eq!(findings, [format!("{code} ")], "{name}");
+    }
+    // None of them stands in the way of the genuine one.
+    let genuine = input("RSA-PSS with rsa8192");
+    let answer = world.ask("sam", "skill.install", &genuine).await;
+    assert_eq!(answer.ok()["verified"], true);
+}
+
 #[tokio::test]
 async fn without_a_policy_no_publisher_is_trusted() {
     let world = World::new().await;

@@ -171,5 +171,19 @@ async fn a_manifest_is_checked_against_the_active_trust_and_nothing_is_recorded(
         .await
         .unwrap();
     assert_eq!(before, after);
+
+    // What is installed counts, as it would for an installation.
+    world.story.install(&install(manifest)).await;
+    let mut taking = self::manifest("1.1.0");
+    taking.publisher.id = "mallory".to_owned();
+    let input = json!({
+        "skillKey": "acme.orders",
+        "version": "1.1.0",
+        "artifactDigest": taking.artifact.digest,
+        "manifest": taking,
+    });
+    let (_, taken) = caller.post("skill.verify", &input).await;
+    let issues = taken["issues"].to_string();
+    assert!(issues.contains("held by the publisher `acme`"), "{taken:#}");
     projector.stop().await;
 }

@@ -40,10 +40,11 @@ pub fn compare(left: &str, right: &str) -> Result<Ordering, Unsettled> {
     if ideographs_decide(left, right) {
         return Err(Unsettled::Ideographs);
     }
-    match collated(left, right) {
-        Ordering::Equal if left != right => Err(Unsettled::Equal),
-        settled => Ok(settled),
+    let order = collated(left, right);
+    if order.is_eq() && left != right {
+        return Err(Unsettled::Equal);
     }
+    Ok(order)
 }
 
 /// An order of all keys that agrees with [`compare`] wherever that has an answer.
@@ -121,8 +122,7 @@ fn weight(byte: u8) -> usize {
 /// Whether the first letters that differ are ideographs in both. Accents and case count only
 /// where all letters are the same.
 fn ideographs_decide(left: &str, right: &str) -> bool {
-    let both = |text: &str| text.chars().any(|c| !c.is_ascii());
-    if !both(left) || !both(right) {
+    if left.is_ascii() || right.is_ascii() {
         return false;
     }
     let (left, right): (String, String) = (left.nfkd().collect(), right.nfkd().collect());

@@ -7,10 +7,10 @@ use contracts::{
     bundle::Trust,
     canonical::Digest,
     ids::{SkillKey, SkillVersion},
-    manifest::{SkillManifest, VerificationReport},
+    manifest::{Optional, SkillManifest, VerificationReport},
     time::Timestamp,
 };
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use skills::{
     canonical::{Unsettled, canonical_bytes, compare, digest},
@@ -41,10 +41,10 @@ pub struct Case {
     /// None where the manifest has no canonical form.
     digest: Option<Digest>,
     /// Absent where the control plane is this one.
-    #[serde(default, deserialize_with = "given")]
-    contracts_spec: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
-    control_plane: Option<Option<String>>,
+    #[serde(default)]
+    contracts_spec: Optional<String>,
+    #[serde(default)]
+    control_plane: Optional<String>,
     capabilities: Option<[String; 0]>,
     /// Sorted, as often as they are found.
     expected: Vec<String>,
@@ -69,11 +69,6 @@ struct Bad {
     text: String,
 }
 
-/// A null that is there is told from what is absent.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 pub static FOREIGN: LazyLock<Foreign> =
     LazyLock::new(|| serde_json::from_str(include_str!("foreign/cases.json")).unwrap());
 
@@ -84,17 +79,22 @@ impl Foreign {
     }
 }
 
+/// What the case says of the control plane, or else what this build does.
+fn stated<'a>(said: &'a Optional<String>, here: Option<&'a str>) -> Option<&'a str> {
+    match said {
+        Optional::Absent => here,
+        Optional::Null => None,
+        Optional::Given(said) => Some(said),
+    }
+}
+
 fn verified(case: &Case) -> VerificationReport {
     let here = Runtime::this_build();
-    let stated = |said: &'_ Option<Option<String>>, here| match said {
-        Some(said) => said.clone(),
-        None => here,
-    };
-    let spec = stated(&case.contracts_spec, here.contracts_spec.map(str::to_owned));
-    let plane = stated(&case.control_plane, here.control_plane.map(str::to_owned));
+    let spec = stated(&case.contracts_spec, here.contracts_spec);
+    let plane = stated(&case.control_plane, here.control_plane);
     let runtime = Runtime {
-        contracts_spec: spec.as_deref(),
-        control_plane: plane.as_deref(),
+        contracts_spec: spec,
+        control_plane: plane,
         capabilities: match case.capabilities {
             Some([]) => &[],
             None => here.capabilities,

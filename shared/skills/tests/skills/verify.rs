@@ -1,10 +1,10 @@
 //! What a manifest says of itself.
 
 use crate::case::{MANIFEST, NOW, SIGNER, at, check, check_manifest, in_order};
-use contracts::manifest::SkillManifest;
+use contracts::{manifest::SkillManifest, problem};
 use domain::catalogue::EntryPoint;
 use serde_json::json;
-use skills::fault::{Code, http_status};
+use skills::fault::Code;
 use skills::key::keygen;
 use skills::signature::{Validity, sign};
 use skills::verify::{Request, verify};
@@ -342,7 +342,12 @@ fn messages_are_for_people() {
 fn each_code_has_the_status_of_the_contract() {
     let statuses: Vec<_> = Code::ALL
         .iter()
-        .map(|code| (code.as_str(), http_status(code.as_str())))
+        .map(|code| {
+            (
+                code.as_str(),
+                code.as_str().parse::<problem::Code>().unwrap().http(),
+            )
+        })
         .collect();
     assert_eq!(
         statuses,

@@ -144,6 +144,7 @@ const alone = () => [
   one("another artifact", { on: { artifactDigest: "sha256:5f" } }, ["ARTIFACT_DIGEST_MISMATCH"]),
   one("the artifact in another case", { on: { artifactDigest: "SHA256:5E" } }, ["ARTIFACT_DIGEST_MISMATCH"]),
   one("expired", { more: { expiresAt: "2031-03-01T11:59:59Z" } }, ["SIGNATURE_EXPIRED"]),
+  one("expired long ago", { by: "rsa2048", more: { expiresAt: "2020-01-01T00:00:00Z" } }, ["SIGNATURE_EXPIRED"]),
   one("expired this moment", { more: { expiresAt: NOW } }, ["SIGNATURE_EXPIRED"]),
   one("expired by another zone's clock", { more: { expiresAt: "2031-03-01T13:59:59+02:00" } }, ["SIGNATURE_EXPIRED"]),
   one("issued within the skew of clocks", { more: { issuedAt: "2031-03-01T12:04:59Z" } }, []),
