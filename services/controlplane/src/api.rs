@@ -2,13 +2,13 @@
 
 mod nats;
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fs, time::Duration};
 
 use contracts::{
     ids::{PrincipalId, WorkspaceId},
     registry::{Kind, OperationName},
 };
-use reqwest::{Response, header};
+use reqwest::{Certificate, ClientBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::nats::Nats;
@@ -51,9 +51,8 @@ impl Api {
         };
         let commands = &context.url;
         let queries = context.queries_url.as_ref().unwrap_or(commands);
-        let is_encrypted = |url: &String| url.starts_with("https:");
         Ok(Self {
-            http: client(is_encrypted(commands) || is_encrypted(queries))?,
+            http: client_for(context)?,
             commands: commands.trim_end_matches('/').to_owned(),
             queries: queries.trim_end_matches('/').to_owned(),
             token: identity.token.clone(),
@@ -141,18 +140,44 @@ impl Api {
     }
 }
 
-/// A client for the control plane. Where nothing is encrypted, no certificates are looked for:
-/// a machine may have none.
-pub fn client(encrypted: bool) -> Result<reqwest::Client, Failure> {
-    let builder = reqwest::Client::builder()
+/// A client for a control plane of this machine. Nothing is encrypted there, and no certificates
+/// are looked for: a machine may have none.
+pub fn client() -> Result<reqwest::Client, Failure> {
+    built(builder().tls_certs_only([]))
+}
+
+/// A client for the control plane of a context.
+fn client_for(context: &Context) -> Result<reqwest::Client, Failure> {
+    let mut urls = [&context.url].into_iter().chain(&context.queries_url);
+    if !urls.any(|url| url.starts_with("https:")) {
+        return client();
+    }
+    let Some(file) = &context.ca_file else {
+        return built(builder());
+    };
+    let unusable = |why: String| {
+        Failure::Usage(format!(
+            "`caFile` of the context, `{}`, cannot be used: {why}",
+            file.display()
+        ))
+    };
+    let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let authorities = Certificate::from_pem_bundle(&pem);
+    let authorities = authorities.map_err(|error| unusable(root_of(&error)))?;
+    if authorities.is_empty() {
+        return Err(unusable("it holds no certificate".to_owned()));
+    }
+    built(builder().tls_certs_only(authorities))
+}
+
+fn builder() -> ClientBuilder {
+    reqwest::Client::builder()
         .connect_timeout(CONNECT_WITHIN)
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
-    let builder = if encrypted {
-        builder
-    } else {
-        builder.tls_certs_only([])
-    };
+        .no_proxy()
+}
+
+fn built(builder: ClientBuilder) -> Result<reqwest::Client, Failure> {
     builder
         .build()
         .map_err(|error| Failure::Other(anyhow::Error::new(error).context("cannot set up HTTP")))
@@ -193,6 +218,15 @@ fn unreachable_at(url: &str, error: reqwest::Error) -> Failure {
         ));
     }
     let cause = root_of(&error);
+    if error.is_connect() && url.starts_with("https:") {
+        return Failure::unreachable(
+            format!("cannot reach `{url}`"),
+            format!(
+                "{cause}\nis it up, and is `caFile` of the context the authority that vouches for \
+                 it?"
+            ),
+        );
+    }
     if error.is_connect() {
         return Failure::unreachable(
             format!("cannot reach `{url}`"),

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
 use contracts::registry::{catalogue, openapi};
@@ -175,6 +176,12 @@ impl Global {
 
     pub fn context(&self) -> Result<Context, Failure> {
         Context::read(&self.context)
+    }
+
+    pub fn write_context(&self, context: &Context) -> anyhow::Result<()> {
+        context
+            .write(&self.context)
+            .with_context(|| format!("cannot write `{}`", self.context.display()))
     }
 
     /// A file in the directory of the context.

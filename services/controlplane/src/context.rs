@@ -9,6 +9,7 @@ use std::{
 };
 
 use contracts::ids::{PrincipalId, WorkspaceId};
+use journal::jetstream::BrokerTls;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -25,6 +26,13 @@ pub struct Context {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries_url: Option<String>,
     pub nats_url: String,
+    /// Who vouches for intake and queries at `https:` (PEM); the machine's authorities where it is
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// How the broker is reached at `tls:`.
+    #[serde(default, skip_serializing_if = "NatsTls::is_default")]
+    pub nats_tls: NatsTls,
     pub workspace: WorkspaceId,
     /// Into how many streams executions are spread.
     pub streams: u8,
@@ -53,6 +61,46 @@ pub struct Identity {
 pub struct BrokerUser {
     pub user: String,
     pub password_file: PathBuf,
+}
+
+/// Files in PEM for connections to the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NatsTls {
+    /// Who vouches for the broker; the machine's authorities where it is left out
+    #[arg(long = "nats-ca", value_name = "FILE")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// A certificate, for a broker that asks for one
+    #[arg(long = "nats-cert", value_name = "FILE", requires = "key_file")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long = "nats-key", value_name = "FILE", requires = "cert_file")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl NatsTls {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn options(&self) -> Result<BrokerTls, Failure> {
+        let client = match (&self.cert_file, &self.key_file) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Failure::Usage(
+                    "`natsTls` of the context has a certificate or a key, and not both".to_owned(),
+                ));
+            }
+        };
+        Ok(BrokerTls {
+            ca_file: self.ca_file.clone(),
+            client,
+        })
+    }
 }
 
 impl Context {

@@ -221,6 +221,7 @@ fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
     up::Args {
         data: data.to_owned(),
         nats_url: None,
+        nats_tls: crate::context::NatsTls::default(),
         nats_passwords: None,
         nats_server: args.nats_server.clone(),
         streams: None,

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Context as _;
-use contracts::{event::Service, ids::WorkspaceId};
+use contracts::{canonical::Digest, event::Service, ids::WorkspaceId};
 use host::{
     clock::{Ambient as _, System},
     principals::Document,
 };
 use journal::{
-    broker::{Durability, ServerConfig, User},
+    broker::{Durability, ServerConfig, ServerTls, User},
     jetstream::{self, ConnectOptions, InstallOptions},
     layout::StreamCount,
     permissions::{self, Permissions, caller_name},
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     command::Global,
-    context::write_private,
+    context::{NatsTls, write_private},
     failure::Failure,
     log::refused,
     screen::{Screen, put},
@@ -41,6 +41,8 @@ pub struct Args {
     nats_user: String,
     #[arg(long, value_name = "FILE")]
     nats_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    nats_tls: NatsTls,
     /// Into how many streams executions are spread, for ever: 1, 2, 4, 8, 16, 32 or 64
     #[arg(long, default_value = "1", value_parser = stream_count)]
     streams: StreamCount,
@@ -82,7 +84,9 @@ impl Survives {
 }
 
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
-    let mut options = ConnectOptions::new(&args.nats_url, &args.nats_user).streams(args.streams);
+    let mut options = ConnectOptions::new(&args.nats_url, &args.nats_user)
+        .streams(args.streams)
+        .tls(args.nats_tls.options()?);
     if let Some(file) = &args.nats_password_file {
         let password = fs::read_to_string(file).map_err(|error| {
             Failure::Usage(format!("cannot read `{}`: {error}", file.display()))
@@ -151,6 +155,16 @@ pub struct BrokerConfigArgs {
     /// The principals that may ask over NATS, as intake and projector read them
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
+    /// The broker's certificate with its chain (PEM), as the broker finds it: with it, only
+    /// encrypted connections are taken
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Of whose certificates every client must show one
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<String>,
 }
 
 /// Prints a configuration with one user for each service and the least each needs.
@@ -172,10 +186,33 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
         listen: args.listen.clone(),
         data_directory: args.store.clone(),
         durability: args.durability.durability(),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(cert_file, key_file)| ServerTls {
+                cert_file,
+                key_file,
+                client_ca_file: args.tls_client_ca.clone(),
+            }),
         users: users(&passwords, &known)?,
     };
     put(config.render().trim_end());
     Ok(())
+}
+
+/// The longest user whose file has its name: with `.password`, 255 bytes are what file systems take.
+const FILE_NAME_BYTES_MAX: usize = 240;
+
+/// The name of a user's password file: the user's, or its beginning and its SHA-256 where it is
+/// too long. No user has `~` in its name, so no two have one file.
+pub fn password_file(user: &str) -> String {
+    if user.len() <= FILE_NAME_BYTES_MAX {
+        return format!("{user}.password");
+    }
+    let beginning: String = user.chars().take(100).collect();
+    let digest = Digest::of(user.as_bytes());
+    format!("{beginning}~{digest}.password")
 }
 
 /// Passwords, each in a file of its own that only its owner may read.
@@ -184,7 +221,7 @@ pub struct Passwords(pub PathBuf);
 
 impl Passwords {
     pub fn file(&self, user: &str) -> PathBuf {
-        self.0.join(format!("{user}.password"))
+        self.0.join(password_file(user))
     }
 
     /// As it is kept, or a new one.
@@ -207,7 +244,7 @@ impl Passwords {
 
 /// 32 random bytes in hexadecimal.
 pub fn random_text() -> String {
-    contracts::canonical::Digest::from_bytes(System.random_bytes()).to_string()
+    Digest::from_bytes(System.random_bytes()).to_string()
 }
 
 /// Whom the broker is to know.

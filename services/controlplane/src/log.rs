@@ -118,7 +118,9 @@ pub fn reader(context: &Context) -> Result<ConnectOptions, Failure> {
         .reader
         .as_ref()
         .map_or(crate::install::OPERATOR, |reader| &reader.user);
-    let mut options = ConnectOptions::new(&context.nats_url, name).streams(streams);
+    let mut options = ConnectOptions::new(&context.nats_url, name)
+        .streams(streams)
+        .tls(context.nats_tls.options()?);
     if let Some(reader) = &context.reader {
         let file = &reader.password_file;
         let password = fs::read_to_string(file)

@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     command::Global,
-    context::{BrokerUser, Context},
+    context::{BrokerUser, Context, NatsTls},
     failure::Failure,
     install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
     screen::{Screen, quoted},
@@ -67,6 +67,8 @@ pub struct Args {
     /// The passwords of that broker's users, one file each, as `broker-config` writes them
     #[arg(long, value_name = "DIR", requires = "nats_url")]
     pub nats_passwords: Option<PathBuf>,
+    #[command(flatten)]
+    pub nats_tls: NatsTls,
     /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
     #[arg(
         long,
@@ -163,7 +165,8 @@ pub async fn start(
         (url, Some(passwords))
     };
     let streams = settings.stream_count()?;
-    let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?;
+    let tls = args.nats_tls.options()?;
+    let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?.tls(tls.clone());
     match install::install(&installer, streams, 1).await?.as_slice() {
         [] => screen.note("log", "every stream is there"),
         made => screen.note("log", &format!("made {}", made.join(", "))),
@@ -184,6 +187,7 @@ pub async fn start(
         &services::Wanted {
             directory,
             nats_url: &nats_url,
+            nats_tls: &args.nats_tls,
             streams,
             passwords: passwords.as_ref(),
             knows_callers: args.nats_url.is_none(),
@@ -203,6 +207,8 @@ pub async fn start(
         url: format!("http://{address}"),
         queries_url: None,
         nats_url,
+        ca_file: None,
+        nats_tls: args.nats_tls.clone(),
         workspace: settings.workspace.clone(),
         streams: streams.get(),
         identities: people,
@@ -212,7 +218,7 @@ pub async fn start(
         }),
         keys: Some(directory.keys()),
     };
-    let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?;
+    let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?.tls(tls);
     bootstrap::policy(directory, &context, &reader, &args.trust, screen).await?;
     context
         .write(&directory.context())

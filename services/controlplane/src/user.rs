@@ -2,7 +2,7 @@
 //! read, and read again when it changes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, TryLockError},
     os::unix::{self, fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -23,7 +23,12 @@ use journal::permissions::caller_name;
 use serde_json::json;
 
 use crate::{
-    command::Global, context::write_private, failure::Failure, install::random_text, screen::Screen,
+    command::Global,
+    context::{Identity, write_private},
+    failure::Failure,
+    install::{self, random_text},
+    screen::Screen,
+    up::directory::CREDENTIALS,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -79,6 +84,15 @@ pub struct Place {
     workspace: Option<WorkspaceId>,
 }
 
+impl Place {
+    fn file(&self, global: &Global) -> PathBuf {
+        match &self.principals {
+            Some(file) => file.clone(),
+            None => global.beside_context("principals.json"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Kind {
     #[default]
@@ -127,7 +141,7 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
             book.write()?;
             tell(screen, &id, &token);
         }
-        Command::List { place } => list(&Book::open(&place, global)?, screen),
+        Command::List { place } => list(&Book::read(&place, global)?, screen),
         Command::Rotate { id, place, overlap } => {
             let mut book = Book::open(&place, global)?;
             let now = System.now();
@@ -154,7 +168,11 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
             book.document.principals.push(held);
             book.write()?;
             tell(screen, &id, &token);
+            let renewed = renewed(&book, global, &id, &token)?;
             if !screen.is_json() {
+                if renewed {
+                    screen.line("whoever asks with this context has it already");
+                }
                 screen.line(&format!(
                     "its password on the broker is as before: to change it, delete `{}` and write \
                      the broker's configuration anew",
@@ -186,37 +204,83 @@ pub fn run(command: Command, global: &Global) -> Result<(), Failure> {
 }
 
 fn password_file(workspace: &WorkspaceId, id: &PrincipalId) -> String {
-    format!("{}.password", caller_name(workspace, id))
+    install::password_file(&caller_name(workspace, id))
+}
+
+/// Puts a new token where the context has the one before, and where `up` keeps those that it made:
+/// it writes the context anew from there. Whether there was one.
+fn renewed(book: &Book, global: &Global, id: &PrincipalId, token: &str) -> Result<bool, Failure> {
+    if book.file != global.beside_context("principals.json") {
+        return Ok(false);
+    }
+    let renew = |identities: &mut BTreeMap<String, Identity>| {
+        let mut renewed = false;
+        for identity in identities
+            .values_mut()
+            .filter(|identity| identity.id == *id)
+        {
+            token.clone_into(&mut identity.token);
+            renewed = true;
+        }
+        renewed
+    };
+    let kept = global.beside_context(CREDENTIALS);
+    let mut any = false;
+    if let Ok(bytes) = fs::read(&kept) {
+        let unreadable = || format!("`{}` cannot be read", kept.display());
+        let mut identities = serde_json::from_slice(&bytes).with_context(unreadable)?;
+        if renew(&mut identities) {
+            let bytes = serde_json::to_vec_pretty(&identities).map_err(anyhow::Error::new)?;
+            write_private(&kept, &bytes)
+                .with_context(|| format!("cannot write `{}`", kept.display()))?;
+            any = true;
+        }
+    }
+    // Without it, nothing is up.
+    if let Ok(mut context) = global.context()
+        && context.workspace == book.workspace
+        && renew(&mut context.identities)
+    {
+        global.write_context(&context)?;
+        any = true;
+    }
+    Ok(any)
 }
 
 fn is_good(held: &Credential, now: Timestamp) -> bool {
     held.not_after.is_none_or(|at| at > now)
 }
 
-/// The file while it is changed: nobody else changes it meanwhile.
+/// The file, in one workspace.
 struct Book {
     file: PathBuf,
     workspace: WorkspaceId,
     document: Document,
-    _lock: File,
+    /// Held while it is changed: nobody else changes it meanwhile.
+    _lock: Option<File>,
 }
 
 impl Book {
+    /// To change it.
     fn open(place: &Place, global: &Global) -> Result<Self, Failure> {
+        let lock = lock(&place.file(global).with_extension("lock"))?;
+        Ok(Self {
+            _lock: Some(lock),
+            ..Self::read(place, global)?
+        })
+    }
+
+    fn read(place: &Place, global: &Global) -> Result<Self, Failure> {
         let workspace = match &place.workspace {
             Some(workspace) => workspace.clone(),
             None => global.context()?.workspace,
         };
-        let file = match &place.principals {
-            Some(file) => file.clone(),
-            None => global.beside_context("principals.json"),
-        };
-        let lock = lock(&file.with_extension("lock"))?;
+        let file = place.file(global);
         Ok(Self {
             document: Document::read_as_written(&file).map_err(anyhow::Error::new)?,
             file,
             workspace,
-            _lock: lock,
+            _lock: None,
         })
     }
 

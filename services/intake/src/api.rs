@@ -108,7 +108,8 @@ async fn carry_out(
     }
     let (parts, body) = request.into_parts();
     let traced = |refused: Refused| traced(refused, &parts.headers);
-    let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
+    let admitted = intake.door.admit(&Caller::of(&parts)).await;
+    let mut admitted = admitted.map_err(traced)?;
     let input = admitted.object(&parts.headers, body).await;
     let mut input = input.map_err(traced)?;
     for (member, value) in named {

@@ -56,7 +56,7 @@ const WAITS_MAX: usize = 256;
 /// Starts intake.
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
-    let principals = Principals::load(config.principals_file.as_deref())?;
+    let principals = Principals::configured(&config)?;
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
     let intake = Intake::new(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
     let routes = api::routes(Arc::clone(&intake));

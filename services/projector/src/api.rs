@@ -92,7 +92,7 @@ async fn named(
     caller: Caller,
     body: Body,
 ) -> Result<Response, Refused> {
-    let mut admitted = api.door.admit(&caller)?;
+    let mut admitted = api.door.admit(&caller).await?;
     let name = operation(&method, uri.path())?;
     if name.entry().kind == Kind::Command && method != Method::POST {
         return Err(Refused::method_not_allowed("POST"));
@@ -113,7 +113,7 @@ async fn at_resource(
     uri: &Uri,
     caller: &Caller,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(caller)?;
+    let admitted = api.door.admit(caller).await?;
     let mut input = input::from_query(name.entry(), uri)?;
     let unreadable = |error: RawPathParamsRejection| {
         one_finding("/executionId", INVALID_VALUE, error.to_string())
@@ -129,7 +129,7 @@ async fn events(
     id: Result<Path<String>, PathRejection>,
     caller: Caller,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&caller)?;
+    let admitted = api.door.admit(&caller).await?;
     feed::watch(
         &api,
         &admitted.principal,

@@ -195,8 +195,9 @@ impl Credential {
     }
 
     /// Whether it still is the same principal's, with the same grants.
-    fn stands(&self) -> bool {
-        self.door.authenticate(&self.headers).as_ref() == Ok(&self.principal)
+    async fn stands(&self) -> bool {
+        let authenticated = self.door.authenticate(&self.headers).await;
+        authenticated.as_ref() == Ok(&self.principal)
     }
 }
 
@@ -217,7 +218,7 @@ impl Feed {
     /// Nothing once it is over, or its reader may not read on.
     async fn next(&mut self) -> Option<Event> {
         if let Some((position, recorded)) = self.unread.pop_front() {
-            let stands = self.credential.stands();
+            let stands = self.credential.stands().await;
             return stands.then(|| self.shown(position, &recorded));
         }
         loop {
@@ -227,7 +228,7 @@ impl Feed {
                 () = sleep(CHECK_EVERY) => None,
                 () = self.shutdown.cancelled() => return None,
             };
-            if !self.credential.stands() {
+            if !self.credential.stands().await {
                 return None;
             }
             let Some(received) = received else {

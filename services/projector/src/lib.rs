@@ -46,13 +46,13 @@ pub mod reached;
 /// Starts the projector.
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let api_options = config.api_options(Service::Projector);
+    let principals = Principals::configured(&config)?;
     let url = config.database_url.with_context(|| {
         format!(
             "no database is named: set `{}` to `sqlite://<path>`",
             names::DATABASE_URL
         )
     })?;
-    let principals = Principals::load(config.principals_file.as_deref())?;
     let Database { writer, readers } = Database::open(&url).await?;
     let feeds = Arc::new(Feeds::default());
     let (projection, positions) =

@@ -3,7 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use contracts::event::Service;
-use journal::{delivery::ACK_WAIT, jetstream::ConnectOptions, layout::StreamCount};
+use journal::{
+    delivery::ACK_WAIT,
+    jetstream::{BrokerTls, ConnectOptions},
+    layout::StreamCount,
+};
+
+use crate::http::tls;
 
 /// What every service is told.
 #[derive(Debug, Clone)]
@@ -11,11 +17,16 @@ pub struct Config {
     pub nats_url: String,
     pub nats_user: Option<String>,
     pub nats_password: Option<Secret>,
+    pub nats_tls: BrokerTls,
     /// Into how many streams executions are spread: as the log was installed.
     pub streams: StreamCount,
     pub ack_wait: Duration,
     /// Where health, and the API of intake and projector, are served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What callers' connections are encrypted with.
+    pub tls: Option<tls::Files>,
+    /// Whether credentials may be taken without encryption from other machines.
+    pub plaintext: bool,
     /// Gets the address that was taken, once it answers.
     pub address_file: Option<PathBuf>,
     /// A filter as `tracing` reads it.
@@ -24,8 +35,9 @@ pub struct Config {
     /// Whether operations are served over NATS. The broker's users must be as `controlplane
     /// broker-config` writes them: whoever may publish on a subject is who it names.
     pub nats_api: bool,
-    /// Tokens, and where the read model is kept.
+    /// Tokens, whose signed tokens are good too, and where the read model is kept.
     pub principals_file: Option<PathBuf>,
+    pub identity_providers_file: Option<PathBuf>,
     pub database_url: Option<String>,
 }
 
@@ -59,6 +71,11 @@ pub enum ConfigError {
         value: String,
         expected: &'static str,
     },
+    #[error("`{given}` is set and `{missing}` is not: set both, or neither")]
+    Incomplete {
+        given: &'static str,
+        missing: &'static str,
+    },
     #[error("cannot read the file that `{name}` names")]
     Unreadable {
         name: &'static str,
@@ -73,14 +90,28 @@ pub mod names {
     pub const NATS_USER: &str = "CONTROL_PLANE_NATS_USER";
     /// A file that holds the password; nothing secret stands in the environment.
     pub const NATS_PASSWORD_FILE: &str = "CONTROL_PLANE_NATS_PASSWORD_FILE";
+    /// Authorities (PEM) that may vouch for the broker instead of the machine's own.
+    pub const NATS_CA_FILE: &str = "CONTROL_PLANE_NATS_CA_FILE";
+    /// A certificate for the broker (PEM), and its key.
+    pub const NATS_CERT_FILE: &str = "CONTROL_PLANE_NATS_CERT_FILE";
+    pub const NATS_KEY_FILE: &str = "CONTROL_PLANE_NATS_KEY_FILE";
     pub const NATS_API: &str = "CONTROL_PLANE_NATS_API";
     pub const STREAMS: &str = "CONTROL_PLANE_STREAMS";
     pub const ACK_WAIT_MS: &str = "CONTROL_PLANE_ACK_WAIT_MS";
     pub const LISTEN: &str = "CONTROL_PLANE_LISTEN";
+    /// A certificate with its chain (PEM), and its key: with them, only HTTPS is served.
+    pub const TLS_CERT_FILE: &str = "CONTROL_PLANE_TLS_CERT_FILE";
+    pub const TLS_KEY_FILE: &str = "CONTROL_PLANE_TLS_KEY_FILE";
+    /// Authorities (PEM) of whose certificates every caller must show one.
+    pub const TLS_CLIENT_CA_FILE: &str = "CONTROL_PLANE_TLS_CLIENT_CA_FILE";
+    /// `allow` where something else encrypts, such as a proxy on the same network.
+    pub const PLAINTEXT: &str = "CONTROL_PLANE_PLAINTEXT";
     pub const ADDRESS_FILE: &str = "CONTROL_PLANE_ADDRESS_FILE";
     pub const LOG: &str = "CONTROL_PLANE_LOG";
     pub const LOG_FORMAT: &str = "CONTROL_PLANE_LOG_FORMAT";
     pub const PRINCIPALS_FILE: &str = "CONTROL_PLANE_PRINCIPALS_FILE";
+    /// As `schemas/configuration/identity-providers.json` describes it.
+    pub const IDENTITY_PROVIDERS_FILE: &str = "CONTROL_PLANE_IDENTITY_PROVIDERS_FILE";
     pub const DATABASE_URL: &str = "CONTROL_PLANE_DATABASE_URL";
 }
 
@@ -90,6 +121,10 @@ impl Config {
             nats_url: var(names::NATS_URL).unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()),
             nats_user: var(names::NATS_USER),
             nats_password: secret_file(names::NATS_PASSWORD_FILE)?,
+            nats_tls: BrokerTls {
+                ca_file: var(names::NATS_CA_FILE).map(PathBuf::from),
+                client: pair(names::NATS_CERT_FILE, names::NATS_KEY_FILE)?,
+            },
             streams: parsed(names::STREAMS, "use 1, 2, 4, 8, 16, 32 or 64", |text| {
                 StreamCount::try_new(text.parse().ok()?).ok()
             })?
@@ -109,6 +144,11 @@ impl Config {
                 |text| text.parse().ok(),
             )?
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            tls: tls_files()?,
+            plaintext: parsed(names::PLAINTEXT, "use `allow`, or leave it out", |text| {
+                (text == "allow").then_some(true)
+            })?
+            .unwrap_or(false),
             address_file: var(names::ADDRESS_FILE).map(PathBuf::from),
             log: var(names::LOG).unwrap_or_else(|| "info".to_owned()),
             log_format: parsed(
@@ -128,6 +168,7 @@ impl Config {
             })?
             .unwrap_or(false),
             principals_file: var(names::PRINCIPALS_FILE).map(PathBuf::from),
+            identity_providers_file: var(names::IDENTITY_PROVIDERS_FILE).map(PathBuf::from),
             database_url: var(names::DATABASE_URL),
         })
     }
@@ -136,7 +177,9 @@ impl Config {
 impl Config {
     /// How a service connects to the broker.
     pub fn connect_options(&self, service: Service) -> ConnectOptions {
-        let options = ConnectOptions::new(&self.nats_url, service.as_str()).streams(self.streams);
+        let options = ConnectOptions::new(&self.nats_url, service.as_str())
+            .streams(self.streams)
+            .tls(self.nats_tls.clone());
         match (&self.nats_user, &self.nats_password) {
             (Some(user), Some(password)) => options.credentials(user, password.reveal()),
             (Some(_) | None, _) => options,
@@ -172,6 +215,36 @@ fn parsed<T>(
                 expected,
             }),
         },
+    }
+}
+
+fn tls_files() -> Result<Option<tls::Files>, ConfigError> {
+    let client_ca = var(names::TLS_CLIENT_CA_FILE).map(PathBuf::from);
+    match pair(names::TLS_CERT_FILE, names::TLS_KEY_FILE)? {
+        Some((cert, key)) => Ok(Some(tls::Files {
+            cert,
+            key,
+            client_ca,
+        })),
+        None if client_ca.is_some() => Err(ConfigError::Incomplete {
+            given: names::TLS_CLIENT_CA_FILE,
+            missing: names::TLS_CERT_FILE,
+        }),
+        None => Ok(None),
+    }
+}
+
+/// Two files that are of use together only.
+fn pair(
+    first: &'static str,
+    second: &'static str,
+) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    let incomplete = |given, missing| Err(ConfigError::Incomplete { given, missing });
+    match (var(first), var(second)) {
+        (None, None) => Ok(None),
+        (Some(one), Some(other)) => Ok(Some((one.into(), other.into()))),
+        (Some(_), None) => incomplete(first, second),
+        (None, Some(_)) => incomplete(second, first),
     }
 }
 

@@ -4,13 +4,14 @@
 //! * [`body`]: JSON that means one thing only
 //! * [`input`]: inputs of operations, with every fault named at once
 //! * [`published`]: what is served, for who wants to know before asking
-//! * [`server`]: connections, and what one may take
+//! * [`server`], [`tls`]: connections, what one may take, and encryption
 
 pub mod body;
 pub mod door;
 pub mod input;
 pub mod published;
 pub mod server;
+pub mod tls;
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use contracts::{
     registry::{OperationName, Resource, routing},
 };
 
+use crate::principals::Unauthenticated;
+
 /// The path under which operations are served.
 pub use contracts::registry::routing::PREFIX;
 
@@ -36,6 +39,8 @@ pub struct Refused {
     problem: Box<Problem>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    /// Why the credential is not good; nothing where there was none.
+    invalid_token: Option<String>,
 }
 
 impl Refused {
@@ -83,6 +88,16 @@ impl From<Problem> for Refused {
             retry_after: passing.then_some(Duration::from_secs(1)),
             problem: Box::new(problem),
             allow: None,
+            invalid_token: None,
+        }
+    }
+}
+
+impl From<Unauthenticated> for Refused {
+    fn from(error: Unauthenticated) -> Self {
+        Self {
+            invalid_token: error.is_of_token().then(|| error.to_string()),
+            ..Problem::from(error).into()
         }
     }
 }
@@ -103,7 +118,7 @@ impl IntoResponse for Refused {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if unauthenticated {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(WWW_AUTHENTICATE, challenge(self.invalid_token.as_deref()));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: never earlier than it is worth trying.
@@ -118,6 +133,18 @@ impl IntoResponse for Refused {
         }
         response
     }
+}
+
+/// As RFC 6750 has it, section 3.
+fn challenge(invalid_token: Option<&str>) -> HeaderValue {
+    let plain = HeaderValue::from_static("Bearer");
+    let Some(reason) = invalid_token else {
+        return plain;
+    };
+    let is_quotable = |c: &char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+    let reason: String = reason.chars().filter(is_quotable).collect();
+    let text = format!("Bearer error=\"invalid_token\", error_description=\"{reason}\"");
+    HeaderValue::try_from(text).unwrap_or(plain)
 }
 
 /// The operation a path names.

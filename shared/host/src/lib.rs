@@ -4,7 +4,8 @@
 //! The only crate that reads the clock, the environment or a random source: deciders are told.
 //!
 //! * [`config`], [`clock`], [`telemetry`], [`health`], [`serve`]: a process and its edges
-//! * [`http`], [`principals`]: HTTP as intake and projector speak it, and who calls
+//! * [`http`], [`principals`], [`identity`]: HTTP as intake and projector speak it, and who calls
+//! * [`watched`]: files that are read again when they have changed
 //! * [`catalogue`]: the fold of the catalogue, confirmed with its leader
 //! * [`aggregate`], [`write`]: loading and appending one aggregate
 //! * [`engine`]: the loop of planner and verifier
@@ -22,6 +23,7 @@ pub mod engine;
 pub mod failpoint;
 pub mod health;
 pub mod http;
+pub mod identity;
 pub mod incident;
 pub mod judge;
 pub mod micro;
@@ -31,4 +33,5 @@ pub mod telemetry;
 pub mod trace;
 pub mod trouble;
 pub mod wake;
+pub mod watched;
 pub mod write;

@@ -1,4 +1,5 @@
-//! Who calls: bearer tokens from a file, each the credential of one principal in one workspace.
+//! Who calls: bearer tokens from a file, each the credential of one principal in one workspace;
+//! and beside them those that an identity provider signs, see [`crate::identity`].
 //!
 //! The file holds SHA-256 hashes, so whoever reads it cannot call. A plain hash is right here, and
 //! a slow one would only cost: a token is at least 32 random bytes, which nobody tries out.
@@ -8,10 +9,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    sync::Arc,
 };
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
@@ -26,13 +25,15 @@ use contracts::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
-use tokio::time::Instant;
+
+use crate::{
+    config::{Config, names},
+    identity::{self, Invalid, Providers},
+    watched::Watched,
+};
 
 /// The shortest token that is looked at: 32 bytes are longer than this in any text form.
 const TOKEN_CHARS_MIN: usize = 32;
-
-/// How often a request may look whether the file has changed: a revoked token works this long.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Someone who has authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,18 @@ pub enum Unauthenticated {
     Unknown,
     #[error("the token has expired: ask for a new one")]
     Expired,
+    #[error("{0}")]
+    Invalid(Invalid),
+}
+
+impl Unauthenticated {
+    /// Whether there was a token, and not a good one.
+    pub fn is_of_token(self) -> bool {
+        match self {
+            Self::Missing | Self::Malformed => false,
+            Self::Unknown | Self::Expired | Self::Invalid(_) => true,
+        }
+    }
 }
 
 impl From<Unauthenticated> for Problem {
@@ -152,38 +165,40 @@ impl Principal {
     }
 }
 
-/// The principals of the file, read again when it changes.
+/// The principals of the file, read again when it changes, and those of identity providers.
 pub struct Principals {
     path: Option<PathBuf>,
-    watched: Mutex<Watched>,
+    watched: Watched<Vec<Credential>>,
+    providers: Option<Providers>,
 }
-
-struct Watched {
-    credentials: Arc<[Credential]>,
-    stamp: Option<Stamp>,
-    checked: Instant,
-}
-
-/// What tells a file from the one that stood there before.
-type Stamp = (SystemTime, u64, u64);
 
 impl Principals {
     /// Reads the file. A faulty one is an error; none, or an empty one, is nobody.
     pub fn load(path: Option<&Path>) -> Result<Self, PrincipalsError> {
-        let stamp = path.and_then(stamp);
-        let credentials = match path {
-            Some(path) => read(path)?,
-            None => Vec::new(),
-        };
-        announce(path, &credentials);
+        let paths = path.map(Path::to_owned).into_iter().collect();
+        let watched = Watched::load("the principals stay", paths, || match path {
+            Some(path) => read(path),
+            None => Ok(Vec::new()),
+        })?;
         Ok(Self {
             path: path.map(Path::to_owned),
-            watched: Mutex::new(Watched {
-                credentials: credentials.into(),
-                stamp,
-                checked: Instant::now(),
-            }),
+            watched,
+            providers: None,
         })
+    }
+
+    /// As the configuration names them: the file's, and those whose tokens a provider signs. With
+    /// neither, everybody is refused, and the log says so.
+    pub fn configured(config: &Config) -> anyhow::Result<Self> {
+        let providers = config.identity_providers_file.as_deref();
+        let principals = Self {
+            providers: providers.map(Providers::load).transpose()?,
+            ..Self::load(config.principals_file.as_deref())?
+        };
+        if principals.providers.is_none() {
+            warn_of_nobody(config.principals_file.as_deref(), &principals.current());
+        }
+        Ok(principals)
     }
 
     /// Those of a document that is no file, and does not change.
@@ -192,23 +207,25 @@ impl Principals {
         let credentials = credentials.map(with_roles).map(without_forbidden);
         Self {
             path: None,
-            watched: Mutex::new(Watched {
-                credentials: credentials.collect(),
-                stamp: None,
-                checked: Instant::now(),
-            }),
+            watched: Watched::fixed(credentials.collect()),
+            providers: None,
         }
     }
 
-    /// Whose token the request carries.
-    pub fn authenticate(
+    /// Whose token the request carries. It may be that a provider's keys are fetched first.
+    pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Principal, Unauthenticated> {
         let token = bearer(headers)?;
+        if token.len() > identity::TOKEN_BYTES_MAX {
+            return Err(Unauthenticated::Invalid(Invalid::TooLong));
+        }
         let credentials = self.current();
-        let found = find(&credentials, &token_hash(token)).ok_or(Unauthenticated::Unknown)?;
+        let Some(found) = find(&credentials, &token_hash(token)) else {
+            return self.authenticate_signed(token, now).await;
+        };
         if found.not_after.is_some_and(|end| now >= end) {
             return Err(Unauthenticated::Expired);
         }
@@ -221,6 +238,28 @@ impl Principals {
             },
             workspace: found.workspace.clone(),
         })
+    }
+
+    async fn authenticate_signed(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Principal, Unauthenticated> {
+        let providers = self.providers.as_ref();
+        let Some(providers) = providers.filter(|_| identity::is_alike(token)) else {
+            return Err(Unauthenticated::Unknown);
+        };
+        let authenticated = providers.authenticate(token, now).await;
+        let principal = authenticated.map_err(Unauthenticated::Invalid)?;
+        let local = self
+            .current()
+            .iter()
+            .any(|held| held.id == principal.actor.id && held.workspace == principal.workspace);
+        if local {
+            providers.tell(Invalid::LocalPrincipal, None);
+            return Err(Unauthenticated::Invalid(Invalid::LocalPrincipal));
+        }
+        Ok(principal)
     }
 
     /// The principal whom the broker has authenticated under this name: with the grants of its
@@ -288,34 +327,17 @@ impl Principals {
         })
     }
 
-    fn current(&self) -> Arc<[Credential]> {
-        let mut watched = self.watched();
-        if let Some(path) = &self.path
-            && watched.checked.elapsed() >= CHECK_EVERY
-        {
-            watched.checked = Instant::now();
-            let found = stamp(path);
-            if found != watched.stamp {
-                match read(path) {
-                    Ok(credentials) => {
-                        announce(Some(path), &credentials);
-                        watched.stamp = found;
-                        watched.credentials = credentials.into();
-                    }
-                    // A half-written file must not lock everybody out.
-                    Err(error) => tracing::error!(
-                        "the principals stay as they were: {}",
-                        crate::engine::chain(&error)
-                    ),
-                }
+    fn current(&self) -> Arc<Vec<Credential>> {
+        self.watched.current(|_| {
+            let Some(path) = &self.path else {
+                return Ok(Vec::new());
+            };
+            let credentials = read(path)?;
+            if self.providers.is_none() {
+                warn_of_nobody(Some(path), &credentials);
             }
-        }
-        Arc::clone(&watched.credentials)
-    }
-
-    fn watched(&self) -> MutexGuard<'_, Watched> {
-        // What is in it is whole after any panic.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+            Ok::<_, PrincipalsError>(credentials)
+        })
     }
 }
 
@@ -357,14 +379,15 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-}
-
 fn read(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
     let credentials = written(path)?.into_iter();
-    Ok(credentials.map(with_roles).map(without_forbidden).collect())
+    let credentials: Vec<_> = credentials.map(with_roles).map(without_forbidden).collect();
+    tracing::info!(
+        file = %path.display(),
+        credentials = credentials.len(),
+        "principals loaded"
+    );
+    Ok(credentials)
 }
 
 fn written(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
@@ -439,20 +462,14 @@ fn without_forbidden(mut held: Credential) -> Credential {
     held
 }
 
-fn announce(path: Option<&Path>, credentials: &[Credential]) {
-    let from = path.map_or_else(|| "(no file)".to_owned(), |path| path.display().to_string());
+fn warn_of_nobody(path: Option<&Path>, credentials: &[Credential]) {
     if credentials.is_empty() {
+        let from = path.map_or_else(|| "(no file)".to_owned(), |path| path.display().to_string());
         tracing::error!(
             file = from,
             "no principals are configured: every request is refused; name them in a file and set \
              `{}`",
-            crate::config::names::PRINCIPALS_FILE
-        );
-    } else {
-        tracing::info!(
-            file = from,
-            credentials = credentials.len(),
-            "principals loaded"
+            names::PRINCIPALS_FILE
         );
     }
 }

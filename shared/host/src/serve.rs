@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::System,
-    config::Config,
+    config::{Config, names},
     engine::{Host, chain},
     health,
-    http::server::{self, Bounds},
+    http::{
+        server::{self, Bounds},
+        tls::Tls,
+    },
     telemetry,
 };
 
@@ -51,6 +54,9 @@ where
 {
     let config = Config::from_env()?;
     telemetry::start(&config.log, config.log_format);
+    // For whom asks others over HTTPS. Fails only where one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = encryption(service, &config)?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
 
@@ -76,7 +82,7 @@ where
         tell_address(&path, address)
             .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
-    let callers = server::serve(listener, routes, shutdown.clone(), Bounds::default());
+    let callers = server::serve(listener, tls, routes, shutdown.clone(), Bounds::default());
     let callers = tokio::spawn(callers);
 
     let ended = tokio::select! {
@@ -92,6 +98,32 @@ where
         Some(reason) => anyhow::bail!("{reason}"),
         None => ended,
     }
+}
+
+/// What callers' connections are encrypted with. Who takes credentials does not take them from
+/// other machines in the clear, unless something else is said to encrypt them.
+fn encryption(service: Service, config: &Config) -> anyhow::Result<Option<Arc<Tls>>> {
+    if let Some(files) = &config.tls {
+        return Ok(Some(Arc::new(Tls::load(files.clone())?)));
+    }
+    let takes_credentials = matches!(service, Service::Intake | Service::Projector);
+    if takes_credentials && !config.listen.ip().is_loopback() {
+        let (cert, key) = (names::TLS_CERT_FILE, names::TLS_KEY_FILE);
+        anyhow::ensure!(
+            config.plaintext,
+            "`{}` is {}, and whoever is on the way could read tokens: set `{cert}` and `{key}`, or \
+             set `{}` to `allow` where something else encrypts",
+            names::LISTEN,
+            config.listen,
+            names::PLAINTEXT
+        );
+        tracing::warn!(
+            listen = %config.listen,
+            "tokens are taken WITHOUT ENCRYPTION from other machines: set `{cert}` and `{key}`, \
+             unless something else encrypts"
+        );
+    }
+    Ok(None)
 }
 
 async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJournal> {

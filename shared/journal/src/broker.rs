@@ -28,7 +28,18 @@ pub struct ServerConfig {
     pub listen: String,
     pub data_directory: String,
     pub durability: Durability,
+    /// Without it, whoever is on the way reads passwords and events.
+    pub tls: Option<ServerTls>,
     pub users: Vec<User>,
+}
+
+/// What the broker's connections are encrypted with: files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    pub cert_file: String,
+    pub key_file: String,
+    /// Of whose certificates every client must show one.
+    pub client_ca_file: Option<String>,
 }
 
 impl ServerConfig {
@@ -44,6 +55,9 @@ impl ServerConfig {
             "jetstream {{\n  store_dir: {}\n{sync}}}\n",
             quoted(&self.data_directory)
         );
+        if let Some(tls) = &self.tls {
+            render_tls(&mut text, tls);
+        }
         text.push_str("authorization {\n  users: [\n");
         for user in &self.users {
             render_user(&mut text, user);
@@ -51,6 +65,15 @@ impl ServerConfig {
         text.push_str("  ]\n}\n");
         text
     }
+}
+
+fn render_tls(text: &mut String, tls: &ServerTls) {
+    let (cert, key) = (quoted(&tls.cert_file), quoted(&tls.key_file));
+    let _ = write!(text, "tls {{\n  cert_file: {cert}\n  key_file: {key}\n");
+    if let Some(authorities) = &tls.client_ca_file {
+        let _ = write!(text, "  ca_file: {}\n  verify: true\n", quoted(authorities));
+    }
+    text.push_str("}\n");
 }
 
 fn render_user(text: &mut String, user: &User) {

@@ -14,7 +14,7 @@ mod serve;
 mod settings;
 mod time;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,6 +63,7 @@ pub struct ConnectOptions {
     pub url: String,
     pub user: Option<String>,
     pub password: Option<String>,
+    pub tls: BrokerTls,
     /// Shown by the broker's monitoring.
     pub name: String,
     /// Where answers come: the broker lets a user subscribe to its own only.
@@ -72,7 +73,24 @@ pub struct ConnectOptions {
     pub append_deadline: Duration,
 }
 
+/// How the connection is encrypted, all in PEM. The files are read at each connection, so that
+/// they may be changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerTls {
+    /// Who vouches for the broker; the machine's authorities where it is left out.
+    pub ca_file: Option<PathBuf>,
+    /// A certificate and its key, for a broker that asks for one.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
 impl ConnectOptions {
+    /// Whether a connection that is not encrypted is refused: one address that says so is enough,
+    /// and so is a file that is of use for nothing else.
+    pub fn requires_tls(&self) -> bool {
+        let mut addresses = self.url.split(',').map(str::trim);
+        addresses.any(|url| url.starts_with("tls://")) || self.tls != BrokerTls::default()
+    }
+
     /// Without credentials. The inbox prefix is `_INBOX_<name>`, as permissions give it to the
     /// user of that name.
     pub fn new(url: impl Into<String>, name: impl Into<String>) -> Self {
@@ -81,6 +99,7 @@ impl ConnectOptions {
             url: url.into(),
             user: None,
             password: None,
+            tls: BrokerTls::default(),
             inbox_prefix: format!("_INBOX_{name}"),
             name,
             streams: StreamCount::ONE,
@@ -95,6 +114,11 @@ impl ConnectOptions {
             password: Some(password.into()),
             ..self
         }
+    }
+
+    #[must_use]
+    pub fn tls(self, tls: BrokerTls) -> Self {
+        Self { tls, ..self }
     }
 
     #[must_use]

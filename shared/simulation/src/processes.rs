@@ -19,7 +19,7 @@ use host::{
     judge::Judge,
     principals::Principals,
 };
-use journal::{delivery::ACK_WAIT, memory::MemoryJournal};
+use journal::{delivery::ACK_WAIT, jetstream::BrokerTls, memory::MemoryJournal};
 use tokio::{
     sync::mpsc,
     time::{Duration, sleep},
@@ -248,14 +248,18 @@ fn config() -> Config {
         nats_url: String::new(),
         nats_user: None,
         nats_password: None,
+        nats_tls: BrokerTls::default(),
         nats_api: false,
         streams: journal::layout::StreamCount::ONE,
         ack_wait: ACK_WAIT,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
+        plaintext: false,
         address_file: None,
         log: String::new(),
         log_format: LogFormat::Text,
         principals_file: None,
+        identity_providers_file: None,
         database_url: None,
     }
 }

@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use contracts::ids::{PrincipalId, WorkspaceId};
 use host::micro;
-use journal::{jetstream::Caller, request::RequestError};
+use journal::{
+    jetstream::{BrokerTls, Caller},
+    request::RequestError,
+};
 use tokio::sync::OnceCell;
 
 use super::{ANSWER_WITHIN, refusal};
@@ -17,6 +20,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Nats {
     url: String,
+    tls: BrokerTls,
     workspace: WorkspaceId,
     principal: PrincipalId,
     password_file: PathBuf,
@@ -33,6 +37,7 @@ impl Nats {
         })?;
         Ok(Self {
             url: context.nats_url.clone(),
+            tls: context.nats_tls.options()?,
             workspace: context.workspace.clone(),
             principal: identity.id.clone(),
             password_file: broker.password_file.clone(),
@@ -73,8 +78,9 @@ impl Nats {
                 source,
             )
         })?;
-        Caller::connect(
+        Caller::connect_over(
             &self.url,
+            self.tls.clone(),
             &self.workspace,
             &self.principal,
             password.trim_end(),

@@ -81,6 +81,8 @@ pub async fn start(
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: directory.broker().join("data").display().to_string(),
         durability: settings.durability.durability(),
+        // It listens on this machine only.
+        tls: None,
         users: users(
             passwords,
             &Known {

@@ -30,6 +30,9 @@ const EXAMPLE: &str = r#"{
 const LOCK: &str = "lock";
 const SETTINGS: &str = "settings.json";
 
+/// The identities that `up` made, with their tokens.
+pub const CREDENTIALS: &str = "credentials.json";
+
 /// What a first start that was cut off may leave before the settings are written.
 const BEFORE_SETTINGS: [&str; 9] = [
     LOCK,
@@ -135,7 +138,7 @@ impl Directory {
     }
 
     pub fn credentials(&self) -> PathBuf {
-        self.root.join("credentials.json")
+        self.root.join(CREDENTIALS)
     }
 
     pub fn context(&self) -> PathBuf {

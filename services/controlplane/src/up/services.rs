@@ -15,12 +15,13 @@ use super::{
     gateway::Behind,
     sign::Sign,
 };
-use crate::{api, failure::Failure, install::Passwords};
+use crate::{api, context::NatsTls, failure::Failure, install::Passwords};
 
 /// What the services are told.
 pub struct Wanted<'a> {
     pub directory: &'a Directory,
     pub nats_url: &'a str,
+    pub nats_tls: &'a NatsTls,
     pub streams: StreamCount,
     pub passwords: Option<&'a Passwords>,
     /// Whether each principal is a user of the broker.
@@ -52,7 +53,7 @@ pub fn check_binaries() -> Result<(), Failure> {
 /// Starts all five, waits until each is ready, and says where commands and queries are answered.
 pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Behind, Failure> {
     let mut waits = Vec::new();
-    let http = api::client(false)?;
+    let http = api::client()?;
     for service in Service::ALL {
         let file = address_file(wanted.directory, service);
         children.start_other(recipe(wanted, service, http.clone()));
@@ -95,6 +96,18 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
             passwords.file(service.as_str()).display().to_string(),
         ));
     }
+    let NatsTls {
+        ca_file,
+        cert_file,
+        key_file,
+    } = wanted.nats_tls;
+    for (name, file) in [
+        (names::NATS_CA_FILE, ca_file),
+        (names::NATS_CERT_FILE, cert_file),
+        (names::NATS_KEY_FILE, key_file),
+    ] {
+        env.extend(file.as_ref().map(|file| (name, file.display().to_string())));
+    }
     let directory = wanted.directory;
     // Its broker's users are as this command writes them; another broker's are its operator's word.
     let nats_api = if wanted.knows_callers { "on" } else { "off" };
@@ -127,6 +140,10 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
             let listen =
                 fs::read_to_string(&address_file).unwrap_or_else(|_| ANY_ADDRESS.to_string());
             command
+                // On one machine nothing is encrypted, whatever the environment is meant for.
+                .env_remove(names::TLS_CERT_FILE)
+                .env_remove(names::TLS_KEY_FILE)
+                .env_remove(names::TLS_CLIENT_CA_FILE)
                 .env(names::LISTEN, listen)
                 .envs(env.iter().map(|(name, value)| (*name, value)));
             command

@@ -192,6 +192,7 @@ impl World {
         let address = listener.local_addr().unwrap();
         tokio::spawn(server::serve(
             listener,
+            None,
             routes,
             shutdown.clone(),
             settings.bounds,
@@ -368,6 +369,7 @@ async fn broker() -> NatsServer {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
         durability: Durability::Process,
+        tls: None,
         users: services
             .into_iter()
             .chain([installer, operator])

@@ -70,11 +70,27 @@ pub struct Door {
 #[derive(Default)]
 struct Taken {
     in_flight: usize,
-    /// One for each principal that ever authenticated: as many as the file has had.
     by_one: BTreeMap<Key, Use>,
+    /// How many there may be before those are forgotten that use nothing.
+    swept_at: usize,
 }
 
 type Key = (WorkspaceId, PrincipalId);
+
+/// Principals that are kept in mind without a look at which of them are idle: identity providers
+/// may have any number.
+const KNOWN_MIN: usize = 1024;
+
+impl Taken {
+    /// Whoever uses nothing and has its whole allowance is as one that never came.
+    fn sweep(&mut self, now: Instant) {
+        if self.by_one.len() >= self.swept_at.max(KNOWN_MIN) {
+            let is_used = |used: &Use| used.in_flight > 0 || used.whole_at > now;
+            self.by_one.retain(|_, used| is_used(used));
+            self.swept_at = self.by_one.len() * 2;
+        }
+    }
+}
 
 struct Use {
     in_flight: usize,
@@ -138,8 +154,9 @@ impl Door {
     }
 
     /// Whose token the request carries, now.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Unauthenticated> {
-        self.principals.authenticate(headers, self.ambient.now())
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Unauthenticated> {
+        let now = self.ambient.now();
+        self.principals.authenticate(headers, now).await
     }
 
     /// Who acts when `principal` names `named`, now: see [`Principals::acting`].
@@ -156,12 +173,13 @@ impl Door {
         self.principals.named(workspace, id, self.ambient.now())
     }
 
-    pub fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Admitted, Refused> {
+    pub async fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Admitted, Refused> {
         let principal = match &caller.vouched {
             Some(principal) => principal.clone(),
             None => self
                 .authenticate(&caller.headers)
-                .map_err(|error| Refused::from(Problem::from(error)))?,
+                .await
+                .map_err(Refused::from)?,
         };
         self.take_place(&key(&principal))?;
         Ok(Admitted {
@@ -187,6 +205,7 @@ impl Door {
                 "{in_flight_max} requests at once, of all callers"
             )));
         }
+        taken.sweep(now);
         let used = taken.by_one.entry(key.clone()).or_insert(Use {
             in_flight: 0,
             whole_at: now,

@@ -53,6 +53,18 @@ pub fn parse<T: DeserializeOwned>(
     })
 }
 
+/// Parses what is no operation's input, or gives every fault of it against its schema.
+pub fn fitting<T: DeserializeOwned>(schema: &Value, input: &Value) -> Result<T, Vec<Finding>> {
+    let findings = faults(schema, input);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    serde_path_to_error::deserialize(input).map_err(|error| {
+        let message = error.inner().to_string();
+        vec![finding(pointer(error.path()), INVALID_VALUE, message)]
+    })
+}
+
 /// The schemas of inputs in which objects stand that have a type of their own.
 static WITH_DOCUMENTS: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|| {
     let holds_document = |schema: &Value| {

@@ -1,5 +1,5 @@
 //! The connections of a service: bounded in number, and in how long they may keep silent. Who
-//! sends a head byte by byte, or does not read what was answered, is let go.
+//! greets or sends a head byte by byte, or does not read what was answered, is let go.
 
 use std::{
     future::Future as _,
@@ -23,7 +23,10 @@ use tokio::{
     task::JoinSet,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+
+use super::tls::Tls;
 
 /// Of a request's head, and of what is buffered of an answer: ample for tokens and queries.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -36,6 +39,8 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Bounds {
     /// Connections at once; others wait to be accepted.
     pub connections_max: usize,
+    /// From the first byte to the end of the greetings, where connections are encrypted.
+    pub handshake_within: Duration,
     /// From its first byte, or the end of the request before, to the end of a request's head. A
     /// connection that is not used is closed after as long.
     pub head_within: Duration,
@@ -52,6 +57,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections_max: 960,
+            handshake_within: Duration::from_secs(10),
             head_within: Duration::from_secs(20),
             unread_within: Duration::from_secs(30),
             drain_within: Duration::from_secs(2),
@@ -62,6 +68,7 @@ impl Default for Bounds {
 /// Serves until `shutdown`, then for as long as what is under way may take.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     routes: Router,
     shutdown: CancellationToken,
     bounds: Bounds,
@@ -88,9 +95,17 @@ pub async fn serve(
         };
         // An answer is one write; nothing is gained by waiting for more of it.
         let _ = stream.set_nodelay(true);
-        let (routes, shutdown) = (routes.clone(), shutdown.clone());
+        let (routes, shutdown, tls) = (routes.clone(), shutdown.clone(), tls.clone());
         connections.spawn(async move {
-            converse(stream, routes, shutdown, bounds).await;
+            let stream = Impatient::new(stream, bounds.unread_within);
+            match tls {
+                None => converse(stream, routes, shutdown, bounds).await,
+                Some(tls) => {
+                    if let Some(stream) = greeted(stream, &tls, &shutdown, bounds).await {
+                        converse(stream, routes, shutdown, bounds).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -119,8 +134,39 @@ fn is_of_the_caller(error: &io::Error) -> bool {
     )
 }
 
-async fn converse(stream: TcpStream, routes: Router, shutdown: CancellationToken, bounds: Bounds) {
-    let stream = TokioIo::new(Impatient::new(stream, bounds.unread_within));
+/// The encrypted stream, if the caller comes to terms in time.
+async fn greeted(
+    stream: Impatient,
+    tls: &Tls,
+    shutdown: &CancellationToken,
+    bounds: Bounds,
+) -> Option<TlsStream<Impatient>> {
+    let greeting = timeout(bounds.handshake_within, tls.accept(stream));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
+        // Nothing was asked yet.
+        () = shutdown.cancelled() => return None,
+    };
+    match greeted {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection was not encrypted");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection was not encrypted in time");
+            None
+        }
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    routes: Router,
+    shutdown: CancellationToken,
+    bounds: Bounds,
+) {
+    let stream = TokioIo::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head_within)

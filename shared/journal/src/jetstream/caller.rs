@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use contracts::ids::{PrincipalId, WorkspaceId};
 
-use super::{ConnectError, ConnectOptions, link::Link, open, serve};
+use super::{BrokerTls, ConnectError, ConnectOptions, link::Link, open, serve};
 use crate::{
     permissions::{caller_inbox_prefix, caller_name, caller_subject},
     request::{Reply, Request, RequestError},
@@ -25,10 +25,23 @@ impl Caller {
         principal: &PrincipalId,
         password: &str,
     ) -> Result<Self, ConnectError> {
+        Self::connect_over(url, BrokerTls::default(), workspace, principal, password).await
+    }
+
+    /// As [`Self::connect`], encrypted as `tls` says.
+    pub async fn connect_over(
+        url: &str,
+        tls: BrokerTls,
+        workspace: &WorkspaceId,
+        principal: &PrincipalId,
+        password: &str,
+    ) -> Result<Self, ConnectError> {
         let user = caller_name(workspace, principal);
         let options = ConnectOptions {
             inbox_prefix: caller_inbox_prefix(workspace, principal),
-            ..ConnectOptions::new(url, &user).credentials(&user, password)
+            ..ConnectOptions::new(url, &user)
+                .credentials(&user, password)
+                .tls(tls)
         };
         Ok(Self {
             link: open(&options).await?,

@@ -119,6 +119,15 @@ impl Link {
         if let (Some(user), Some(password)) = (&options.user, &options.password) {
             broker = broker.user_and_password(user.clone(), password.clone());
         }
+        if options.requires_tls() {
+            broker = broker.require_tls(true);
+        }
+        if let Some(file) = &options.tls.ca_file {
+            broker = broker.add_root_certificates(file.clone());
+        }
+        if let Some((cert, key)) = &options.tls.client {
+            broker = broker.add_client_certificate(cert.clone(), key.clone());
+        }
         let addresses = options
             .url
             .split(',')

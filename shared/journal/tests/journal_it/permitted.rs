@@ -59,6 +59,7 @@ async fn broker() -> NatsServer {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
         durability: Durability::Disk,
+        tls: None,
         users,
     };
     let options = ServerOptions {
