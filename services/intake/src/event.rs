@@ -53,7 +53,8 @@ pub(crate) async fn take(
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let traced = |refused| api::traced(refused, headers);
-    let mut admitted = intake.door.admit(&Caller::of(&parts)).map_err(traced)?;
+    let admitted = intake.door.admit(&Caller::of(&parts)).await;
+    let mut admitted = admitted.map_err(traced)?;
     let kinds = [STRUCTURED, BATCH, JSON];
     let (kind, sent) = admitted.json(headers, body, &kinds).await.map_err(traced)?;
     let (intake, principal) = (&intake, &admitted.principal);

@@ -184,6 +184,7 @@ impl Worker {
         })?;
         let admitted = door
             .admit(&Caller::vouched(Vouched(vouched)))
+            .await
             .map_err(|refused| refused.problem().clone())?;
         let event = read(raw)?;
         let headers = trace(raw);

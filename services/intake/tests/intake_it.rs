@@ -41,5 +41,11 @@ mod odd;
 mod plans;
 #[path = "intake_it/process.rs"]
 mod process;
+#[path = "intake_it/providers.rs"]
+mod providers;
+#[path = "intake_it/tls.rs"]
+mod tls;
+#[path = "intake_it/tokens.rs"]
+mod tokens;
 #[path = "intake_it/world.rs"]
 mod world;

@@ -3,9 +3,13 @@
 //!
 //! * [`process`]: one child process, its output, its signals
 //! * [`nats`]: nats-server, alone or as a cluster
+//! * [`issuer`]: an identity provider, its keys and tokens
+//! * [`authority`]: certificates
 //! * [`stub`]: a broker that only announces a version
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+pub mod authority;
+pub mod issuer;
 pub mod nats;
 pub mod process;
 pub mod stub;

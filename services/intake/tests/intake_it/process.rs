@@ -40,6 +40,16 @@ pub fn spawn_with(
     directory: &Path,
     settings: &[(&str, &str)],
 ) -> Process {
+    let mut command = command(world, directory);
+    command.envs(settings.iter().copied());
+    if let Some(path) = principals {
+        command.env(names::PRINCIPALS_FILE, path);
+    }
+    Process::spawn("intake", command, &directory.join("log"))
+}
+
+/// Without principals.
+pub fn command(world: &World, directory: &Path) -> Command {
     let password = directory.join("password");
     std::fs::write(&password, "intake-password\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_intake"));
@@ -48,15 +58,11 @@ pub fn spawn_with(
         .env(names::NATS_USER, "intake")
         .env(names::NATS_PASSWORD_FILE, password)
         .env(names::NATS_API, "on")
-        .env(names::LISTEN, "127.0.0.1:0")
-        .envs(settings.iter().copied());
-    if let Some(path) = principals {
-        command.env(names::PRINCIPALS_FILE, path);
-    }
-    Process::spawn("intake", command, &directory.join("log"))
+        .env(names::LISTEN, "127.0.0.1:0");
+    command
 }
 
-async fn address(process: &Process) -> std::net::SocketAddr {
+pub async fn address(process: &Process) -> std::net::SocketAddr {
     let line = process.line("running").await;
     let (_, rest) = line.split_once("address=").unwrap();
     rest.split(' ').next().unwrap().parse().unwrap()
@@ -220,7 +226,7 @@ pub async fn send_raw(world: &World, who: &str, commands: &[u8]) {
     }
 }
 
-async fn caller_of(world: &World, who: &str) -> Caller {
+pub async fn caller_of(world: &World, who: &str) -> Caller {
     let password = format!("{WORKSPACE}.{who}-password");
     let url = world.broker.as_ref().unwrap().url();
     let workspace = WORKSPACE.parse().unwrap();
@@ -230,7 +236,7 @@ async fn caller_of(world: &World, who: &str) -> Caller {
 }
 
 /// Asks over NATS until an answer comes: the connection may just be made anew.
-async fn submitted_over_nats(caller: &Caller, key: &str) -> u16 {
+pub async fn submitted_over_nats(caller: &Caller, key: &str) -> u16 {
     let input = serde_json::to_vec(&intent(echo())).unwrap();
     let answered = async {
         loop {

@@ -132,21 +132,25 @@ pub async fn start(
         nats_url: String::new(),
         nats_user: None,
         nats_password: None,
+        nats_tls: journal::jetstream::BrokerTls::default(),
         nats_api: false,
         streams: journal.stream_count(),
         ack_wait: Duration::from_secs(2),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: None,
+        plaintext: false,
         address_file: None,
         log: String::new(),
         log_format: LogFormat::Text,
         principals_file: Some(principals(directory)),
+        identity_providers_file: None,
         database_url: Some(format!("sqlite://{}", database.display())),
     };
     let Work { routes, task } = projector::start(Arc::clone(&host), config).await?;
     let routes = routes.merge(health::routes(host.health.clone(), journal));
     let listener = listener();
     let address = listener.local_addr().unwrap();
-    let serving = server::serve(listener, routes, shutdown.clone(), Bounds::default());
+    let serving = server::serve(listener, None, routes, shutdown.clone(), Bounds::default());
     let server = tokio::spawn(serving);
     Ok(Projector {
         address,
