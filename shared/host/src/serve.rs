@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::System,
-    config::{Config, names},
+    config::{Config, ConfigError, LogFormat, names},
     engine::{Host, chain},
     health,
     http::{
@@ -52,7 +52,9 @@ where
     W: FnOnce(Arc<Host>, Config) -> F,
     F: Future<Output = anyhow::Result<Work>>,
 {
-    let config = Config::from_env()?;
+    // What is wrong with the settings is to be read too.
+    let unset = |_: &ConfigError| telemetry::start("info", LogFormat::Text);
+    let config = Config::from_env().inspect_err(unset)?;
     telemetry::start(&config.log, config.log_format);
     // For whom asks others over HTTPS. Fails only where one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();

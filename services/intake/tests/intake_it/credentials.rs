@@ -175,7 +175,10 @@ async fn a_lent_name_keeps_its_type_after_its_credential() {
     let mut headers = axum::http::HeaderMap::new();
     let bearer = format!("Bearer {}", token("proxy"));
     headers.insert("authorization", bearer.parse().unwrap());
-    let proxy = principals.authenticate(&headers, System.now()).await.unwrap();
+    let proxy = principals
+        .authenticate(&headers, System.now())
+        .await
+        .unwrap();
     let bot = "bot".parse().unwrap();
     let acting = principals.acting(&proxy, Some(&bot), System.now()).unwrap();
     assert_eq!(acting.kind, ActorType::Agent);
@@ -232,7 +235,10 @@ async fn lets_in(principals: &Principals, who: &str) -> bool {
     let mut headers = axum::http::HeaderMap::new();
     let value = format!("Bearer {}", token(who)).parse().unwrap();
     headers.insert("authorization", value);
-    principals.authenticate(&headers, System.now()).await.is_ok()
+    principals
+        .authenticate(&headers, System.now())
+        .await
+        .is_ok()
 }
 
 #[tokio::test]
@@ -311,7 +317,10 @@ async fn an_agents_vote_is_taken_out_when_the_file_is_read() {
         "authorization",
         format!("Bearer {}", token("bot")).parse().unwrap(),
     );
-    let bot = principals.authenticate(&headers, System.now()).await.unwrap();
+    let bot = principals
+        .authenticate(&headers, System.now())
+        .await
+        .unwrap();
     assert_eq!(bot.actor.kind, ActorType::Agent);
     assert_eq!(bot.actor.grants, ["act-as".to_owned()].into());
     assert!(bot.require(Grant::ActAs).is_ok() && bot.require(Grant::ExecutionApprove).is_err());

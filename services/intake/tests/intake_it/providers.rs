@@ -79,7 +79,8 @@ fn every_fault_of_the_file_is_named_with_its_place() {
         [
             "WRONG_TYPE /providers: value is not of type \"array\"",
         ]
-    "#]].assert_debug_eq(&faults(&json!({ "providers": {} })));
+    "#]]
+    .assert_debug_eq(&faults(&json!({ "providers": {} })));
     let twice = br#"{ "providers": [], "providers": [] }"#;
     assert!(Document::parse(twice).is_err());
     assert!(Document::parse(b"{ not json").is_err());

@@ -165,6 +165,18 @@ impl Gate {
         assert!(asked.is_ok(), "it never answers {status}");
     }
 
+    /// Does this until the log says so: of many refusals at once, it tells a few.
+    async fn until_said(&self, reason: &str, attempt: impl AsyncFn()) {
+        let said = |line: &String| line.contains("a token is refused: ") && line.contains(reason);
+        let trying = async {
+            while !self.process.output().iter().any(said) {
+                attempt().await;
+            }
+        };
+        let tried = tokio::time::timeout(Duration::from_secs(30), trying).await;
+        assert!(tried.is_ok(), "the log does not say `{reason}`");
+    }
+
     async fn actor(&self, token: &str) -> Value {
         let execution = self.submit(token).await.text("executionId");
         let history = self.world.history(&execution).await;
@@ -533,7 +545,7 @@ async fn a_token_that_is_not_good_is_refused_with_the_reason() {
             ed.token(&with("pad", json!("x".repeat(TOKEN_BYTES_MAX)))),
             "too long",
         ),
-        ("cut off", valid[..valid.len() - 7].to_owned(), "signature"),
+        ("cut off", valid[..valid.len() - 6].to_owned(), "signature"),
         ("cut off early", format!("{head}.{}", &payload[..9]), form),
         (
             "padded",
@@ -557,22 +569,16 @@ async fn a_token_that_is_not_good_is_refused_with_the_reason() {
         let reason = reason.replace("(kid)", "(`kid`)");
         gate.refuses(case, token, &reason).await;
     }
-    for reason in [
+    for wanted in [
         "has expired",
-        "signature",
-        "not known (`kid`)",
         "another audience",
+        "signature",
+        "not known (kid)",
     ] {
-        gate.process
-            .line(&format!("a token is refused: {}", {
-                match reason {
-                    "has expired" => "the token has expired",
-                    "signature" => "the signature",
-                    "another audience" => "the token is meant for another audience",
-                    _ => "the token is signed with a key",
-                }
-            }))
-            .await;
+        let (_, token, reason) = cases.iter().find(|(_, _, it)| *it == wanted).unwrap();
+        let reason = reason.replace("(kid)", "(`kid`)");
+        let attempt = async || drop(gate.submit(token).await);
+        gate.until_said(&reason, attempt).await;
     }
     let said = gate.process.output().join("\n");
     for (case, token, _) in &cases {

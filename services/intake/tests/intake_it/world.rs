@@ -45,7 +45,7 @@ use host::{
 };
 use journal::{
     Journal,
-    broker::{Durability, ServerConfig, User},
+    broker::{Durability, ServerConfig, ServerTls, User},
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
@@ -347,6 +347,22 @@ fn each(log: &MemoryJournal) -> Journals {
 }
 
 async fn broker() -> NatsServer {
+    let server = broker_with(None).await;
+    install_on(&options_of(&server, "installer")).await;
+    server
+}
+
+/// Makes the log's streams.
+pub async fn install_on(options: &ConnectOptions) {
+    let streams = InstallOptions {
+        streams: StreamCount::ONE,
+        replicas: 1,
+    };
+    install(options, streams).await.unwrap();
+}
+
+/// Where each service and each principal may do what is its own, and no stream is made yet.
+pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
     let user = |name: &str, permissions| User {
         name: name.to_owned(),
         password: format!("{name}-password"),
@@ -369,7 +385,7 @@ async fn broker() -> NatsServer {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
         durability: Durability::Process,
-        tls: None,
+        tls,
         users: services
             .into_iter()
             .chain([installer, operator])
@@ -380,15 +396,7 @@ async fn broker() -> NatsServer {
         config: config.render(),
         sync_always: false,
     };
-    let server = NatsServer::start(options).await;
-    let streams = InstallOptions {
-        streams: StreamCount::ONE,
-        replicas: 1,
-    };
-    install(&options_of(&server, "installer"), streams)
-        .await
-        .unwrap();
-    server
+    NatsServer::start(options).await
 }
 
 pub fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
