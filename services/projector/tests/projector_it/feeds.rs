@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use contracts::plan::Mode;
+use host::clock::{Ambient as _, System};
 use policy::shipped::default_bundle;
-use serde_json::Value;
+use serde_json::{Value, json};
+use testkit::issuer::{SigningKey, key_set};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,7 +15,7 @@ use tokio::{
 
 use super::{
     story::{TEXT, echo},
-    world::{AUDITOR, ODD, Projector, READER, STRANGER, World, token_of},
+    world::{AUDITOR, Caller, ODD, Projector, READER, STRANGER, World, token_of},
 };
 
 fn types(events: &[(String, Value)]) -> Vec<String> {
@@ -93,6 +95,37 @@ async fn a_feed_masks_what_its_reader_may_not_see() {
         assert_eq!(event["masked"], true);
         assert_eq!(event["data"]["executionId"], id.to_string());
     }
+    projector.stop().await;
+}
+
+/// Whoever opened it has to come with another one.
+#[tokio::test]
+async fn a_feed_ends_with_the_signed_token_it_was_opened_with() {
+    let world = World::new();
+    let (id, _) = world.story.received(Mode::Autonomous, &echo()).await;
+    let directory = world.directory.path();
+    let key = SigningKey::ed25519("k", 1);
+    std::fs::write(directory.join("keys.json"), key_set([&key]).to_string()).unwrap();
+    let providers = json!({ "providers": [{
+        "name": "kc", "issuer": "https://id.example.com", "audiences": ["control-plane"],
+        "keys": { "file": directory.join("keys.json") }, "algorithms": ["EdDSA"],
+        "clockSkewSeconds": 0, "principal": "/sub", "workspace": { "constant": "acme" },
+        "type": { "constant": "user" },
+        "roles": { "claim": "/roles", "values": { "look": ["viewer"] } },
+    }] });
+    std::fs::write(directory.join("providers.json"), providers.to_string()).unwrap();
+    let projector = world.projector().await;
+    let end = System.now().as_millis() / 1000 + 3;
+    let token = key.token(&json!({
+        "iss": "https://id.example.com", "aud": "control-plane", "sub": "maria", "exp": end,
+        "roles": ["look"],
+    }));
+    let caller = Caller::with_token(projector.address, token);
+    let mut feed = caller.watch(&id.to_string(), None).await;
+    assert!(feed.next().await.is_some());
+    assert_eq!(feed.next().await, None);
+    assert!(System.now().as_millis() >= end * 1000, "it ended too early");
+    assert_eq!(caller.get("/v1/execution.list").await.0, 401);
     projector.stop().await;
 }
 

@@ -143,7 +143,7 @@ pub async fn start(
         log: String::new(),
         log_format: LogFormat::Text,
         principals_file: Some(principals(directory)),
-        identity_providers_file: None,
+        identity_providers_file: Some(directory.join("providers.json")).filter(|it| it.exists()),
         database_url: Some(format!("sqlite://{}", database.display())),
     };
     let Work { routes, task } = projector::start(Arc::clone(&host), config).await?;
@@ -218,6 +218,10 @@ pub struct Caller {
 
 impl Caller {
     pub fn new(address: SocketAddr, name: &str) -> Self {
+        Self::with_token(address, token_of(name))
+    }
+
+    pub fn with_token(address: SocketAddr, token: String) -> Self {
         static TLS: Once = Once::new();
         TLS.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -225,7 +229,7 @@ impl Caller {
         Self {
             client: reqwest::Client::new(),
             base: format!("http://{address}"),
-            token: token_of(name),
+            token,
         }
     }
 
