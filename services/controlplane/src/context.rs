@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use contracts::ids::{PrincipalId, WorkspaceId};
@@ -82,8 +82,21 @@ pub struct NatsTls {
 }
 
 impl NatsTls {
-    fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whoever reads the context may stand elsewhere.
+    pub fn absolute(&self) -> Result<Self, Failure> {
+        let absolute = |file: &Option<PathBuf>| {
+            let file = file.as_ref().map(path::absolute).transpose();
+            file.map_err(|error| Failure::Usage(format!("not a file: {error}")))
+        };
+        Ok(Self {
+            ca_file: absolute(&self.ca_file)?,
+            cert_file: absolute(&self.cert_file)?,
+            key_file: absolute(&self.key_file)?,
+        })
     }
 
     pub fn options(&self) -> Result<BrokerTls, Failure> {

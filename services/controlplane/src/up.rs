@@ -165,7 +165,13 @@ pub async fn start(
         (url, Some(passwords))
     };
     let streams = settings.stream_count()?;
-    let tls = args.nats_tls.options()?;
+    let nats_tls = args.nats_tls.absolute()?;
+    if args.nats_url.is_none() && !nats_tls.is_default() {
+        let why = "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
+                   `--nats-url`";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let tls = nats_tls.options()?;
     let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?.tls(tls.clone());
     match install::install(&installer, streams, 1).await?.as_slice() {
         [] => screen.note("log", "every stream is there"),
@@ -187,7 +193,7 @@ pub async fn start(
         &services::Wanted {
             directory,
             nats_url: &nats_url,
-            nats_tls: &args.nats_tls,
+            nats_tls: &nats_tls,
             streams,
             passwords: passwords.as_ref(),
             knows_callers: args.nats_url.is_none(),
@@ -208,7 +214,7 @@ pub async fn start(
         queries_url: None,
         nats_url,
         ca_file: None,
-        nats_tls: args.nats_tls.clone(),
+        nats_tls,
         workspace: settings.workspace.clone(),
         streams: streams.get(),
         identities: people,

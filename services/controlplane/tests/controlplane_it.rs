@@ -11,6 +11,8 @@
 mod asking;
 #[path = "controlplane_it/demonstrating.rs"]
 mod demonstrating;
+#[path = "controlplane_it/encrypting.rs"]
+mod encrypting;
 #[path = "controlplane_it/gateway.rs"]
 mod gateway;
 #[path = "controlplane_it/helping.rs"]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     asking::wait_until,
-    world::{Answer, STOP_WITHIN, World, type_in},
+    world::{Answer, STOP_WITHIN, World, directory, type_in},
 };
 
 /// Asks with this token.
@@ -135,4 +135,125 @@ async fn who_was_let_in_stays_when_up_makes_its_own_tokens_anew() {
     world.again().await;
     assert_eq!(with_token(&world, &token, &["execution", "list"]).code, 0);
     assert_eq!(world.type_in(&["execution", "list"]).code, 0);
+}
+
+/// Who asks with the context goes on asking, now and after the next start.
+#[tokio::test]
+async fn a_new_token_of_an_identity_is_in_the_context_too() {
+    let mut world = World::up().await;
+    let token = |world: &World, file: &str, at: &str| {
+        let document: Value = serde_json::from_str(&world.file(file)).unwrap();
+        document.pointer(at).unwrap().as_str().unwrap().to_owned()
+    };
+    let before = token(&world, "context.json", "/identities/submitter/token");
+    let rotated = world.ask(&["user", "rotate", "submitter", "--overlap", "0"]);
+    let new = token_of(&rotated);
+    assert_eq!(
+        token(&world, "context.json", "/identities/submitter/token"),
+        new
+    );
+    assert_eq!(token(&world, "credentials.json", "/submitter/token"), new);
+    until_refused(&world, &before).await;
+    let mine = ["--as", "submitter", "execution", "list"];
+    assert_eq!(world.type_in(&mine).code, 0);
+    world.process().term();
+    assert!(world.process().wait(STOP_WITHIN).await.success());
+    world.again().await;
+    assert_eq!(world.type_in(&mine).code, 0);
+}
+
+#[test]
+fn looking_at_who_may_ask_waits_for_nobody() {
+    let directory = directory();
+    let file = directory.path().join("principals.json");
+    let place = [
+        "--principals",
+        file.to_str().unwrap(),
+        "--workspace",
+        "acme",
+    ];
+    let typed = |words: &[&str]| {
+        let mut all = words.to_vec();
+        all.extend(place);
+        type_in(&all)
+    };
+    assert_eq!(typed(&["user", "list"]).code, 0);
+    assert!(!file.with_extension("lock").exists(), "it only reads");
+    assert_eq!(typed(&["user", "add", "maria", "--role", "viewer"]).code, 0);
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(file.with_extension("lock"));
+    let lock = lock.unwrap();
+    lock.lock().unwrap();
+    assert_eq!(typed(&["user", "revoke", "maria"]).code, 1);
+    let listed = typed(&["user", "list"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    assert!(listed.out.contains("maria"), "{}", listed.out);
+}
+
+/// Each has a password of its own, in a file whose name every file system takes.
+#[test]
+fn the_longest_names_have_passwords_too() {
+    let directory = directory();
+    let file = directory.path().join("principals.json");
+    let file = file.to_str().unwrap();
+    let passwords = directory.path().join("passwords");
+    let workspace = "w".repeat(63);
+    // They differ at their very end.
+    let names = ["x", "y"].map(|end| format!("{}{end}", "@".repeat(127)));
+    for name in &names {
+        let added = type_in(&[
+            "user",
+            "add",
+            name,
+            "--role",
+            "viewer",
+            "--principals",
+            file,
+            "-w",
+            &workspace,
+        ]);
+        assert_eq!(added.code, 0, "{}", added.err);
+    }
+    let config = || {
+        let config = type_in(&[
+            "broker-config",
+            "--store",
+            "s",
+            "--principals",
+            file,
+            "--passwords",
+            passwords.to_str().unwrap(),
+        ]);
+        assert_eq!(config.code, 0, "{}", config.err);
+        config.out
+    };
+    let first = config();
+    assert_eq!(config(), first, "the passwords are kept");
+    let kept: Vec<_> = std::fs::read_dir(&passwords).unwrap().flatten().collect();
+    let long: Vec<_> = kept
+        .iter()
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(&workspace))
+        .collect();
+    assert_eq!(long.len(), 2, "{long:?}");
+    assert!(
+        long.iter()
+            .all(|name| name.len() < 255 && name.contains('~')),
+        "{long:?}"
+    );
+    let revoked = type_in(&[
+        "user",
+        "revoke",
+        &names[0],
+        "--principals",
+        file,
+        "-w",
+        &workspace,
+    ]);
+    assert!(
+        long.iter().any(|name| revoked.out.contains(name)),
+        "{}",
+        revoked.out
+    );
 }

@@ -17,6 +17,15 @@ fn the_schema_of_the_file_is_as_committed() {
         .assert_eq(&format!("{schema:#}\n"));
 }
 
+#[test]
+fn the_example_that_is_told_is_good() {
+    let told = include_str!("../../../../deploy/identity.md");
+    let (_, rest) = told.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let document = Document::parse(example.as_bytes()).unwrap();
+    assert_eq!(document.providers.len(), 1);
+}
+
 fn faults(document: &Value) -> Vec<String> {
     let faults = Document::parse(document.to_string().as_bytes()).err();
     faults
