@@ -138,6 +138,12 @@ pub async fn start(
     screen: Screen,
     children: &mut Children,
 ) -> Result<Plane, Failure> {
+    let nats_tls = args.nats_tls.absolute()?;
+    if args.nats_url.is_none() && !nats_tls.is_default() {
+        let why = "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
+                   `--nats-url`";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
@@ -165,12 +171,6 @@ pub async fn start(
         (url, Some(passwords))
     };
     let streams = settings.stream_count()?;
-    let nats_tls = args.nats_tls.absolute()?;
-    if args.nats_url.is_none() && !nats_tls.is_default() {
-        let why = "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
-                   `--nats-url`";
-        return Err(Failure::Usage(why.to_owned()));
-    }
     let tls = nats_tls.options()?;
     let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?.tls(tls.clone());
     match install::install(&installer, streams, 1).await?.as_slice() {

@@ -2,6 +2,7 @@
 //!
 //! * [`world`]: intake on a log, with planner, verifier and executor as their deciders are
 //! * [`caller`]: requests as bytes, and what came back
+//! * [`gate`]: intake as a process, with an identity provider
 //! * [`cases`]: intents, drafts, skills and bundles that are in order
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +20,8 @@ mod caller;
 mod cases;
 #[path = "intake_it/catalogue.rs"]
 mod catalogue;
+#[path = "intake_it/changing_keys.rs"]
+mod changing_keys;
 #[path = "intake_it/credentials.rs"]
 mod credentials;
 #[path = "intake_it/doors.rs"]
@@ -29,6 +32,8 @@ mod events;
 mod executions;
 #[path = "intake_it/failures.rs"]
 mod failures;
+#[path = "intake_it/gate.rs"]
+mod gate;
 #[path = "intake_it/hostile.rs"]
 mod hostile;
 #[path = "intake_it/inbox.rs"]
@@ -43,6 +48,8 @@ mod plans;
 mod process;
 #[path = "intake_it/providers.rs"]
 mod providers;
+#[path = "intake_it/refused_tokens.rs"]
+mod refused_tokens;
 #[path = "intake_it/tls.rs"]
 mod tls;
 #[path = "intake_it/tokens.rs"]

@@ -1,5 +1,5 @@
-//! Who calls with a token that an identity provider has signed: a JWT, as OpenID Connect and
-//! OAuth 2.0 use them, under the rules of a file.
+//! Who calls with a token that an identity provider has signed (a JWT, as OIDC and OAuth 2.0 use
+//! them), under the rules of a file.
 //!
 //! Nothing is believed before the signature is verified but which provider to hold it against. A
 //! provider that is not named lets nobody in, and what a claim does not map to is not granted.
@@ -154,17 +154,16 @@ impl Providers {
 
     /// Whose token it is, if it is good now.
     pub async fn authenticate(&self, text: &str, now: Timestamp) -> Result<Principal, Invalid> {
-        let checked = match Token::parse(text) {
-            Ok(token) => self.check(&token, now).await.map_err(|invalid| {
-                self.tell(invalid, Some(&token));
-                invalid
-            }),
-            Err(invalid) => {
-                self.tell(invalid, None);
-                Err(invalid)
+        match Token::parse(text) {
+            Ok(token) => {
+                let checked = self.check(&token, now).await;
+                checked.inspect_err(|reason| self.tell(*reason, Some(&token)))
             }
-        };
-        checked
+            Err(reason) => {
+                self.tell(reason, None);
+                Err(reason)
+            }
+        }
     }
 
     async fn check(&self, token: &Token<'_>, now: Timestamp) -> Result<Principal, Invalid> {
@@ -240,11 +239,11 @@ fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError>
         path: shown(),
         source,
     })?;
-    let faulty = |faults| ProvidersError::Faulty {
+    let refused = |faults| ProvidersError::Faulty {
         path: shown(),
         faults,
     };
-    let document = Document::parse(&bytes).map_err(faulty)?;
+    let document = Document::parse(&bytes).map_err(refused)?;
     let mut trusted = Vec::new();
     let mut faults = Vec::new();
     for (at, provider) in document.providers.into_iter().enumerate() {
@@ -264,7 +263,7 @@ fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError>
         }
     }
     if !faults.is_empty() {
-        return Err(faulty(faults));
+        return Err(refused(faults));
     }
     let names: Vec<_> = trusted.iter().map(|it| it.provider.name.as_str()).collect();
     tracing::info!(

@@ -129,7 +129,15 @@ fn encryption(service: Service, config: &Config) -> anyhow::Result<Option<Arc<Tl
 }
 
 async fn connect(service: Service, config: &Config) -> anyhow::Result<JetStreamJournal> {
-    JetStreamJournal::connect(&config.connect_options(service))
+    let options = config.connect_options(service);
+    if options.exposes_password() {
+        tracing::warn!(
+            "the password for the broker is sent WITHOUT ENCRYPTION to another machine: use `tls:` \
+             in `{}`",
+            names::NATS_URL
+        );
+    }
+    JetStreamJournal::connect(&options)
         .await
         .map_err(|error| anyhow::anyhow!(chain(&error)))
 }

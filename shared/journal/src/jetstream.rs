@@ -14,7 +14,7 @@ mod serve;
 mod settings;
 mod time;
 
-use std::{error::Error, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -105,6 +105,19 @@ impl ConnectOptions {
             streams: StreamCount::ONE,
             append_deadline: APPEND_DEADLINE,
         }
+    }
+
+    /// Whether a password goes to another machine where whoever is on the way can read it.
+    pub fn exposes_password(&self) -> bool {
+        let is_elsewhere = |url: &str| {
+            let address = url.split_once("://").map_or(url, |(_, address)| address);
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let is_here = host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
+            host != "localhost" && !is_here
+        };
+        let mut addresses = self.url.split(',').map(str::trim);
+        self.password.is_some() && !self.requires_tls() && addresses.any(is_elsewhere)
     }
 
     #[must_use]

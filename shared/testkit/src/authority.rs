@@ -88,7 +88,7 @@ fn write(path: &Path, label: &str, der: &[u8]) {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
     }
-    pem.push_str(&format!("-----END {label}-----\n"));
+    pem = format!("{pem}-----END {label}-----\n");
     // Whole at once: whoever reads it again reads one or the other.
     let part = path.with_extension("part");
     let written = fs::write(&part, pem).and_then(|()| fs::rename(&part, path));

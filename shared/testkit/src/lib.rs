@@ -1,10 +1,11 @@
 //! Real processes for tests: a nats-server or three, and our own services, each gone when its
 //! guard is dropped or the test is killed. A failing guard panics with what the process said.
+//! And what such processes are given: certificates, and tokens.
 //!
 //! * [`process`]: one child process, its output, its signals
 //! * [`nats`]: nats-server, alone or as a cluster
 //! * [`issuer`]: an identity provider, its keys and tokens
-//! * [`authority`]: certificates
+//! * [`authority`]: certificates, and who issues them
 //! * [`stub`]: a broker that only announces a version
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use expect_test::{expect, expect_file};
-use host::identity::document::Document;
+use host::{config::names, identity::document::Document};
 use serde_json::{Value, json};
 use testkit::process::Process;
 
-use crate::{process, tokens::provider, world::World};
-use host::config::names;
+use crate::{gate::provider, process, world::World};
 
 #[test]
 fn the_schema_of_the_file_is_as_committed() {

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
-    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde_json::{Map, Value};
 
@@ -97,21 +97,14 @@ impl Keys {
         if candidates.peek().is_none() {
             return Err(Invalid::UnknownKey);
         }
-        let mut fitting = candidates.filter(|key| key.is_for(algorithm)).peekable();
-        if fitting.peek().is_none() {
-            return Err(Invalid::UnfitKey);
-        }
-        let fitting: Vec<_> = fitting.collect();
-        if id.is_none() && fitting.len() > 1 {
-            return Err(Invalid::UnknownKey);
-        }
-        if fitting
-            .iter()
-            .any(|key| key.verifies(algorithm, signed, signature))
-        {
-            Ok(())
-        } else {
-            Err(Invalid::Signature)
+        let verdicts: Vec<bool> = candidates
+            .filter_map(|key| key.verify(algorithm, signed, signature))
+            .collect();
+        match (id, verdicts.as_slice()) {
+            (_, []) => Err(Invalid::UnfitKey),
+            (None, [_, _, ..]) => Err(Invalid::UnknownKey),
+            (_, verdicts) if verdicts.contains(&true) => Ok(()),
+            (_, _) => Err(Invalid::Signature),
         }
     }
 }
@@ -126,47 +119,40 @@ impl Key {
         }
     }
 
-    fn is_for(&self, algorithm: Algorithm) -> bool {
-        let says_so = self
-            .algorithm
-            .as_deref()
-            .is_none_or(|own| Algorithm::parse(own) == Some(algorithm));
-        says_so
-            && match (&self.public, algorithm) {
-                (Ok(Public::Rsa(_)), Algorithm::Rs256 | Algorithm::Ps256)
-                | (Ok(Public::P256(_)), Algorithm::Es256)
-                | (Ok(Public::Ed25519(_)), Algorithm::EdDsa) => true,
-                (Ok(Public::Rsa(_)), Algorithm::Es256 | Algorithm::EdDsa)
-                | (Ok(Public::P256(_)), _)
-                | (Ok(Public::Ed25519(_)), _)
-                | (Err(_), _) => false,
-            }
-    }
-
-    fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
-        let rsa = |key: &RsaPublicKeyComponents<Vec<u8>>, how: &'static RsaParameters| {
-            key.verify(how, signed, signature).is_ok()
-        };
-        match (&self.public, algorithm) {
-            (Ok(Public::Rsa(key)), Algorithm::Rs256) => rsa(key, &RSA_PKCS1_2048_8192_SHA256),
-            (Ok(Public::Rsa(key)), Algorithm::Ps256) => rsa(key, &RSA_PSS_2048_8192_SHA256),
-            (Ok(Public::P256(point)), Algorithm::Es256) => {
-                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-                key.verify(signed, signature).is_ok()
-            }
-            (Ok(Public::Ed25519(point)), Algorithm::EdDsa) => {
-                let key = UnparsedPublicKey::new(&ED25519, point);
-                key.verify(signed, signature).is_ok()
-            }
-            (Ok(Public::Rsa(_)), Algorithm::Es256 | Algorithm::EdDsa)
-            | (Ok(Public::P256(_)), _)
-            | (Ok(Public::Ed25519(_)), _)
-            | (Err(_), _) => false,
+    /// Nothing where it is not for this algorithm.
+    fn verify(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> Option<bool> {
+        let own = self.algorithm.as_deref();
+        if own.is_some_and(|own| Algorithm::parse(own) != Some(algorithm)) {
+            return None;
         }
+        self.public
+            .as_ref()
+            .ok()?
+            .verify(algorithm, signed, signature)
     }
 }
 
 impl Public {
+    /// Nothing where such a key is not for this algorithm.
+    fn verify(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> Option<bool> {
+        let verified = match (self, algorithm) {
+            (Self::Rsa(key), Algorithm::Rs256) => {
+                key.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature)
+            }
+            (Self::Rsa(key), Algorithm::Ps256) => {
+                key.verify(&RSA_PSS_2048_8192_SHA256, signed, signature)
+            }
+            (Self::P256(point), Algorithm::Es256) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, signature)
+            }
+            (Self::Ed25519(point), Algorithm::EdDsa) => {
+                UnparsedPublicKey::new(&ED25519, point).verify(signed, signature)
+            }
+            (Self::Rsa(_) | Self::P256(_) | Self::Ed25519(_), _) => return None,
+        };
+        Some(verified.is_ok())
+    }
+
     fn read(members: &Map<String, Value>) -> Result<Self, &'static str> {
         const ENCODING: &str = "its numbers are not base64url";
         if ["d", "k"].iter().any(|name| members.contains_key(*name)) {
