@@ -86,16 +86,11 @@ impl NatsTls {
         *self == Self::default()
     }
 
-    /// Whoever reads the context may stand elsewhere.
     pub fn absolute(&self) -> Result<Self, Failure> {
-        let absolute = |file: &Option<PathBuf>| {
-            let file = file.as_ref().map(path::absolute).transpose();
-            file.map_err(|error| Failure::Usage(format!("not a file: {error}")))
-        };
         Ok(Self {
-            ca_file: absolute(&self.ca_file)?,
-            cert_file: absolute(&self.cert_file)?,
-            key_file: absolute(&self.key_file)?,
+            ca_file: absolute(self.ca_file.as_deref())?,
+            cert_file: absolute(self.cert_file.as_deref())?,
+            key_file: absolute(self.key_file.as_deref())?,
         })
     }
 
@@ -152,6 +147,12 @@ impl Context {
             })
         })
     }
+}
+
+/// Whoever reads the context may stand elsewhere.
+pub fn absolute(file: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let file = file.map(path::absolute).transpose();
+    file.map_err(|error| Failure::Usage(format!("not a file: {error}")))
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

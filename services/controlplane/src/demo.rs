@@ -25,7 +25,7 @@ use self::{
 use crate::{
     api::{Api, Over},
     command::Global,
-    context::Context,
+    context::{Context, NatsTls},
     failure::Failure,
     log,
     replay::{Selection, Source},
@@ -221,12 +221,13 @@ fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
     up::Args {
         data: data.to_owned(),
         nats_url: None,
-        nats_tls: crate::context::NatsTls::default(),
+        nats_tls: NatsTls::default(),
         nats_passwords: None,
         nats_server: args.nats_server.clone(),
         streams: None,
         durability: None,
         listen: args.once.then_some(up::ANY_ADDRESS),
+        encryption: up::Encryption::default(),
         workspace: Some(script.workspace_id.clone()),
         serves: script.entry_points(),
         trust: vec![script.publisher.clone()],

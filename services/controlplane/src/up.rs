@@ -18,13 +18,19 @@ pub mod services;
 pub mod sign;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
 use contracts::ids::WorkspaceId;
-use host::principals::Document;
+use host::{
+    config::names,
+    engine::chain,
+    http::tls::{self, Tls},
+    principals::Document,
+};
 use journal::{jetstream::ConnectOptions, layout::StreamCount, permissions::caller_name};
 use serde_json::json;
 use tokio::{
@@ -39,7 +45,7 @@ use self::{
 };
 use crate::{
     command::Global,
-    context::{BrokerUser, Context, NatsTls},
+    context::{BrokerUser, Context, NatsTls, absolute},
     failure::Failure,
     install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
     screen::{Screen, quoted},
@@ -87,6 +93,8 @@ pub struct Args {
     /// [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDRESS", value_parser = listen)]
     pub listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub encryption: Encryption,
     /// The workspace of the identities that are made [default: demo]
     #[arg(long)]
     pub workspace: Option<WorkspaceId>,
@@ -97,6 +105,59 @@ pub struct Args {
     /// Trust this publisher's development key, whatever the active policy says so far
     #[arg(skip)]
     pub trust: Vec<String>,
+}
+
+/// How callers' connections are encrypted; those between processes of this machine are not.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Encryption {
+    /// A certificate with its chain (PEM): with it, HTTPS is served, and nothing else
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = names::TLS_CERT_FILE,
+        hide_env_values = true
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = names::TLS_KEY_FILE,
+        hide_env_values = true
+    )]
+    pub tls_key: Option<PathBuf>,
+    /// Who vouches for that certificate, for whoever asks with the context; the machine's
+    /// authorities where it is left out
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// Serve other machines without encryption, because something else encrypts
+    #[arg(long, value_name = "allow", value_parser = ["allow"], env = names::PLAINTEXT, hide_env_values = true)]
+    pub plaintext: Option<String>,
+}
+
+impl Encryption {
+    fn load(&self, listen: Option<SocketAddr>) -> Result<Option<Arc<Tls>>, Failure> {
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let files = tls::Files {
+                cert: cert.clone(),
+                key: key.clone(),
+                client_ca: None,
+            };
+            let tls = Tls::load(files).map_err(|error| Failure::Usage(chain(&error)))?;
+            return Ok(Some(Arc::new(tls)));
+        }
+        match listen {
+            Some(listen) if !listen.ip().is_loopback() && self.plaintext.is_none() => {
+                Err(Failure::Usage(format!(
+                    "whoever is on the way to {listen} could read tokens: give `--tls-cert` and \
+                     `--tls-key`, or `--plaintext allow` where something else encrypts"
+                )))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
 }
 
 /// A control plane that is up.
@@ -144,6 +205,7 @@ pub async fn start(
                    `--nats-url`";
         return Err(Failure::Usage(why.to_owned()));
     }
+    let encryption = args.encryption.load(args.listen)?;
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
@@ -207,13 +269,14 @@ pub async fn start(
     );
 
     let address = listener.local_addr().context("cannot tell the address")?;
-    children.start_task(|stop| gateway::serve(listener, behind, stop));
+    let scheme = encryption.as_ref().map_or("http", |_| "https");
+    children.start_task(|stop| gateway::serve(listener, encryption, behind, stop));
 
     let context = Context {
-        url: format!("http://{address}"),
+        url: format!("{scheme}://{}", reached(address)),
         queries_url: None,
         nats_url,
-        ca_file: None,
+        ca_file: absolute(args.encryption.tls_ca.as_deref())?,
         nats_tls,
         workspace: settings.workspace.clone(),
         streams: streams.get(),
@@ -348,6 +411,16 @@ async fn listener(asked: Option<SocketAddr>, screen: Screen) -> Result<TcpListen
             Ok(any.context("cannot listen on 127.0.0.1")?)
         }
     }
+}
+
+/// Where this machine reaches what listens there.
+fn reached(address: SocketAddr) -> SocketAddr {
+    let here: IpAddr = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(here, address.port())
 }
 
 /// An address, or a port of this machine.

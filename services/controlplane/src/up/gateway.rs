@@ -2,7 +2,7 @@
 //! is, and its answer comes back as it comes, live feeds too. Nothing is decided here, nobody is
 //! let in or kept out, and what is no path of the API is not passed on.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -26,6 +26,7 @@ use contracts::{
 use host::http::{
     Refused, fallback,
     server::{self, Bounds},
+    tls::Tls,
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -70,7 +71,12 @@ struct Gateway {
 }
 
 /// Until `stop`, and then for as long as what is under way may take.
-pub async fn serve(listener: TcpListener, behind: Behind, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    behind: Behind,
+    stop: CancellationToken,
+) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let gateway = Gateway {
@@ -89,7 +95,7 @@ pub async fn serve(listener: TcpListener, behind: Behind, stop: CancellationToke
         connections_max: CONNECTIONS_MAX,
         ..Bounds::default()
     };
-    server::serve(listener, routes, stop, bounds).await;
+    server::serve(listener, tls, routes, stop, bounds).await;
 }
 
 async fn forward(State(gateway): State<Gateway>, request: Request) -> Response {

@@ -140,7 +140,7 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
             let listen =
                 fs::read_to_string(&address_file).unwrap_or_else(|_| ANY_ADDRESS.to_string());
             command
-                // On one machine nothing is encrypted, whatever the environment is meant for.
+                // What these are for is done before requests come here.
                 .env_remove(names::TLS_CERT_FILE)
                 .env_remove(names::TLS_KEY_FILE)
                 .env_remove(names::TLS_CLIENT_CA_FILE)

@@ -180,7 +180,7 @@ async fn the_command_asks_services_over_https_and_tls() {
     let (_projector, queries) = place.service("projector", &url).await;
 
     let mut context = json!({
-        "intakeUrl": format!("https://{intake}"),
+        "url": format!("https://{intake}"),
         "queriesUrl": format!("https://{queries}"),
         "natsUrl": url,
         "caFile": place.ca,
@@ -236,4 +236,44 @@ async fn up_runs_on_a_broker_that_encrypts() {
     wait_until(&world, &id, "execution.completed").await;
     let replayed = world.type_in(&["replay", "--all"]);
     assert_eq!(replayed.code, 0, "{}{}", replayed.out, replayed.err);
+}
+
+#[tokio::test]
+async fn up_serves_other_machines_encrypted_or_not_at_all() {
+    let place = Place::new();
+    let (cert, key) = (place.text("services.crt"), place.text("services.key"));
+    let (data, ca, other) = (
+        place.text("data"),
+        place.text("ca.crt"),
+        place.text("client.key"),
+    );
+    let refused = type_in(&["up", "--data", &data, "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("--tls-cert"), "{}", refused.err);
+    let unfit = [
+        "up",
+        "--data",
+        &data,
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &other,
+    ];
+    let refused = type_in(&unfit);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(
+        refused.err.contains("do not fit together"),
+        "{}",
+        refused.err
+    );
+
+    let everywhere = ["--listen", "0.0.0.0:0", "--tls-ca", &ca];
+    let encrypted = ["--tls-cert", &cert, "--tls-key", &key];
+    let world = World::up_with(&[&everywhere[..], &encrypted[..]].concat()).await;
+    let context: Value = serde_json::from_str(&world.file("context.json")).unwrap();
+    let url = context["url"].as_str().unwrap();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let hello = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{"message":"x"}}]}"#;
+    let id = world.submit(&["Say hello", "--draft", hello]);
+    wait_until(&world, &id, "execution.completed").await;
 }

@@ -172,7 +172,10 @@ pub fn data_in(directory: &Path) -> PathBuf {
 
 async fn start(directory: &Path, number: u32, options: &[&str]) -> Process {
     let data = data_in(directory);
-    let mut words = vec!["up", "--json", "--listen", "0"];
+    let mut words = vec!["up", "--json"];
+    if !options.contains(&"--listen") {
+        words.extend(["--listen", "0"]);
+    }
     words.extend(["--data", data.to_str().unwrap()]);
     words.extend(options);
     let log = directory.join(format!("up-{number}.log"));
