@@ -117,13 +117,13 @@ impl Api {
         })
     }
 
-    /// Opens the live feed of an execution, from after `last` on.
+    /// Opens a live feed, from after `last` on.
     pub(crate) async fn open_feed(
         &self,
-        execution: &contracts::ids::ExecutionId,
+        path: &str,
         last: Option<&str>,
     ) -> Result<Response, Failure> {
-        let url = format!("{}/v1/executions/{execution}/events", self.queries);
+        let url = format!("{}{path}", self.queries);
         let mut request = self
             .http
             .get(&url)

@@ -9,6 +9,7 @@ use contracts::registry::{catalogue, openapi};
 
 use crate::{
     api::{Api, Over},
+    approvals,
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
@@ -76,12 +77,14 @@ enum Command {
     /// Look at executions, vote, cancel
     #[command(subcommand)]
     Execution(execution::Command),
+    /// What waits for votes, and whether yours counts
+    Approvals(approvals::Args),
     /// What happened to an execution
     #[command(subcommand)]
     Trace(trace::Command),
     /// Decide everything in the log again, and say what comes out otherwise
     Replay(log::Replay),
-    /// The log as it is stored
+    /// The log as it is stored, and what happens as it happens
     #[command(subcommand)]
     Events(log::Events),
     /// What was published for intake and refused
@@ -146,6 +149,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Inbox(command) => inbox::run(command, global).await?,
         Command::Intent(command) => intent::run(command, global).await?,
         Command::Execution(command) => execution::run(command, global).await?,
+        Command::Approvals(args) => approvals::run(args, global).await?,
         Command::Trace(command) => trace::run(command, global).await?,
         Command::Policy(command) => policy::run(command, global).await?,
         Command::Skill(command) => skill::run(command, global).await?,

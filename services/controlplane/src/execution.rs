@@ -1,15 +1,17 @@
-//! `execution get|list|start|cancel`; votes and watching are in `vote` and `watch`, what is asked of
-//! a run in [`run`].
+//! `execution get|start|cancel`; votes and watching are in `vote` and `watch`.
+//!
+//! * [`list`]: `execution list`
+//! * [`run`]: what is asked of a run
 
 mod run;
 
 use contracts::{
     ids::{ExecutionId, StepId},
     operations::execution::{
-        CancelInput, CancelOutput, ExecutionRecord, GetInput, GetOutput, ListInput, ListOutput,
-        OpenApproval, StartInput, StartOutput, StepSummary,
+        CancelInput, CancelOutput, ExecutionRecord, GetInput, GetOutput, OpenApproval, StartInput,
+        StartOutput, StepSummary,
     },
-    plan::{Mode, Status},
+    plan::Mode,
     position::Positions,
     registry::OperationName,
 };
@@ -23,6 +25,8 @@ use crate::{
     vote, watch,
 };
 
+pub mod list;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show one execution
@@ -34,20 +38,7 @@ pub enum Command {
         at_least: Option<Positions>,
     },
     /// List executions, the newest first
-    List {
-        /// Only those that stand so, such as `blocked`
-        #[arg(long, value_parser = status)]
-        status: Option<Status>,
-        /// At most so many
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// After leaving out so many
-        #[arg(long, default_value_t = 0)]
-        offset: u32,
-        /// Show nothing older than this position, as an earlier answer names it
-        #[arg(long, value_name = "POSITION")]
-        at_least: Option<Positions>,
-    },
+    List(list::Args),
     /// Show what waits for a vote, and vote for it
     Approve(vote::Approve),
     /// Show what waits for a vote, and vote against it, which ends the run
@@ -108,21 +99,7 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             screen.answer(&output, || shown(screen, &output.execution));
             Ok(())
         }
-        Command::List {
-            status,
-            limit,
-            offset,
-            at_least,
-        } => {
-            let input = ListInput {
-                workspace_id: None,
-                status,
-                limit: Some(limit),
-                offset: Some(offset),
-                at_least,
-            };
-            list(global, &input).await
-        }
+        Command::List(args) => list::run(args, global).await,
         Command::Approve(approve) => vote::approve(approve, global).await,
         Command::Reject(reject) => vote::reject(reject, global).await,
         Command::Start { execution, mode } => start(global, execution, mode).await,
@@ -147,35 +124,6 @@ pub async fn record(
         at_least,
     };
     api.ask(OperationName::ExecutionGet, &input).await
-}
-
-async fn list(global: &Global, input: &ListInput) -> Result<(), Failure> {
-    let session = global.session("admin")?;
-    let output: ListOutput = session.api.ask(OperationName::ExecutionList, input).await?;
-    let screen = session.screen;
-    screen.answer(&output, || {
-        let rows: Vec<_> = output
-            .items
-            .iter()
-            .map(|item| {
-                vec![
-                    item.execution_id.to_string(),
-                    item.status.as_str().to_owned(),
-                    item.risk_tier.map_or("", |tier| tier.as_str()).to_owned(),
-                    item.updated_at.to_string(),
-                    item.error_code.clone().unwrap_or_default(),
-                    item.text.clone().unwrap_or_default(),
-                ]
-            })
-            .collect();
-        let headings = ["EXECUTION", "STATUS", "RISK", "UPDATED", "ERROR", "TEXT"];
-        let table = screen.table(&headings, &rows);
-        format!(
-            "{table}\n{}",
-            screen.faint(&format!("{} of {}", rows.len(), output.total))
-        )
-    });
-    Ok(())
 }
 
 async fn start(
@@ -345,14 +293,6 @@ pub fn terms(approval: &OpenApproval) -> String {
         eligible.join(", "),
         approval.expires_at
     )
-}
-
-fn status(text: &str) -> Result<Status, String> {
-    serde_json::from_value(json!(text)).map_err(|_| {
-        "use received, awaiting_draft, drafted, compiled, verified, running, blocked, paused, \
-         stopping, completed, failed, rejected or corrupt"
-            .to_owned()
-    })
 }
 
 fn mode(text: &str) -> Result<Mode, String> {

@@ -1,4 +1,5 @@
-//! The live feed of one execution: server-sent events that carry complete `CloudEvents`.
+//! Live feeds: server-sent events that carry complete `CloudEvents`. A feed that breaks is opened
+//! again from where it was.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -16,6 +17,9 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// over about 13 s, in which whoever serves it may have been started again.
 const REOPENED_MAX: u32 = 7;
 const REOPEN_AFTER_MIN: Duration = Duration::from_millis(100);
+
+/// The longest pause before a feed that has no end is opened again.
+const REOPEN_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// An event's payload is at most 256 KiB on the wire; in JSON it may be some times longer.
 const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -59,28 +63,45 @@ impl CloudEvent {
     }
 }
 
-/// The events of one execution, from the first on.
+/// A live feed, from its first event on.
 pub struct Feed<'a> {
     api: &'a Api,
-    execution: ExecutionId,
+    path: String,
+    /// How often it is opened again without anything in between; for ever where this is absent.
+    reopened_max: Option<u32>,
     response: Option<reqwest::Response>,
     unread: Vec<u8>,
     ready: VecDeque<CloudEvent>,
     last: Option<String>,
     reopened: u32,
+    /// Whether it was ever opened: it was there a moment ago, then.
+    opened: bool,
     ended: bool,
 }
 
 impl<'a> Feed<'a> {
-    pub fn new(api: &'a Api, execution: ExecutionId) -> Self {
+    /// What happens to an execution, until that ends.
+    pub fn of(api: &'a Api, execution: ExecutionId) -> Self {
+        let path = format!("/v1/executions/{execution}/events");
+        Self::at(api, path, Some(REOPENED_MAX))
+    }
+
+    /// A feed that has no end.
+    pub fn endless(api: &'a Api, path: String) -> Self {
+        Self::at(api, path, None)
+    }
+
+    fn at(api: &'a Api, path: String, reopened_max: Option<u32>) -> Self {
         Self {
             api,
-            execution,
+            path,
+            reopened_max,
             response: None,
             unread: Vec::new(),
             ready: VecDeque::new(),
             last: None,
             reopened: 0,
+            opened: false,
             ended: false,
         }
     }
@@ -89,7 +110,7 @@ impl<'a> Feed<'a> {
     pub async fn next(&mut self) -> Result<Option<CloudEvent>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.ended |= event.is_end();
+                self.ended |= self.reopened_max.is_some() && event.is_end();
                 self.reopened = 0;
                 return Ok(Some(event));
             }
@@ -108,17 +129,13 @@ impl<'a> Feed<'a> {
     async fn read(&mut self) -> Result<(), Failure> {
         let mut response = match self.response.take() {
             Some(response) => response,
-            None => match self
-                .api
-                .open_feed(&self.execution, self.last.as_deref())
-                .await
-            {
+            None => match self.api.open_feed(&self.path, self.last.as_deref()).await {
                 Ok(response) => response,
-                // It was there a moment ago.
-                Err(Failure::Unreachable { .. }) if self.reopened > 0 => return self.broke().await,
+                Err(failure) if self.opened && passes(&failure) => return self.broke().await,
                 Err(failure) => return Err(failure),
             },
         };
+        self.opened = true;
         // Nothing comes after the last event.
         if response.status() == StatusCode::NO_CONTENT {
             self.ended = true;
@@ -137,12 +154,17 @@ impl<'a> Feed<'a> {
     async fn broke(&mut self) -> Result<(), Failure> {
         self.unread.clear();
         self.reopened += 1;
-        if self.reopened > REOPENED_MAX {
+        if self.reopened_max.is_some_and(|max| self.reopened > max) {
             return Err(Failure::Unsuccessful(
                 "the live feed ends again and again: watch again later".to_owned(),
             ));
         }
-        tokio::time::sleep(REOPEN_AFTER_MIN * 2_u32.saturating_pow(self.reopened - 1)).await;
+        let doubled = 2_u32.saturating_pow(self.reopened - 1);
+        let mut pause = REOPEN_AFTER_MIN.saturating_mul(doubled);
+        if self.reopened_max.is_none() {
+            pause = pause.min(REOPEN_AFTER_MAX);
+        }
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 
@@ -150,12 +172,11 @@ impl<'a> Feed<'a> {
     fn take_blocks(&mut self) -> Result<(), Failure> {
         while let Some(end) = find(&self.unread, b"\n\n") {
             let block: Vec<u8> = self.unread.drain(..end + 2).collect();
-            if let Some((id, event)) = parse(&String::from_utf8_lossy(&block))? {
-                if id.is_some() {
-                    self.last = id;
-                }
-                self.ready.push_back(event);
+            let (id, event) = parse(&String::from_utf8_lossy(&block))?;
+            if id.is_some() {
+                self.last = id;
             }
+            self.ready.extend(event);
         }
         if self.unread.len() > BLOCK_BYTES_MAX {
             return Err(unreadable("an event has no end"));
@@ -164,8 +185,21 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Nothing for a comment.
-fn parse(block: &str) -> Result<Option<(Option<String>, CloudEvent)>, Failure> {
+/// What passes by itself.
+fn passes(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable { .. } => true,
+        Failure::Refused(refusal) => matches!(refusal.status, 429 | 503),
+        Failure::Unsuccessful(_)
+        | Failure::Usage(_)
+        | Failure::Undecided(_)
+        | Failure::Interrupted
+        | Failure::Other(_) => false,
+    }
+}
+
+/// A comment has no event, and may say where the reader is.
+fn parse(block: &str) -> Result<(Option<String>, Option<CloudEvent>), Failure> {
     let mut id = None;
     let mut data = String::new();
     for line in block.lines() {
@@ -184,10 +218,10 @@ fn parse(block: &str) -> Result<Option<(Option<String>, CloudEvent)>, Failure> {
         }
     }
     if data.is_empty() {
-        return Ok(None);
+        return Ok((id, None));
     }
     let event = serde_json::from_str(&data).map_err(|error| unreadable(&error.to_string()))?;
-    Ok(Some((id, event)))
+    Ok((id, Some(event)))
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -5,8 +5,8 @@
 //! beside the context file.
 //!
 //! * [`command`]: the command line, and which module answers it
-//! * [`intent`], [`execution`], [`vote`], [`watch`], [`trace`], [`policy`], [`skill`]: the
-//!   operator's commands
+//! * [`intent`], [`execution`], [`approvals`], [`vote`], [`watch`], [`tail`], [`trace`],
+//!   [`policy`], [`skill`]: the operator's commands
 //! * [`user`]: who may ask
 //! * [`inbox`]: what was published and refused
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
@@ -15,6 +15,7 @@
 //! * [`screen`], [`failure`]: what a person or a program is told
 
 pub mod api;
+pub mod approvals;
 pub mod command;
 pub mod context;
 pub mod demo;
@@ -30,6 +31,7 @@ pub mod policy;
 pub mod replay;
 pub mod screen;
 pub mod skill;
+pub mod tail;
 pub mod trace;
 pub mod up;
 pub mod user;

@@ -1,5 +1,5 @@
-//! `replay` and `events export`: the only commands that read the log itself, as a broker user
-//! that can do nothing else.
+//! `replay` and `events`. `replay` and `events export` are the only commands that read the log itself,
+//! as a broker user that can do nothing else; `events tail` follows the live feed.
 
 use std::{fs, os::fd::AsFd as _, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -17,6 +17,7 @@ use crate::{
     export,
     failure::Failure,
     replay::{self, Report, Selection, Source},
+    tail,
 };
 
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,8 @@ pub enum Events {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Follow what happens in the workspace, until Ctrl-C
+    Tail(tail::Args),
 }
 
 /// 0 where everything came out as it is recorded, 1 where something differs, 2 where it cannot
@@ -79,7 +82,10 @@ pub async fn again(source: Source, selection: &Selection) -> Result<Report, Fail
 }
 
 pub async fn events(command: Events, global: &Global) -> Result<(), Failure> {
-    let Events::Export { output } = command;
+    let output = match command {
+        Events::Export { output } => output,
+        Events::Tail(args) => return tail::run(args, global).await,
+    };
     let journal = open(&global.context()?).await?;
     let exported = match &output {
         None => {

@@ -9,7 +9,9 @@ use std::{
 use contracts::{
     bundle::{Bundle, Trust},
     ids::{ExecutionId, StepId},
-    operations::policy::{ActivateInput, ActivateOutput, ExplainInput, ExplainOutput},
+    operations::policy::{
+        ActivateInput, ActivateOutput, ExplainInput, ExplainOutput, Reevaluation,
+    },
     registry::OperationName,
 };
 use serde::Deserialize;
@@ -127,9 +129,19 @@ fn explained(screen: Screen, output: &ExplainOutput, facts: bool) -> String {
         screen.bold("bundle     "),
         plain(&output.policy_version)
     ));
+    if let Some(again) = &output.reevaluation {
+        lines.push(format!(
+            "{} {}",
+            screen.bold("again      "),
+            judged_again(screen, again)
+        ));
+    }
     for policy in output.policies.iter().flatten() {
         lines.push(String::new());
         lines.push(screen.bold(&plain(&policy.id)));
+        for (name, said) in policy.annotations.iter().flatten() {
+            lines.push(screen.faint(&format!("  @{}: {}", plain(name), plain(said))));
+        }
         for line in policy.text.as_deref().unwrap_or_default().lines() {
             lines.push(format!("  {}", plain(line)));
         }
@@ -140,6 +152,22 @@ fn explained(screen: Screen, output: &ExplainOutput, facts: bool) -> String {
         lines.push(pretty(&Value::Object(seen.clone()), "  "));
     }
     lines.join("\n")
+}
+
+fn judged_again(screen: Screen, again: &Reevaluation) -> String {
+    match (again.same, &again.reason) {
+        (Some(true), _) => screen.good("the same comes out of the recorded facts"),
+        (Some(false), _) => {
+            let verdict = again.verdict.map_or("", |verdict| verdict.as_str());
+            let steps = again.steps.iter().flatten();
+            let steps: Vec<_> = steps.map(ToString::to_string).collect();
+            screen.alert(&format!(
+                "it comes out otherwise: {verdict} {}",
+                steps.join(", ")
+            ))
+        }
+        (None, reason) => plain(reason.as_deref().unwrap_or("it cannot be told")),
+    }
 }
 
 /// The default bundle, with the keys of this control plane's publishers as its trust.

@@ -63,8 +63,8 @@ pub enum Command {
         #[arg(long, default_value_t = 100)]
         limit: u32,
         /// After leaving out so many
-        #[arg(long, default_value_t = 0)]
-        offset: u32,
+        #[arg(long)]
+        offset: Option<u32>,
         /// Show nothing older than this position, as an earlier answer names it
         #[arg(long, value_name = "POSITION")]
         at_least: Option<Positions>,
@@ -138,7 +138,8 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             let input = ListInput {
                 include_disabled: Some(all),
                 limit: Some(limit),
-                offset: Some(offset),
+                offset,
+                cursor: None,
                 at_least,
             };
             list(global, &input).await

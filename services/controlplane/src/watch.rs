@@ -33,7 +33,7 @@ struct Waits {
 /// Prints until the execution ends, and fails where it ends otherwise than completed.
 pub async fn follow(session: &Session, execution: ExecutionId) -> Result<(), Failure> {
     let screen = session.screen;
-    let mut feed = Feed::new(&session.api, execution);
+    let mut feed = Feed::of(&session.api, execution);
     let mut waits = Waits::default();
     let mut begun = None;
     let mut ended = None;
@@ -126,6 +126,13 @@ impl Waits {
 
 /// An event in one line.
 pub fn line(screen: Screen, event: &CloudEvent, first: Timestamp) -> String {
+    let after = event.time.since_ms(first);
+    let after = screen.faint(&format!("{after:>6} ms"));
+    format!("{after}  {}", named(screen, event))
+}
+
+/// Its name, in the colour of what it means, and what it says.
+pub fn named(screen: Screen, event: &CloudEvent) -> String {
     let name = format!("{:<29}", plain(event.name()));
     let name = match event.known() {
         Some(EventName::ExecutionCompleted | EventName::StepCompleted) => screen.good(&name),
@@ -139,13 +146,7 @@ pub fn line(screen: Screen, event: &CloudEvent, first: Timestamp) -> String {
         Some(EventName::StepBlocked) => screen.waiting(&name),
         Some(_) | None => name,
     };
-    let after = event.time.since_ms(first);
-    let line = format!(
-        "{}  {name} {}",
-        screen.faint(&format!("{after:>6} ms")),
-        summary(event)
-    );
-    line.trim_end().to_owned()
+    format!("{name} {}", summary(event)).trim_end().to_owned()
 }
 
 /// What tells an event from others of its kind. By the names of members, so that an event newer

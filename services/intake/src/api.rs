@@ -196,7 +196,8 @@ async fn command(
         | OperationName::TraceGet
         | OperationName::PolicyExplain
         | OperationName::SkillList
-        | OperationName::SkillVerify => Err(Problem::of(Code::NotFound)),
+        | OperationName::SkillVerify
+        | OperationName::ApprovalList => Err(Problem::of(Code::NotFound)),
     }
 }
 

@@ -4,25 +4,25 @@
 //! | --- | --- |
 //! | `GET`, `POST /v1/<query>` | every query of the registry |
 //! | `GET` of a resource | the queries of `registry::RESOURCES` |
-//! | `GET /v1/executions/{id}/events` | the live feed |
+//! | `GET` of a feed | the live feeds of `registry::FeedName` |
+//!
+//! Answers carry a strong `ETag`: who has it already is told so by 304. An answer depends on who
+//! asks, so nobody but the caller may keep it, and he asks again before he uses it.
 
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
-    extract::{
-        Path, RawPathParams, State,
-        rejection::{PathRejection, RawPathParamsRejection},
-    },
-    http::{HeaderValue, Method, Uri, header::CACHE_CONTROL},
-    response::{IntoResponse as _, Response},
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
+    http::{Method, Uri},
+    response::Response,
     routing::{any, get},
 };
 use contracts::{
     ids::ExecutionId,
     problem::{Code, Problem},
-    registry::{Kind, Operation, OperationName, RESOURCES},
+    registry::{FeedName, Kind, Operation, OperationName, RESOURCES},
 };
 use host::{
     engine::{Host, chain},
@@ -35,10 +35,11 @@ use host::{
     },
     principals::Principal,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
+    answer::{Asked, shown},
     database::read::{ReadError, Reader},
     feed::{self, Feeds},
     query::{self, policy::Engines},
@@ -67,11 +68,13 @@ pub fn routes(api: Arc<Api>) -> Router {
         };
         router.route(resource.path, get(serve).fallback(only_get))
     });
-    resources
-        .route(
-            "/v1/executions/{executionId}/events",
-            get(events).fallback(only_get),
-        )
+    let with_feeds = FeedName::ALL.into_iter().fold(resources, |router, feed| {
+        let serve = async move |State(api): State<Arc<Api>>, ids: Ids, uri: Uri, caller: Caller| {
+            live(&api, feed, ids, &uri, &caller).await
+        };
+        router.route(feed.entry().path, get(serve).fallback(only_get))
+    });
+    with_feeds
         .route("/v1/{operation}", any(named))
         .merge(published::routes())
         .fallback(fallback)
@@ -102,7 +105,11 @@ async fn named(
         Method::POST => admitted.object(&caller.headers, body).await?,
         _ => return Err(Refused::method_not_allowed("GET, POST")),
     };
-    answer(&api, &admitted.principal, name, input).await
+    let asked = Asked {
+        method: &method,
+        headers: &caller.headers,
+    };
+    answer(&api, &admitted.principal, name, input, asked).await
 }
 
 /// What stands in the path is a member of the input.
@@ -115,35 +122,59 @@ async fn at_resource(
 ) -> Result<Response, Refused> {
     let admitted = api.door.admit(caller).await?;
     let mut input = input::from_query(name.entry(), uri)?;
-    let unreadable = |error: RawPathParamsRejection| {
-        one_finding("/executionId", INVALID_VALUE, error.to_string())
-    };
-    for (member, id) in &ids.map_err(unreadable)? {
+    for (member, id) in &ids.map_err(unreadable_path)? {
         input.insert(member.to_owned(), id.into());
     }
-    answer(api, &admitted.principal, name, input).await
+    let asked = Asked {
+        method: &Method::GET,
+        headers: &caller.headers,
+    };
+    answer(api, &admitted.principal, name, input, asked).await
 }
 
-async fn events(
-    State(api): State<Arc<Api>>,
-    id: Result<Path<String>, PathRejection>,
-    caller: Caller,
+fn unreadable_path(error: RawPathParamsRejection) -> Problem {
+    one_finding("/executionId", INVALID_VALUE, error.to_string())
+}
+
+async fn live(
+    api: &Api,
+    name: FeedName,
+    ids: Ids,
+    uri: &Uri,
+    caller: &Caller,
 ) -> Result<Response, Refused> {
-    let admitted = api.door.admit(&caller).await?;
-    feed::watch(
-        &api,
-        &admitted.principal,
-        execution_id(id)?,
-        &caller.headers,
-    )
-    .await
+    let admitted = api.door.admit(caller).await?;
+    let (principal, headers) = (&admitted.principal, &caller.headers);
+    let feed = name.entry();
+    // Who may not ask hears nothing about what was asked.
+    principal.require(feed.grant)?;
+    let mut asked = feed::asked::Asked::of(feed, uri)?;
+    let after = asked.after(headers);
+    match name {
+        FeedName::Execution => {
+            asked.end()?;
+            let ids = ids.map_err(unreadable_path)?;
+            let id = execution_id(&ids)?;
+            feed::execution::watch(api, principal, id, after, headers).await
+        }
+        FeedName::Workspace => {
+            let filter = asked.filter(principal);
+            asked.end()?;
+            feed::workspace::watch(api, principal, feed, filter, after, headers).await
+        }
+        FeedName::Approvals => {
+            asked.end()?;
+            let filter = feed::asked::of_approvals(principal);
+            feed::workspace::watch(api, principal, feed, filter, after, headers).await
+        }
+    }
 }
 
-fn execution_id(id: Result<Path<String>, PathRejection>) -> Result<ExecutionId, Problem> {
-    let refused = |message| one_finding("/executionId", INVALID_VALUE, message);
-    let Path(text) = id.map_err(|error| refused(error.body_text()))?;
-    text.parse()
-        .map_err(|error: contracts::ids::InvalidId| refused(error.to_string()))
+fn execution_id(ids: &RawPathParams) -> Result<ExecutionId, Problem> {
+    let id = ids.iter().next().map_or("", |(_, id)| id);
+    id.parse().map_err(|error: contracts::ids::InvalidId| {
+        one_finding("/executionId", INVALID_VALUE, error.to_string())
+    })
 }
 
 async fn answer(
@@ -151,32 +182,37 @@ async fn answer(
     principal: &Principal,
     name: OperationName,
     input: Input,
+    asked: Asked<'_>,
 ) -> Result<Response, Refused> {
     let entry = name.entry();
-    match name {
+    Ok(match name {
         OperationName::ExecutionGet => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::execution::get(api, principal, input).await?))
+            shown(asked, &query::execution::get(api, principal, input).await?)?
         }
         OperationName::ExecutionList => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::execution::list(api, principal, input).await?))
+            shown(asked, &query::execution::list(api, principal, input).await?)?
         }
         OperationName::TraceGet => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::trace::get(api, principal, input).await?))
+            shown(asked, &query::trace::get(api, principal, input).await?)?
         }
         OperationName::PolicyExplain => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::policy::explain(api, principal, input).await?))
+            shown(asked, &query::policy::explain(api, principal, input).await?)?
         }
         OperationName::SkillList => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::skill::list(api, principal, input).await?))
+            shown(asked, &query::skill::list(api, principal, input).await?)?
         }
         OperationName::SkillVerify => {
             let input = permitted(principal, entry, input)?;
-            Ok(shown(query::skill::verify(api, principal, &input).await?))
+            shown(asked, &query::skill::verify(api, principal, &input).await?)?
+        }
+        OperationName::ApprovalList => {
+            let input = permitted(principal, entry, input)?;
+            shown(asked, &query::approval::list(api, principal, input).await?)?
         }
         OperationName::IntentSubmit
         | OperationName::PlanCompile
@@ -193,15 +229,17 @@ async fn answer(
         | OperationName::StepReport
         | OperationName::SkillInstall
         | OperationName::SkillDisable
-        | OperationName::PolicyActivate => Err(Problem::new(
-            Code::NotFound,
-            format!(
-                "`{}` is a command: intake serves it at `{PREFIX}`",
-                entry.key
-            ),
-        )
-        .into()),
-    }
+        | OperationName::PolicyActivate => {
+            return Err(Problem::new(
+                Code::NotFound,
+                format!(
+                    "`{}` is a command: intake serves it at `{PREFIX}`",
+                    entry.key
+                ),
+            )
+            .into());
+        }
+    })
 }
 
 /// Who may not ask hears nothing about what was asked.
@@ -212,11 +250,6 @@ fn permitted<T: DeserializeOwned>(
 ) -> Result<T, Problem> {
     principal.authorise(operation, &input)?;
     input::parse(operation, input)
-}
-
-fn shown<T: Serialize>(answer: T) -> Response {
-    let no_store = HeaderValue::from_static("no-store");
-    ([(CACHE_CONTROL, no_store)], Json(answer)).into_response()
 }
 
 /// The read model cannot be asked.

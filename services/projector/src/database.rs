@@ -15,7 +15,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
+    ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -23,6 +23,23 @@ use sqlx::{
 pub mod read;
 pub mod rows;
 pub mod write;
+
+/// The version of how rows follow from events. To be raised with each change of that: rows of
+/// another version are emptied when a database is opened, and built anew from the log.
+const PROJECTION: i64 = 2;
+
+/// All that [`PROJECTION`] is the version of.
+const EMPTY: [&str; 9] = [
+    "DELETE FROM events",
+    "DELETE FROM executions",
+    "DELETE FROM execution_skills",
+    "DELETE FROM approvals",
+    "DELETE FROM approval_names",
+    "DELETE FROM skills",
+    "DELETE FROM policies",
+    "DELETE FROM positions",
+    "DELETE FROM projection",
+];
 
 /// Queries that are answered at once; each is a thread of its own.
 const READERS: u32 = 4;
@@ -108,6 +125,7 @@ impl Database {
                 path: path.clone(),
                 source,
             })?;
+        of_this_version(&mut writer).await.map_err(opened)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
@@ -148,12 +166,44 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 fn migrations() -> Migrator {
-    let read_model = Migration::new(
-        1,
-        "read model".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_read_model.sql").into_sql_str(),
-        false,
+    let migration = |version, what: &'static str, sql: &'static str| {
+        let sql = sql.into_sql_str();
+        Migration::new(version, what.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(
+            1,
+            "read model",
+            include_str!("../migrations/0001_read_model.sql"),
+        ),
+        migration(
+            2,
+            "filters and feeds",
+            include_str!("../migrations/0002_filters_and_feeds.sql"),
+        ),
+    ])
+}
+
+/// Empties what another version of the projection has written, all or nothing.
+async fn of_this_version(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM projection")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if found == Some(PROJECTION) {
+        return transaction.rollback().await;
+    }
+    tracing::info!(
+        found,
+        wanted = PROJECTION,
+        "the read model is built anew from the log"
     );
-    Migrator::with_migrations(vec![read_model])
+    for delete in EMPTY {
+        sqlx::query(delete).execute(&mut *transaction).await?;
+    }
+    sqlx::query("INSERT INTO projection (version) VALUES (?)")
+        .bind(PROJECTION)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
 }

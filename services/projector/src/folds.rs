@@ -1,8 +1,8 @@
 //! The folds of executions that are under way, so that an event costs one fold and not a history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::subject::AggregateId;
+use contracts::{ids::SkillKey, subject::AggregateId};
 use domain::execution::Execution;
 
 /// How many are kept.
@@ -27,6 +27,8 @@ pub struct Fold {
     pub bytes: usize,
     /// Whether a block waits for votes, in the row that is stored.
     pub waiting: bool,
+    /// The skills that are stored as its plan's.
+    pub skills: BTreeSet<SkillKey>,
 }
 
 /// The folds that were used last.

@@ -8,8 +8,8 @@
 //! * [`history`], [`folds`]: whether histories hold together, and what they fold to
 //! * [`database`]: the read model in SQLite
 //! * [`reached`]: waiting for a position
-//! * [`api`], [`query`], [`log`]: the queries over HTTP
-//! * [`feed`]: live feeds of single executions
+//! * [`api`], [`query`], [`log`], [`answer`]: the queries over HTTP
+//! * [`feed`]: live feeds of executions, workspaces and approvals
 
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ use crate::{
     reached::Reached,
 };
 
+pub mod answer;
 pub mod api;
 pub mod database;
 pub mod feed;

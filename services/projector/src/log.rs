@@ -56,7 +56,7 @@ pub async fn execution(
 
 /// Whether the log itself is as far: it is not where it was put back since, or where the position
 /// was made up.
-async fn is_reached(host: &Host, wanted: &Positions) -> Result<(), Problem> {
+pub async fn is_reached(host: &Host, wanted: &Positions) -> Result<(), Problem> {
     let ends = wanted.iter().map(|Position { stream, .. }| async move {
         let sequence = host.journal.last_sequence(stream).await?;
         Ok(Position { stream, sequence })

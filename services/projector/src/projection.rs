@@ -73,6 +73,8 @@ pub struct Projection {
     writer: Writer,
     folds: Folds,
     reached: Positions,
+    /// Of the event that was stored last.
+    ordinal: i64,
     /// What the log held at the start, until the read model has it.
     catching_up: Option<Positions>,
     /// Of the connection on which the log was last seen to be the one that was read.
@@ -97,6 +99,7 @@ impl Projection {
     ) -> Result<(Self, watch::Receiver<Positions>), StartError> {
         let (streams, epoch) = (host.journal.streams(), host.journal.epoch());
         let reached = write::positions(&mut writer.connection, &streams).await?;
+        let ordinal = write::last_ordinal(&mut writer.connection).await?;
         let tail = host.journal.tail(&reached, Scope::Everything).await;
         let tail = tail.map_err(|error| match error {
             TailError::BeyondEnd { .. } => StartError::Ahead(error),
@@ -119,6 +122,7 @@ impl Projection {
             writer,
             folds: Folds::default(),
             reached,
+            ordinal,
             catching_up,
             epoch,
             told,
@@ -209,10 +213,11 @@ impl Projection {
 
     /// Stores a batch, however long that takes, and tells those who wait for it.
     async fn store(&mut self, entries: Vec<Entry>) -> anyhow::Result<Stored> {
-        loop {
+        let before = self.reached.clone();
+        let standings = loop {
             let error = match self.store_once(&entries).await {
-                Ok(Stored::Yes) => break,
-                Ok(Stored::Stopped) => return Ok(Stored::Stopped),
+                Ok(Some(standings)) => break standings,
+                Ok(None) => return Ok(Stored::Stopped),
                 Err(error) => error,
             };
             self.folds.clear();
@@ -235,7 +240,7 @@ impl Projection {
                     "the database cannot be opened again yet"
                 );
             }
-        }
+        };
         self.host.health.ready("projection");
         let caught_up = |end: &mut Positions| self.reached.covers(end);
         if self.catching_up.take_if(caught_up).is_some() {
@@ -244,7 +249,7 @@ impl Projection {
         }
         tracing::debug!(events = entries.len(), position = %self.reached, "stored");
         self.told.send_replace(self.reached.clone());
-        self.feeds.publish(entries);
+        self.feeds.publish(entries, standings, before);
         Ok(Stored::Yes)
     }
 }

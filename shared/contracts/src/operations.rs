@@ -35,10 +35,12 @@ macro_rules! message {
     };
 }
 
+pub mod approval;
 pub mod execution;
 pub mod intent;
 pub mod plan;
 pub mod policy;
+pub mod several;
 pub mod skill;
 pub mod step;
 pub mod trace;

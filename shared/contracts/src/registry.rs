@@ -5,6 +5,7 @@
 mod capabilities;
 pub mod catalogue;
 pub mod cloud_events;
+mod feeds;
 mod grant;
 pub mod openapi;
 mod operations;
@@ -14,6 +15,7 @@ pub mod routing;
 mod schema;
 
 pub use capabilities::{CAPABILITIES, Capability, Provided, Requirement, Surface};
+pub use feeds::{FEED_ERRORS, Feed, FeedName, Parameter, Place};
 pub use grant::{Grant, UnknownGrant};
 pub use operations::{
     COMMON_ERRORS, Kind, NOT_SERVED, NotServed, Operation, OperationName, Variation,

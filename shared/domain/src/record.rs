@@ -1,4 +1,6 @@
 //! An execution as its readers see it: the answer to `controlPlane.execution.get`.
+//!
+//! * [`waiting`]: what it waits for from outside its services
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,8 @@ use contracts::{
 };
 
 use crate::execution::{Block, Execution, Known, Stage, Step, StepState};
+
+pub mod waiting;
 
 /// The code of an execution whose history does not hold together.
 pub const CORRUPT: &str = "AGGREGATE_CORRUPT";
@@ -52,6 +56,7 @@ pub fn broken(
     message: String,
 ) -> ExecutionRecord {
     ExecutionRecord {
+        waiting_for: None,
         status: Status::Corrupt,
         updated_at: at,
         failure: Some(Failure {
@@ -95,6 +100,10 @@ pub fn record(known: &Known) -> ExecutionRecord {
             let steps = compiled.plan.steps.iter();
             steps.map(|step| summary(known, step)).collect()
         }),
+        waiting_for: {
+            let waits: Vec<_> = waiting::of(known).into_iter().collect();
+            (!waits.is_empty()).then_some(waits)
+        },
         failure: failure(known),
         findings: findings(known).map(<[Finding]>::to_vec),
         version: Some(known.head.version),

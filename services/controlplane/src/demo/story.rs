@@ -58,7 +58,7 @@ pub async fn submit(script: &Script, scene: &Scene, cast: &Cast) -> Result<Execu
 
 /// Follows it until someone has to vote; not so if it ends before.
 pub async fn is_blocked(cast: &Cast, execution: ExecutionId) -> Result<bool, Failure> {
-    let mut feed = Feed::new(&cast.admin, execution);
+    let mut feed = Feed::of(&cast.admin, execution);
     while let Some(event) = feed.next().await? {
         if event.known() == Some(EventName::StepBlocked) {
             return Ok(true);
@@ -83,7 +83,7 @@ pub async fn tell(
     let execution = submit(script, scene, cast).await?;
     say(screen, "execution", &execution.to_string());
 
-    let mut feed = Feed::new(&cast.admin, execution);
+    let mut feed = Feed::of(&cast.admin, execution);
     let mut votes = 0;
     while let Some(event) = feed.next().await? {
         tell_event(screen, &event);

@@ -1,12 +1,15 @@
 //! What is stored of an event, and of an aggregate that its events were folded to.
 
+use std::collections::BTreeSet;
+
 use contracts::{
+    facts::Actor,
     ids::{SkillKey, SkillVersion, WorkspaceId},
     operations::{
         execution::{ExecutionRecord, OpenApproval},
         skill::SkillStatus,
     },
-    plan::RiskTier,
+    plan::{RiskTier, Status},
     position::Position,
     record::Recorded,
     subject::Subject,
@@ -24,18 +27,46 @@ use journal::stored::{Entry, Raw};
 /// One event as it was written, readable or not.
 #[derive(Debug, Clone)]
 pub struct EventRow {
+    pub ordinal: i64,
     pub position: Position,
     pub raw: Raw,
     pub subject: Option<Subject>,
     pub time: Option<Timestamp>,
     pub hash: Option<String>,
     pub fault: Option<String>,
+    /// Nothing for what is no execution's.
+    pub standing: Option<Standing>,
+}
+
+/// An execution after one of its events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub status: Status,
+    /// Who asked for it; nothing where its history does not hold together.
+    pub requester: Option<Actor>,
+}
+
+impl Standing {
+    pub fn of(known: &Known) -> Self {
+        Self {
+            status: known.status(),
+            requester: Some(known.requester().clone()),
+        }
+    }
+
+    pub const fn broken() -> Self {
+        Self {
+            status: Status::Corrupt,
+            requester: None,
+        }
+    }
 }
 
 impl EventRow {
-    pub fn of(entry: &Entry) -> Self {
+    pub fn of(entry: &Entry, ordinal: i64) -> Self {
         let recorded = entry.recorded.as_ref().ok();
         Self {
+            ordinal,
             position: entry.position,
             raw: entry.raw.clone(),
             subject: match recorded {
@@ -48,6 +79,7 @@ impl EventRow {
                 Ok(_) => None,
                 Err(error) => Some(host::engine::chain(error)),
             },
+            standing: None,
         }
     }
 }
@@ -69,6 +101,12 @@ pub struct ApprovalRow {
 }
 
 impl ExecutionRow {
+    /// The skills that its plan uses.
+    pub fn skills(&self) -> BTreeSet<SkillKey> {
+        let steps = self.record.steps.iter().flatten();
+        steps.map(|step| step.uses.key.clone()).collect()
+    }
+
     pub fn of(known: &Known) -> Self {
         let approvals = record::open_approvals(known);
         Self {

@@ -1,9 +1,12 @@
 //! Writing: the events of a batch, the rows that follow from them, and how far was read, all or
 //! nothing.
+//!
+//! * `execution`: what stands beside the row of an execution
 
 use std::collections::BTreeMap;
 
 use contracts::{
+    operations::execution::WaitingFor,
     plan::{RiskTier, Verdict},
     position::{Position, Positions, StreamId},
     subject::AggregateId,
@@ -16,6 +19,8 @@ use sqlx::{
 };
 
 use super::rows::{EventRow, ExecutionRow, PolicyRow, SkillRow};
+
+mod execution;
 
 /// Rows of one statement: few sizes, so that each statement is prepared once.
 const CHUNKS: [usize; 3] = [64, 8, 1];
@@ -71,6 +76,14 @@ pub async fn positions(
     Ok(positions)
 }
 
+/// Of the event that was stored last; 0 before the first.
+pub async fn last_ordinal(connection: &mut SqliteConnection) -> Result<i64, WriteError> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(ordinal) FROM events")
+        .fetch_one(connection)
+        .await?;
+    Ok(last.unwrap_or(0))
+}
+
 /// Moves what is still in the write-ahead log into the file, which is whole by itself then.
 pub async fn close(mut connection: SqliteConnection) -> Result<(), WriteError> {
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -93,7 +106,7 @@ pub async fn event_at(
     Ok(found)
 }
 
-fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
+pub(super) fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
     let headers: String = row.try_get("headers")?;
     let payload: Vec<u8> = row.try_get("payload")?;
     Ok(Raw {
@@ -141,8 +154,9 @@ impl Write<'_> {
     pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {
         for chunk in chunks(rows) {
             let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO events (stream, sequence, subject, workspace, kind, aggregate, \
-                 version, event, time, hash, headers, payload, fault) ",
+                "INSERT INTO events (ordinal, stream, sequence, subject, workspace, kind, \
+                 aggregate, version, event, time, hash, headers, payload, fault, status, \
+                 requester) ",
             );
             let mut json = Ok(());
             query.push_values(chunk, |mut values, row| {
@@ -150,9 +164,17 @@ impl Write<'_> {
                     json = Err(error);
                     String::new()
                 });
+                let requester = row.standing.as_ref().and_then(|it| it.requester.as_ref());
+                let requester = requester.map(|requester| {
+                    serde_json::to_string(requester).unwrap_or_else(|error| {
+                        json = Err(error);
+                        String::new()
+                    })
+                });
                 let subject = row.subject.as_ref();
                 let aggregate = subject.map(|subject| &subject.aggregate);
                 values
+                    .push_bind(row.ordinal)
                     .push_bind(row.position.stream.name())
                     .push_bind(signed(row.position.sequence))
                     .push_bind(&row.raw.subject)
@@ -165,7 +187,9 @@ impl Write<'_> {
                     .push_bind(&row.hash)
                     .push_bind(headers)
                     .push_bind(row.raw.payload.as_ref())
-                    .push_bind(&row.fault);
+                    .push_bind(&row.fault)
+                    .push_bind(row.standing.as_ref().map(|it| it.status.as_str()))
+                    .push_bind(requester);
             });
             json?;
             query.build().execute(&mut *self.transaction).await?;
@@ -178,8 +202,8 @@ impl Write<'_> {
         for chunk in chunks(rows) {
             let mut query = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
-                 requires_approval, waiting, actor, channel, text, plan_hash, error_code, \
-                 created_at, updated_at) ",
+                 requires_approval, waiting, waits, actor, channel, text, text_folded, plan_hash, \
+                 error_code, created_at, updated_at) ",
             );
             query.push_values(chunk, |mut values, row| {
                 let record = &row.record;
@@ -192,9 +216,11 @@ impl Write<'_> {
                     .push_bind(record.risk_tier.map(RiskTier::as_str))
                     .push_bind(record.requires_approval)
                     .push_bind(i64::try_from(row.approvals.len()).unwrap_or(i64::MAX))
+                    .push_bind(bits(record.waiting_for.iter().flatten()))
                     .push_bind(record.actor.as_ref().map(|actor| actor.id.as_str()))
                     .push_bind(&record.channel_key)
                     .push_bind(&record.text)
+                    .push_bind(record.text.as_deref().map(folded))
                     .push_bind(record.plan_hash.map(|hash| hash.to_string()))
                     .push_bind(record.failure.as_ref().map(|failure| &failure.code))
                     .push_bind(record.created_at.as_millis())
@@ -204,46 +230,11 @@ impl Write<'_> {
                 " ON CONFLICT (workspace, id) DO UPDATE SET version = excluded.version, \
                  status = excluded.status, verdict = excluded.verdict, \
                  risk_tier = excluded.risk_tier, requires_approval = excluded.requires_approval, \
-                 waiting = excluded.waiting, plan_hash = excluded.plan_hash, \
+                 waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
                  error_code = excluded.error_code, updated_at = excluded.updated_at \
                  WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
             );
             query.build().execute(&mut *self.transaction).await?;
-        }
-        Ok(())
-    }
-
-    /// The open blocks of an execution, in place of those stored before.
-    pub async fn approvals(&mut self, row: &ExecutionRow) -> Result<(), WriteError> {
-        let id = row.record.execution_id.to_string();
-        sqlx::query("DELETE FROM approvals WHERE workspace = ? AND execution = ?")
-            .bind(row.workspace.as_str())
-            .bind(&id)
-            .execute(&mut *self.transaction)
-            .await?;
-        for approval in &row.approvals {
-            let shown = &approval.shown;
-            sqlx::query(
-                "INSERT INTO approvals (workspace, execution, step, block, risk_tier, plan_hash, \
-                 inputs_digest, plan_hash_required, quorum, votes, eligible, reason, opened_at, \
-                 expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )
-            .bind(row.workspace.as_str())
-            .bind(&id)
-            .bind(&approval.step)
-            .bind(shown.block_id.to_string())
-            .bind(approval.tier.as_str())
-            .bind(shown.plan_hash.to_string())
-            .bind(shown.inputs_digest.to_string())
-            .bind(shown.plan_hash_required)
-            .bind(i64::from(shown.quorum))
-            .bind(i64::try_from(shown.votes.len()).unwrap_or(i64::MAX))
-            .bind(serde_json::to_string(&shown.eligible)?)
-            .bind(&shown.reason)
-            .bind(approval.opened_at.as_millis())
-            .bind(shown.expires_at.as_millis())
-            .execute(&mut *self.transaction)
-            .await?;
         }
         Ok(())
     }
@@ -348,8 +339,24 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// A bit for each of them.
+pub(super) fn bits<'a>(waits: impl IntoIterator<Item = &'a WaitingFor>) -> i64 {
+    let bit = |wait: &WaitingFor| {
+        let kinds = WaitingFor::ALL.iter();
+        kinds
+            .take_while(|kind| *kind != wait)
+            .fold(1, |bit, _| bit << 1)
+    };
+    waits.into_iter().fold(0, |bits, wait| bits | bit(wait))
+}
+
+/// As texts are searched: case does not count.
+pub(super) fn folded(text: &str) -> String {
+    text.to_lowercase()
+}
+
 /// Sequences and versions stay far below 2⁶³.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -14,7 +14,7 @@ use journal::{history::Fault, stored::Entry};
 use super::{Projection, Stored, incidents};
 use crate::{
     database::{
-        rows::{EventRow, ExecutionRow, PolicyRow, SkillRow},
+        rows::{EventRow, ExecutionRow, PolicyRow, SkillRow, Standing},
         write::{self, Write, WriteError},
     },
     folds::{Fold, Folds, Tale},
@@ -22,8 +22,13 @@ use crate::{
 };
 
 impl Projection {
-    pub(super) async fn store_once(&mut self, entries: &[Entry]) -> Result<Stored, WriteError> {
+    /// Gives how the execution of each event stood after it; nothing where the service stops.
+    pub(super) async fn store_once(
+        &mut self,
+        entries: &[Entry],
+    ) -> Result<Option<Vec<Option<Standing>>>, WriteError> {
         let mut reached = self.reached.clone();
+        let mut ordinal = self.ordinal;
         for entry in entries {
             reached.advance(entry.position);
         }
@@ -40,16 +45,18 @@ impl Projection {
             incidents: Vec::new(),
         };
         for entry in entries {
-            batch.take(entry).await?;
+            ordinal += 1;
+            batch.take(entry, ordinal).await?;
         }
         for incident in &batch.incidents {
             if let Stored::Stopped = incidents::raise(&self.host, incident).await {
-                return Ok(Stored::Stopped);
+                return Ok(None);
             }
         }
-        batch.store().await?;
+        let standings = batch.store().await?;
         self.reached = reached;
-        Ok(Stored::Yes)
+        self.ordinal = ordinal;
+        Ok(Some(standings))
     }
 }
 
@@ -67,8 +74,8 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn take(&mut self, entry: &Entry) -> Result<(), WriteError> {
-        let row = EventRow::of(entry);
+    async fn take(&mut self, entry: &Entry, ordinal: i64) -> Result<(), WriteError> {
+        let row = EventRow::of(entry, ordinal);
         let subject = row.subject.clone();
         self.events.push(row);
         let recorded = match &entry.recorded {
@@ -117,6 +124,9 @@ impl Batch<'_> {
                 self.incidents.push(incidents::broken(recorded, &broken));
             }
         }
+        if let Some(row) = self.events.last_mut() {
+            row.standing = standing(&fold.tale);
+        }
         self.executions.insert(aggregate.clone(), fold);
         Ok(())
     }
@@ -154,15 +164,16 @@ impl Batch<'_> {
             }
             Execution::NeverReceived | Execution::Known(_) | Execution::Corrupt(_) => Tale::Broken,
         };
-        let waiting = is_waiting(&tale);
+        let row = row(&tale);
         Ok(Fold {
-            tale,
             bytes,
-            waiting,
+            waiting: row.as_ref().is_some_and(|row| !row.approvals.is_empty()),
+            skills: row.map(|row| row.skills()).unwrap_or_default(),
+            tale,
         })
     }
 
-    async fn store(self) -> Result<(), WriteError> {
+    async fn store(self) -> Result<Vec<Option<Standing>>, WriteError> {
         let Self {
             mut write,
             folds,
@@ -182,7 +193,7 @@ impl Batch<'_> {
                 folds.keep(aggregate, fold);
             }
         }
-        Ok(())
+        Ok(events.into_iter().map(|row| row.standing).collect())
     }
 }
 
@@ -200,10 +211,19 @@ fn next(state: Execution, recorded: &Recorded) -> (Tale, Option<Break>) {
     }
 }
 
-fn is_waiting(tale: &Tale) -> bool {
+/// Of a history that holds together.
+fn row(tale: &Tale) -> Option<ExecutionRow> {
     match tale {
-        Tale::Sound(Execution::Known(known)) => !record::open_approvals(known).is_empty(),
-        Tale::Sound(Execution::NeverReceived | Execution::Corrupt(_)) | Tale::Broken => false,
+        Tale::Sound(Execution::Known(known)) => Some(ExecutionRow::of(known)),
+        Tale::Sound(Execution::NeverReceived | Execution::Corrupt(_)) | Tale::Broken => None,
+    }
+}
+
+fn standing(tale: &Tale) -> Option<Standing> {
+    match tale {
+        Tale::Sound(Execution::Known(known)) => Some(Standing::of(known)),
+        Tale::Sound(Execution::NeverReceived) => None,
+        Tale::Sound(Execution::Corrupt(_)) | Tale::Broken => Some(Standing::broken()),
     }
 }
 
@@ -222,10 +242,10 @@ async fn execution_rows(
 ) -> Result<(), WriteError> {
     let mut rows = Vec::with_capacity(touched.len());
     let mut votes_changed = Vec::new();
+    let mut skills_changed = Vec::new();
     for (aggregate, fold) in touched {
         let row = match &fold.tale {
-            Tale::Sound(Execution::Known(known)) => Some(ExecutionRow::of(known)),
-            Tale::Sound(Execution::NeverReceived | Execution::Corrupt(_)) => None,
+            Tale::Sound(_) => row(&fold.tale),
             Tale::Broken => broken(write, aggregate).await?,
         };
         let Some(row) = row else {
@@ -236,9 +256,20 @@ async fn execution_rows(
             votes_changed.push(rows.len());
         }
         fold.waiting = waiting;
+        let skills = row.skills();
+        if skills != fold.skills {
+            skills_changed.push(rows.len());
+        }
+        fold.skills = skills;
         rows.push(row);
     }
     write.executions(&rows).await?;
+    for row in skills_changed
+        .into_iter()
+        .filter_map(|index| rows.get(index))
+    {
+        write.execution_skills(row).await?;
+    }
     for row in votes_changed
         .into_iter()
         .filter_map(|index| rows.get(index))

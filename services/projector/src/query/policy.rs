@@ -1,5 +1,7 @@
 //! `controlPlane.policy.explain`: from what was recorded with the verdict, and the bundle it was
 //! made by.
+//!
+//! * [`again`]: whether the same comes out when it is judged again
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +12,7 @@ use contracts::{
     canonical::Digest,
     event::Event,
     events::verifier::{PlanVerified, StepJudged},
-    facts::{Eligible, Facts},
+    facts::{ApprovalRule, Eligible, Facts},
     ids::StepId,
     operations::policy::{DecidingPolicy, ExplainInput, ExplainOutput},
     position::{Position, Positions, StreamId},
@@ -25,10 +27,13 @@ use policy::{
 };
 use serde_json::{Map, Value};
 
+use self::again::Basis;
 use crate::{
     api::{Api, unreadable},
     log,
 };
+
+mod again;
 
 /// How many loaded bundles are kept: people ask about a few at a time.
 const ENGINES_MAX: usize = 16;
@@ -53,21 +58,34 @@ pub async fn explain(
     .await?;
     let verified = last_verdict(&history.events).ok_or_else(|| Problem::of(Code::NotVerified))?;
     let position = Some(history.position);
+    let plan = again::plan_of(&history.events, verified);
     match input.step_id {
         None => {
-            let engine =
-                engine(api, principal, verified.policy_version, verified.catalogue).await?;
-            Ok(of_plan(engine.as_deref(), verified, position))
+            let hash = verified.policy_version;
+            let engine = engine(api, principal, hash, verified.catalogue).await?;
+            let basis = Basis::of(hash, engine.as_deref());
+            Ok(ExplainOutput {
+                reevaluation: Some(again::plan(&basis, plan, verified)),
+                position,
+                ..of_plan(engine.as_deref(), verified)
+            })
         }
         Some(step) => {
             let judged = last_judgement(&history.events, &step);
-            let (policy, catalogue) = match judged {
+            let (hash, catalogue) = match judged {
                 Some(judged) => (judged.policy_version, judged.catalogue),
                 None => (verified.policy_version, verified.catalogue),
             };
-            let engine = engine(api, principal, policy, catalogue).await?;
-            of_step(engine.as_deref(), verified, judged, step, policy, position)
-                .ok_or_else(|| Problem::of(Code::StepNotFound))
+            let engine = engine(api, principal, hash, catalogue).await?;
+            let basis = Basis::of(hash, engine.as_deref());
+            let reevaluation = again::step(&basis, plan, verified, judged, &step);
+            let explained = of_step(engine.as_deref(), verified, judged, step);
+            let explained = explained.ok_or_else(|| Problem::of(Code::StepNotFound))?;
+            Ok(ExplainOutput {
+                reevaluation: Some(reevaluation),
+                position,
+                ..explained
+            })
         }
     }
 }
@@ -102,11 +120,7 @@ fn last_judgement<'a>(events: &'a [Recorded], step: &StepId) -> Option<&'a StepJ
     judged
 }
 
-fn of_plan(
-    engine: Option<&Engine>,
-    verified: &PlanVerified,
-    position: Option<Positions>,
-) -> ExplainOutput {
+fn of_plan(engine: Option<&Engine>, verified: &PlanVerified) -> ExplainOutput {
     let explanation = explain_plan(engine, &verified.facts, &verified.steps);
     let mut policies: BTreeMap<String, DecidingPolicy> = BTreeMap::new();
     let mut reasons = Vec::new();
@@ -117,9 +131,10 @@ fn of_plan(
                 .map(|reason| format!("{id}: {reason}")),
         );
         for policy in &step.policies {
-            policies
+            let deciding = policies
                 .entry(policy.id.clone())
                 .or_insert_with(|| deciding(policy));
+            deciding.steps.get_or_insert_default().push(id.clone());
         }
     }
     // A step without facts was refused before policy was asked.
@@ -133,6 +148,8 @@ fn of_plan(
             );
         }
     }
+    let rules = verified.steps.iter();
+    let rules = rules.filter_map(|(id, verdict)| Some((id.clone(), verdict.approval.clone()?)));
     ExplainOutput {
         verdict: verified.verdict,
         risk_tier: verified.risk_tier,
@@ -141,7 +158,11 @@ fn of_plan(
         step_id: None,
         policies: Some(policies.into_values().collect()),
         facts: Some(members(&verified.facts)),
-        position,
+        approvals: not_empty(rules.collect()),
+        reevaluation: None,
+        engine_version: Some(verified.engine_version.clone()),
+        catalogue: Some(verified.catalogue),
+        position: None,
     }
 }
 
@@ -150,8 +171,6 @@ fn of_step(
     verified: &PlanVerified,
     judged: Option<&StepJudged>,
     id: StepId,
-    policy: Option<Digest>,
-    position: Option<Positions>,
 ) -> Option<ExplainOutput> {
     let verdict = judged
         .map(|judged| &judged.verdict)
@@ -167,6 +186,15 @@ fn of_step(
             .collect(),
         ..verified.facts.clone()
     };
+    let (policy, engine_version, catalogue) = match judged {
+        Some(it) => (it.policy_version, &it.engine_version, it.catalogue),
+        None => (
+            verified.policy_version,
+            &verified.engine_version,
+            verified.catalogue,
+        ),
+    };
+    let rule = verdict.approval.clone();
     Some(ExplainOutput {
         verdict: verdict.verdict,
         risk_tier: verdict.tier,
@@ -175,11 +203,19 @@ fn of_step(
             Some(explanation) => reasons(explanation),
             None => verdict.reasons.clone(),
         }),
-        step_id: Some(id),
         policies: explanation.map(|it| it.policies.iter().map(deciding).collect()),
         facts: Some(members(&seen)),
-        position,
+        approvals: not_empty(rule.map(|rule| (id.clone(), rule)).into_iter().collect()),
+        step_id: Some(id),
+        reevaluation: None,
+        engine_version: Some(engine_version.clone()),
+        catalogue: Some(catalogue),
+        position: None,
     })
+}
+
+fn not_empty(rules: BTreeMap<StepId, ApprovalRule>) -> Option<BTreeMap<StepId, ApprovalRule>> {
+    (!rules.is_empty()).then_some(rules)
 }
 
 /// What the verdict says, then what its tier rests on.
@@ -190,13 +226,14 @@ fn reasons(step: &StepExplanation) -> Vec<String> {
 }
 
 fn deciding(policy: &PolicyExplanation) -> DecidingPolicy {
+    let known = policy.policy.as_ref();
     DecidingPolicy {
         id: policy.id.clone(),
-        text: policy.policy.as_ref().map(|policy| policy.text.clone()),
-        annotations: policy
-            .policy
-            .as_ref()
-            .map(|policy| annotations(&policy.annotations)),
+        text: known.map(|policy| policy.text.clone()),
+        annotations: known.map(|policy| annotations(&policy.annotations)),
+        effect: known.map(|policy| policy.effect.to_owned()),
+        file: known.map(|policy| policy.file.clone()),
+        steps: None,
     }
 }
 

@@ -8,18 +8,19 @@ use contracts::{
     },
     position::{Position, Positions, StreamId},
     problem::{Code, Problem},
+    registry::OperationName,
     subject::AggregateId,
 };
 use domain::skill::Skill;
 use host::{
-    aggregate::confirmed, catalogue::FollowError, engine::chain, judge::check_skill,
-    principals::Principal,
+    aggregate::confirmed, catalogue::FollowError, engine::chain, http::input::INVALID_VALUE,
+    judge::check_skill, principals::Principal,
 };
 use semver::Version;
 use skills::verify::Request;
 use tokio::time::Instant;
 
-use super::limit;
+use super::{Findings, cursor::List};
 use crate::{
     api::{Api, unreadable},
     log::{refusal, unavailable},
@@ -32,7 +33,18 @@ pub async fn list(
     principal: &Principal,
     input: ListInput,
 ) -> Result<ListOutput, Problem> {
-    let limit = limit(input.limit)?;
+    let list = List::of(OperationName::SkillList, &principal.workspace, &input);
+    let mut findings = Findings::default();
+    let limit = findings.limit(input.limit);
+    if input.cursor.is_some() && input.offset.is_some() {
+        findings.add(
+            "/offset",
+            INVALID_VALUE,
+            "a cursor says where the list goes on: leave one of the two",
+        );
+    }
+    let after = list.read(input.cursor.as_deref(), after, &mut findings);
+    findings.none()?;
     api.reached.at_least(input.at_least.as_ref()).await?;
     let found = api.reader.skills(&principal.workspace).await;
     let (mut skills, position) = found.map_err(|error| unreadable(&error))?;
@@ -41,18 +53,46 @@ pub async fn list(
     }
     skills.sort_by_cached_key(order);
     let total = skills.len() as u64;
+    if let Some(after) = after {
+        skills.retain(|skill| order(skill) > after);
+    }
     let offset = usize::try_from(input.offset.unwrap_or(0)).unwrap_or(usize::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut following = skills.into_iter().skip(offset);
+    let items: Vec<_> = following.by_ref().take(limit).collect();
+    let last = items.last().filter(|_| following.next().is_some());
     Ok(ListOutput {
-        items: skills.into_iter().skip(offset).take(limit).collect(),
+        next_cursor: last.map(|last| list.after(&key(last))),
+        items,
         total,
         position: Some(position),
     })
 }
 
-fn order(skill: &SkillSummary) -> (String, Reverse<Option<Version>>) {
+/// A shared skill may have the key and the version of one of the workspace's own.
+type Order = (String, Reverse<Option<Version>>, Option<String>);
+
+fn order(skill: &SkillSummary) -> Order {
     let version = Version::parse(skill.version.as_str()).ok();
-    (skill.skill_key.to_string(), Reverse(version))
+    let digest = skill.manifest_digest.map(|digest| digest.to_string());
+    (skill.skill_key.to_string(), Reverse(version), digest)
+}
+
+fn key(skill: &SkillSummary) -> String {
+    let digest = skill.manifest_digest.map(|digest| digest.to_string());
+    let digest = digest.unwrap_or_default();
+    format!("{} {} {digest}", skill.skill_key, skill.version)
+}
+
+fn after(key: &str) -> Option<Order> {
+    let mut parts = key.split(' ');
+    let (skill, version, digest) = (parts.next()?, parts.next()?, parts.next()?);
+    let digest = (!digest.is_empty()).then(|| digest.to_owned());
+    Some((
+        skill.to_owned(),
+        Reverse(Version::parse(version).ok()),
+        digest,
+    ))
 }
 
 /// Against the trust of the bundle that is active now, and what is installed; nothing is recorded.

@@ -67,6 +67,9 @@ fn row_of(record: &ExecutionRecord) -> Value {
         "riskTier",
         "text",
         "requiresApproval",
+        "verdict",
+        "channelKey",
+        "waitingFor",
     ] {
         if let Some(value) = record.get(member) {
             row.insert(member.to_owned(), value.clone());

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::several::Several;
 use crate::{
     canonical::Digest,
     facts::{Actor, Eligible},
     ids::{
-        ActionName, BlockId, ExecutionId, IntentId, Pin, PlanId, PrincipalId, RunId, StepId,
-        WorkspaceId,
+        ActionName, BlockId, ExecutionId, IntentId, Pin, PlanId, PrincipalId, RunId, SkillKey,
+        StepId, WorkspaceId,
     },
     plan::{Finding, Mode, RiskTier, Start, Status, Verdict},
     position::Positions,
@@ -217,14 +218,40 @@ message! {
         position: Positions,
     }
 
-    /// `controlPlane.execution.list`
+    /// `controlPlane.execution.list`: the newest first. What is listed fits every filter that is
+    /// given, and one of the values of each.
     input ListInput {
     }, optional {
         /// Must be the workspace of the credential.
         workspace_id: WorkspaceId,
         status: Status,
         limit: u32,
+        /// How many to leave out; not together with `cursor`.
         offset: u32,
+        /// The `nextCursor` of the answer before, with the same filters. What comes in between
+        /// is neither shown twice nor moves anything out of sight, as it does with `offset`.
+        cursor: String,
+        /// Besides `status`: those that stand in any way that is named.
+        statuses: Several<Status>,
+        verdict: Several<Verdict>,
+        risk_tier: Several<RiskTier>,
+        /// A skill that a step of the plan uses.
+        skill_key: SkillKey,
+        /// Who asked for it.
+        actor_id: PrincipalId,
+        /// The channel that the intent named.
+        channel_key: String,
+        waiting_for: Several<WaitingFor>,
+        /// Words of the intent's text, in any case: 1 to 200 characters.
+        text: String,
+        /// Created at or after this instant.
+        created_from: Timestamp,
+        /// Created before this instant.
+        created_to: Timestamp,
+        /// Last changed at or after this instant.
+        updated_from: Timestamp,
+        /// Last changed before this instant.
+        updated_to: Timestamp,
         /// Answer with nothing older than this position.
         at_least: Positions,
     }
@@ -234,6 +261,8 @@ message! {
         /// How many there are, whatever the limit.
         total: u64,
     }, optional {
+        /// For what follows; absent where nothing does.
+        next_cursor: String,
         position: Positions,
     }
 
@@ -264,6 +293,8 @@ message! {
         policy_version: Digest,
         /// In the order of their ids.
         steps: Vec<StepSummary>,
+        /// What it cannot go on without, where that is not its services' next move.
+        waiting_for: Vec<WaitingFor>,
         failure: Failure,
         /// Why its plan was refused.
         findings: Vec<Finding>,
@@ -284,6 +315,9 @@ message! {
         actor_id: PrincipalId,
         requires_approval: bool,
         error_code: String,
+        verdict: Verdict,
+        channel_key: String,
+        waiting_for: Vec<WaitingFor>,
     }
 
     /// Part of the reference contract; this control plane has no lanes and never sets it.
@@ -345,6 +379,52 @@ message! {
     }, optional {
         message: String,
         step_id: StepId,
+    }
+}
+
+/// What an execution waits for from outside its services.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    /// An outside planner's draft.
+    Draft,
+    /// A start by hand.
+    Start,
+    /// Votes.
+    Approval,
+    /// That a pause is lifted.
+    Resume,
+    /// The time of a step's next attempt.
+    Retry,
+    /// That whoever accepted a step completes it.
+    Completion,
+    /// That the time of a step that only waits has passed.
+    Time,
+}
+
+impl WaitingFor {
+    pub const ALL: [Self; 7] = [
+        Self::Draft,
+        Self::Start,
+        Self::Approval,
+        Self::Resume,
+        Self::Retry,
+        Self::Completion,
+        Self::Time,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Start => "start",
+            Self::Approval => "approval",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+            Self::Completion => "completion",
+            Self::Time => "time",
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     bundle::{Bundle, BundleFinding},
     canonical::Digest,
+    facts::ApprovalRule,
     ids::{ExecutionId, PrincipalId, StepId},
     plan::{RiskTier, Verdict},
     position::Positions,
@@ -38,12 +39,42 @@ message! {
         policies: Vec<DecidingPolicy>,
         /// What they saw.
         facts: Map<String, Value>,
+        /// Who may vote where a human must, of each step.
+        approvals: BTreeMap<StepId, ApprovalRule>,
+        /// What the recorded facts come to when they are judged again now by the recorded policy.
+        reevaluation: Reevaluation,
+        /// The version of the engine that judged.
+        engine_version: String,
+        /// The position of the catalogue that was judged on.
+        catalogue: u64,
         position: Positions,
+    }
+
+    /// Whether the policy says the same of the same facts.
+    output Reevaluation {
+    }, optional {
+        /// Absent where it cannot be told: see `reason`.
+        same: bool,
+        /// What comes out now, where that differs.
+        verdict: Verdict,
+        risk_tier: RiskTier,
+        /// The steps that come out otherwise.
+        steps: Vec<StepId>,
+        /// The version of the engine that judged again.
+        engine_version: String,
+        /// Why it cannot be told.
+        reason: String,
     }
 
     output DecidingPolicy {
         id: String,
     }, optional {
+        /// `permit` or `forbid`.
+        effect: String,
+        /// The file of the bundle that it stands in.
+        file: String,
+        /// The steps it decided on.
+        steps: Vec<StepId>,
         /// Its Cedar source.
         text: String,
         annotations: BTreeMap<String, String>,

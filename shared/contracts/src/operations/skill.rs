@@ -60,12 +60,15 @@ message! {
         position: Positions,
     }
 
-    /// `controlPlane.skill.list`
+    /// `controlPlane.skill.list`: by key, the newest version of each first.
     input ListInput {
     }, optional {
         include_disabled: bool,
         limit: u32,
+        /// How many to leave out; not together with `cursor`.
         offset: u32,
+        /// The `nextCursor` of the answer before, with the same filters.
+        cursor: String,
         /// Answer with nothing older than this position.
         at_least: Positions,
     }
@@ -75,6 +78,8 @@ message! {
         /// How many there are, whatever the limit.
         total: u64,
     }, optional {
+        /// For what follows; absent where nothing does.
+        next_cursor: String,
         position: Positions,
     }
 

@@ -1,10 +1,14 @@
-//! The operations over HTTP, as `OpenAPI` 3.1.
+//! What is served over HTTP, as `OpenAPI` 3.1.
 //!
 //! Written from the registry alone, so that what is published is what is served.
 //!
 //! * [`cloud_events`]: intents that come as events
+//! * [`feeds`]: live feeds
+//! * [`published`]: what is there for everyone
 
 mod cloud_events;
+mod feeds;
+mod published;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,14 +52,16 @@ pub fn document() -> Value {
         paths.insert(resource.path.to_owned(), json!({ method: described }));
     }
     cloud_events::add(&mut paths, &mut components);
+    feeds::add(&mut paths, &mut components);
+    published::add(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Control Plane",
             "version": VERSION,
             "description": "Governed execution of what agents and people intend. Commands and \
-                queries are `POST /v1/<operation>`; every refusal is a problem of RFC 9457 with a \
-                stable `code`.",
+                queries are `POST /v1/<operation>`; live feeds are server-sent events; every \
+                refusal is a problem of RFC 9457 with a stable `code`.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{
@@ -78,6 +84,16 @@ pub fn document() -> Value {
     })
 }
 
+/// Beside what is described of the same path.
+fn add_get(paths: &mut Map<String, Value>, path: &str, described: Value) {
+    let methods = paths
+        .entry(path)
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(methods) = methods {
+        methods.insert("get".to_owned(), described);
+    }
+}
+
 /// Schemas by name. What they share is one component.
 #[derive(Default)]
 struct Components(BTreeMap<String, Value>);
@@ -85,6 +101,13 @@ struct Components(BTreeMap<String, Value>);
 impl Components {
     /// A reference to the schema, whose definitions become components too.
     fn add(&mut self, name: &str, schema: Schema) -> Value {
+        let schema = self.inline(schema);
+        self.0.insert(name.to_owned(), schema);
+        reference(name)
+    }
+
+    /// The schema itself; its definitions become components.
+    fn inline(&mut self, schema: Schema) -> Value {
         let mut schema = schema.to_value();
         if let Value::Object(members) = &mut schema {
             for beside in ["$id", "$schema", "title"] {
@@ -98,8 +121,7 @@ impl Components {
             }
         }
         point_to_components(&mut schema);
-        self.0.insert(name.to_owned(), schema);
-        reference(name)
+        schema
     }
 }
 
@@ -206,7 +228,7 @@ fn get(name: OperationName, output: &Value, in_path: &[&str], suffix: &str) -> V
     let is_required =
         |member: &str| required.is_some_and(|all| all.iter().any(|it| it.as_str() == Some(member)));
     let properties = schema.get("properties").and_then(Value::as_object);
-    let mut parameters = vec![traceparent()];
+    let mut parameters = vec![traceparent(), if_none_match()];
     for (member, schema) in properties.into_iter().flatten() {
         let mut schema = schema.clone();
         point_to_components(&mut schema);
@@ -219,7 +241,37 @@ fn get(name: OperationName, output: &Value, in_path: &[&str], suffix: &str) -> V
             "schema": schema,
         }));
     }
-    described(name, suffix, &parameters, output, None)
+    let mut described = described(name, suffix, &parameters, output, None);
+    if let Some(responses) = described
+        .pointer_mut("/responses")
+        .and_then(Value::as_object_mut)
+    {
+        let unchanged = "It is as the caller has it: no body.";
+        responses.insert(
+            "304".to_owned(),
+            json!({ "description": unchanged, "headers": etag() }),
+        );
+    }
+    described
+}
+
+fn if_none_match() -> Value {
+    json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of an answer that the caller has: where it is still the answer, \
+            304 says so.",
+        "schema": { "type": "string" },
+    })
+}
+
+fn etag() -> Value {
+    json!({
+        "ETag": {
+            "description": "Of exactly these bytes.",
+            "schema": { "type": "string" },
+        },
+    })
 }
 
 /// A member that is left out is no parameter, and no text stands for nothing.
@@ -266,7 +318,11 @@ fn described(
 
 fn responses(name: OperationName, output: &Value) -> Value {
     let done = |description: &str| json!({ "description": description, "content": { JSON: { "schema": output } } });
-    let mut responses = Map::from_iter([("200".to_owned(), done("Done."))]);
+    let mut answer = done("Done.");
+    if let (Kind::Query, Some(members)) = (name.entry().kind, answer.as_object_mut()) {
+        members.insert("headers".to_owned(), etag());
+    }
+    let mut responses = Map::from_iter([("200".to_owned(), answer)]);
     if name == OperationName::IntentSubmit {
         responses.insert("200".to_owned(), done("It was submitted before."));
         responses.insert("201".to_owned(), done("An execution of its own."));
@@ -311,7 +367,8 @@ fn tag(name: OperationName) -> &'static str {
 }
 
 fn tags() -> Vec<Value> {
-    let tags: BTreeSet<&str> = OperationName::ALL.into_iter().map(tag).collect();
+    let operations = OperationName::ALL.into_iter().map(tag);
+    let tags: BTreeSet<&str> = operations.chain([feeds::TAG, published::TAG]).collect();
     tags.into_iter()
         .map(|name| json!({ "name": name }))
         .collect()

@@ -7,7 +7,7 @@ use super::{Grant, Section, VERSION, schema};
 use crate::{
     event::EventName,
     facts::Actor,
-    operations::{execution, intent, plan, policy, skill, step, trace},
+    operations::{approval, execution, intent, plan, policy, skill, step, trace},
     problem::Code,
     subject::ROOT,
 };
@@ -583,6 +583,18 @@ operations! {
         output_pii: &[],
         idempotent: true,
         errors: &[],
+        emits: &[],
+    }
+    ApprovalList = "controlPlane.approval.list", approval::ListInput => approval::ListOutput {
+        kind: Kind::Query,
+        section: Section::Ours,
+        capability: None,
+        grant: Grant::ExecutionRead,
+        variations: &[],
+        pii: &[],
+        output_pii: &["items/*/text"],
+        idempotent: true,
+        errors: &[Code::PositionNotReached],
         emits: &[],
     }
     PolicyActivate = "controlPlane.policy.activate",

@@ -69,5 +69,6 @@ pub static RESOURCES: [Resource; 16] = [
         "/v1/runs/{runId}/shutdown",
         OperationName::ExecutionShutdown,
     ),
+    at("/v1/approvals", OperationName::ApprovalList),
     at("/v1/skills", OperationName::SkillList),
 ];

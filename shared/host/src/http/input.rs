@@ -82,20 +82,26 @@ static WITH_DOCUMENTS: LazyLock<BTreeMap<&'static str, Value>> = LazyLock::new(|
     with_documents.collect()
 });
 
-/// The input that a query string holds: texts, read as the schema's types.
+/// The input that a query string holds: texts, read as the schema's types. What may be a list
+/// stands several times, or has its values separated by commas.
 pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>, Problem> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| Problem::new(Code::InvalidInput, "the query string cannot be read"))?;
     let schema = operation.input().to_value();
-    let mut input = Map::new();
+    let mut input: Map<String, Value> = Map::new();
     let mut twice = Vec::new();
     for (name, text) in pairs {
-        let value = typed(
-            schema.pointer("/properties").and_then(|all| all.get(&name)),
-            text,
-        );
+        let described = schema.pointer("/properties").and_then(|all| all.get(&name));
+        if described.is_some_and(is_list) {
+            let values = text.split(',').map(|value| value.trim().into());
+            match input.entry(name).or_insert(Value::Array(Vec::new())) {
+                Value::Array(all) => all.extend(values),
+                other => *other = values.collect(),
+            }
+            continue;
+        }
         let path = schema::join("", &name);
-        if input.insert(name, value).is_some() {
+        if input.insert(name, typed(described, text)).is_some() {
             twice.push(finding(
                 path,
                 DUPLICATE_MEMBER,
@@ -108,6 +114,13 @@ pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>
     } else {
         Err(invalid(twice))
     }
+}
+
+/// Whether a list of texts is among what the schema takes.
+fn is_list(schema: &Value) -> bool {
+    let choices = schema.get("anyOf").and_then(Value::as_array);
+    schema::types(schema).contains(&"array")
+        || choices.is_some_and(|choices| choices.iter().any(is_list))
 }
 
 fn typed(schema: Option<&Value>, text: String) -> Value {
@@ -259,7 +272,12 @@ fn described<'a>(root: &'a Value, pointer: &str) -> Option<&'a Value> {
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> Option<&'a Value> {
     // An optional member is written as its schema or null.
     let schema = match schema.get("anyOf").and_then(Value::as_array) {
-        Some(choices) => choices.iter().find(|choice| choice.get("$ref").is_some())?,
+        // One of several values is described as one of them alone.
+        Some(choices) => choices.iter().find_map(|choice| {
+            let nested = choice.get("anyOf").map(|_| choice);
+            let named = choice.get("$ref").map(|_| choice);
+            nested.and_then(|choice| resolved(root, choice)).or(named)
+        })?,
         None => schema,
     };
     match schema.get("$ref").and_then(Value::as_str) {

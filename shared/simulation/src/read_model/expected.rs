@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use contracts::{
     event::Event,
     events::planner::RejectionCause,
-    plan::{RiskTier, Status, Verdict},
+    plan::{Mode, RiskTier, Start, Status, Verdict},
+    position::Position,
     record::Recorded,
     subject::{AggregateId, AggregateKind, Subject},
 };
 use domain::{
-    execution::{Execution, Known, Stage},
+    execution::{Block, Execution, Known, Stage, StepState},
     record,
 };
 use journal::{history, stored::Entry};
@@ -45,9 +46,12 @@ impl Aggregate<'_> {
 pub fn of(entries: &[&Entry], builtins: bool) -> Result<Vec<Rows>, Difference> {
     let mut events = Rows::none(&EVENTS);
     let mut reached: BTreeMap<String, u64> = BTreeMap::new();
+    let standings = standings(entries);
     for entry in entries {
         let (stream, sequence) = (entry.position.stream.name(), entry.position.sequence);
-        events.insert([text(&stream), integer(sequence)], event(entry)?);
+        let standing = standings.get(&entry.position);
+        let row = event(entry, standing)?;
+        events.insert([text(&stream), integer(sequence)], row);
         let reached = reached.entry(stream).or_default();
         *reached = sequence.max(*reached);
     }
@@ -113,12 +117,45 @@ fn aggregates<'a>(entries: &[&'a Entry]) -> BTreeMap<AggregateId, Aggregate<'a>>
     aggregates
 }
 
-fn event(entry: &Entry) -> Result<Vec<Expected>, Difference> {
+/// How its execution stands after each event, and who had asked for it.
+fn standings(entries: &[&Entry]) -> BTreeMap<Position, [Expected; 2]> {
+    let sound = aggregates(entries);
+    let sound = |id: &AggregateId| sound.get(id).is_some_and(Aggregate::is_sound);
+    let mut folds: BTreeMap<AggregateId, Execution> = BTreeMap::new();
+    let mut standings = BTreeMap::new();
+    for entry in entries {
+        let Ok(recorded) = &entry.recorded else {
+            continue;
+        };
+        let id = &recorded.subject.aggregate;
+        if id.kind() != AggregateKind::Execution {
+            continue;
+        }
+        let before = folds.remove(id).unwrap_or(Execution::NeverReceived);
+        let after = before.evolve(recorded);
+        let row = match &after {
+            Execution::Known(known) if sound(id) => [
+                Expected::Is(text(known.status().as_str())),
+                Expected::Says(serde_json::json!(known.intent.actor)),
+            ],
+            Execution::Known(_) | Execution::NeverReceived | Execution::Corrupt(_) => {
+                [Expected::Any, Expected::Any]
+            }
+        };
+        standings.insert(entry.position, row);
+        folds.insert(id.clone(), after);
+    }
+    standings
+}
+
+fn event(entry: &Entry, standing: Option<&[Expected; 2]>) -> Result<Vec<Expected>, Difference> {
     let subject = entry.raw.subject.parse::<Subject>().ok();
     let subject = subject.as_ref();
     let recorded = entry.recorded.as_ref().ok();
     let error = entry.recorded.as_ref().err();
-    Ok([
+    let nothing = [Cell::Null, Cell::Null].map(Expected::Is);
+    let standing = standing.unwrap_or(&nothing).clone();
+    let row = [
         text(&entry.raw.subject),
         optional(subject, |it| text(it.aggregate.workspace())),
         optional(subject, |it| text(it.aggregate.kind().as_str())),
@@ -130,9 +167,12 @@ fn event(entry: &Entry) -> Result<Vec<Expected>, Difference> {
         text(&serde_json::to_string(&entry.raw.headers)?),
         Cell::Blob(entry.raw.payload.to_vec()),
         optional(error, |it| text(&host::engine::chain(it))),
-    ]
-    .map(Expected::from)
-    .into())
+    ];
+    Ok(row
+        .map(Expected::from)
+        .into_iter()
+        .chain(standing)
+        .collect())
 }
 
 fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut Rows) {
@@ -165,9 +205,11 @@ fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut R
             optional(told.risk_tier.map(RiskTier::as_str), text),
             optional(told.requires_approval, integer),
             integer(open.len()),
+            integer(waits(known, !open.is_empty())),
             text(&intent.actor.id),
             optional(intent.channel_key.as_ref(), text),
             text(&intent.text),
+            text(&intent.text.to_lowercase()),
             optional(known.compiled(), |it| text(&it.deterministic_hash)),
             optional(error_code(known, &aggregate.events), text),
             integer(intent.received_at.as_millis()),
@@ -181,6 +223,46 @@ fn execution(aggregate: &Aggregate<'_>, executions: &mut Rows, approvals: &mut R
     }
 }
 
+/// A bit each: draft, start, approval, resume, retry, completion, time.
+fn waits(known: &Known, votes: bool) -> u8 {
+    if known.stop.is_some() {
+        return 0;
+    }
+    match &known.stage {
+        Stage::AwaitingDraft { .. } => 1,
+        Stage::Verified(verified) => {
+            let by_hand = known.intent.start == Start::Manual && known.intent.mode != Mode::Observe;
+            let blocked = verified.judged.verdict.verdict == Verdict::Blocked;
+            u8::from(by_hand && verified.start.is_none() && !blocked) << 1
+        }
+        Stage::Running(run) => {
+            let of_steps = run.steps.iter().map(|(id, step)| match &step.state {
+                StepState::RetryWait { .. } => 1 << 4,
+                StepState::Accepted { .. } => 1 << 5,
+                StepState::Started(_) => {
+                    let planned = run.judged.compiled.plan.step(id);
+                    let passes = planned.is_some_and(|it| it.uses.key.as_str() == "core.wait");
+                    u8::from(passes) << 6
+                }
+                StepState::Pending
+                | StepState::Proposed { .. }
+                | StepState::Completed { .. }
+                | StepState::Failed { .. }
+                | StepState::Skipped => 0,
+            });
+            let of_run = u8::from(votes) << 2 | u8::from(run.paused) << 3;
+            of_steps.fold(of_run, |all, bit| all | bit)
+        }
+        Stage::Received
+        | Stage::Drafted { .. }
+        | Stage::DraftRefused { .. }
+        | Stage::Compiled { .. }
+        | Stage::Rejected { .. }
+        | Stage::Completed { .. }
+        | Stage::Failed { .. } => 0,
+    }
+}
+
 /// The columns that do not depend on how the execution stood before its history broke.
 fn corrupt() -> Vec<Expected> {
     let mut row = vec![Expected::Any; EXECUTIONS.columns.len() - 2];
@@ -189,7 +271,7 @@ fn corrupt() -> Vec<Expected> {
         match *column {
             "status" => *expected = text(Status::Corrupt.as_str()).into(),
             "error_code" => *expected = text("AGGREGATE_CORRUPT").into(),
-            "waiting" => *expected = integer(0).into(),
+            "waiting" | "waits" => *expected = integer(0).into(),
             _ => {}
         }
     }
@@ -215,6 +297,13 @@ fn error_code(known: &Known, events: &[&Recorded]) -> Option<&'static str> {
     code(&last.event)
 }
 
+fn votes(block: &Block) -> serde_json::Value {
+    let votes = block.votes.iter();
+    votes
+        .map(|(by, at)| serde_json::json!({ "by": by, "approvedAt": at }))
+        .collect()
+}
+
 /// A vote counts for a block that is not passed, of a step that waits, while nothing stops.
 fn open_blocks(known: &Known) -> Vec<(String, Vec<Expected>)> {
     let Stage::Running(run) = &known.stage else {
@@ -235,7 +324,7 @@ fn open_blocks(known: &Known) -> Vec<(String, Vec<Expected>)> {
             text(&opened.inputs_digest).into(),
             integer(rule.plan_hash_required).into(),
             integer(rule.quorum).into(),
-            integer(block.votes.len()).into(),
+            Expected::Says(votes(block)),
             Expected::Says(serde_json::json!(rule.eligible)),
             text(&opened.reason).into(),
             integer(opened.blocked_at.as_millis()).into(),

@@ -36,12 +36,12 @@ macro_rules! table {
 pub const EVENTS: Table = table!(
     "events", "stream", "sequence";
     "subject", "workspace", "kind", "aggregate", "version", "event", "time", "hash", "headers",
-    "payload", "fault"
+    "payload", "fault", "status", "requester"
 );
 pub const EXECUTIONS: Table = table!(
     "executions", "workspace", "id";
-    "version", "status", "verdict", "risk_tier", "requires_approval", "waiting", "actor",
-    "channel", "text", "plan_hash", "error_code", "created_at", "updated_at"
+    "version", "status", "verdict", "risk_tier", "requires_approval", "waiting", "waits",
+    "actor", "channel", "text", "text_folded", "plan_hash", "error_code", "created_at", "updated_at"
 );
 pub const APPROVALS: Table = table!(
     "approvals", "workspace", "execution", "step";

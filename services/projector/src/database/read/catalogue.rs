@@ -1,0 +1,62 @@
+//! Skills and bundles: few, and listed whole.
+
+use contracts::{
+    bundle::Bundle,
+    canonical::Digest,
+    ids::WorkspaceId,
+    operations::skill::{SkillStatus, SkillSummary},
+    position::Positions,
+    time::Timestamp,
+};
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{ReadError, Reader, optional, word};
+
+impl Reader {
+    /// Every known version of every skill that a workspace may use, its own and shared ones.
+    pub async fn skills(
+        &self,
+        workspace: &WorkspaceId,
+    ) -> Result<(Vec<SkillSummary>, Positions), ReadError> {
+        let (mut snapshot, position) = self.snapshot().await?;
+        let rows = sqlx::query("SELECT * FROM skills WHERE workspace IN (?, ?) ORDER BY key")
+            .bind(workspace.as_str())
+            .bind(WorkspaceId::global().as_str())
+            .fetch_all(&mut *snapshot)
+            .await?;
+        let skills = rows.iter().map(skill).collect::<Result<_, _>>()?;
+        Ok((skills, position))
+    }
+
+    /// A bundle that was once asked for in a workspace.
+    pub async fn bundle(
+        &self,
+        workspace: &WorkspaceId,
+        hash: &Digest,
+    ) -> Result<Option<Bundle>, ReadError> {
+        let bundle: Option<String> =
+            sqlx::query_scalar("SELECT bundle FROM policies WHERE workspace = ? AND hash = ?")
+                .bind(workspace.as_str())
+                .bind(hash.to_string())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(bundle
+            .map(|bundle| serde_json::from_str(&bundle))
+            .transpose()?)
+    }
+}
+
+fn skill(row: &SqliteRow) -> Result<SkillSummary, ReadError> {
+    let status: SkillStatus = word(row.try_get("status")?)?;
+    let installed_at: Option<i64> = row.try_get("installed_at")?;
+    Ok(SkillSummary {
+        skill_key: word(row.try_get("key")?)?,
+        version: word(row.try_get("skill_version")?)?,
+        status,
+        verified: matches!(status, SkillStatus::Installed | SkillStatus::Disabled),
+        publisher: row.try_get("publisher")?,
+        provenance: row.try_get("provenance")?,
+        installed_at: installed_at.map(Timestamp::from_millis),
+        manifest_digest: optional(row.try_get("manifest_digest")?)?,
+    })
+}

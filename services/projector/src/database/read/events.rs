@@ -1,0 +1,183 @@
+//! The stored events of a workspace, in the order in which they were stored, page by page.
+
+use std::collections::BTreeSet;
+
+use contracts::{
+    event::EventName,
+    ids::WorkspaceId,
+    plan::Status,
+    position::{Position, Positions},
+    record::Recorded,
+};
+use futures::TryStreamExt as _;
+use journal::stored::Entry;
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{ReadError, Reader, word};
+use crate::database::{
+    rows::Standing,
+    write::{raw, signed, unsigned},
+};
+
+/// Events of a page, and bytes of their payloads: what a reader that does not read holds on to.
+const PAGE: usize = 64;
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// Which events of a workspace.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub workspace: WorkspaceId,
+    pub events: BTreeSet<EventName>,
+    /// The id of an aggregate.
+    pub aggregate: Option<String>,
+    pub statuses: Option<BTreeSet<Status>>,
+}
+
+/// A place in the order in which events were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(i64);
+
+#[derive(Debug)]
+pub struct Stored {
+    pub position: Position,
+    pub recorded: Recorded,
+    pub standing: Option<Standing>,
+}
+
+/// Some events, and where what follows them begins.
+#[derive(Debug)]
+pub struct EventPage {
+    pub events: Vec<Stored>,
+    pub place: Place,
+    /// Up to where everything was read, if there is nothing more for now.
+    pub end: Option<Positions>,
+}
+
+impl Reader {
+    /// Where the events begin that are not covered by `after`; not all that follow need be
+    /// beyond it.
+    pub async fn place_after(&self, after: &Positions) -> Result<Place, ReadError> {
+        let (mut snapshot, _) = self.snapshot().await?;
+        let mut first = QueryBuilder::<Sqlite>::new("SELECT MIN(ordinal) FROM (");
+        let mut each = first.separated(" UNION ALL ");
+        for stream in &self.streams {
+            each.push("SELECT * FROM (SELECT ordinal FROM events WHERE stream = ");
+            each.push_bind_unseparated(stream.name());
+            each.push_unseparated(" AND sequence > ");
+            each.push_bind_unseparated(signed(after.get(*stream)));
+            each.push_unseparated(" ORDER BY sequence LIMIT 1) AS one");
+        }
+        first.push(") AS firsts");
+        let first: Option<i64> = first.build_query_scalar().fetch_one(&mut *snapshot).await?;
+        Ok(match first {
+            Some(first) => Place(first - 1),
+            None => last_place(&mut snapshot).await?,
+        })
+    }
+
+    /// Where the read model ends now.
+    pub async fn end(&self) -> Result<(Place, Positions), ReadError> {
+        let (mut snapshot, positions) = self.snapshot().await?;
+        Ok((last_place(&mut snapshot).await?, positions))
+    }
+
+    /// The next events that are wanted. What cannot be read is left out.
+    pub async fn events(&self, wanted: &Wanted, place: Place) -> Result<EventPage, ReadError> {
+        let (mut snapshot, positions) = self.snapshot().await?;
+        let end = last_place(&mut snapshot).await?;
+        let mut query = filtered(wanted, place);
+        let mut rows = query.build().fetch(&mut *snapshot);
+        let mut page = EventPage {
+            events: Vec::new(),
+            place,
+            end: None,
+        };
+        let (mut bytes, mut count) = (0, 0);
+        while bytes < PAGE_BYTES && count < PAGE {
+            let Some(row) = rows.try_next().await? else {
+                page.place = end;
+                page.end = Some(positions);
+                break;
+            };
+            page.place = Place(row.try_get("ordinal")?);
+            count += 1;
+            if let Some((stored, size)) = self.stored(&row)? {
+                bytes += size;
+                page.events.push(stored);
+            }
+        }
+        Ok(page)
+    }
+
+    fn stored(&self, row: &SqliteRow) -> Result<Option<(Stored, usize)>, ReadError> {
+        let name: String = row.try_get("stream")?;
+        let Some(&stream) = self.streams.iter().find(|stream| stream.name() == name) else {
+            return Ok(None);
+        };
+        let position = Position {
+            stream,
+            sequence: unsigned(row.try_get("sequence")?),
+        };
+        let raw = raw(row)?;
+        let size = raw.payload.len();
+        let Ok(recorded) = Entry::new(position, raw).recorded else {
+            return Ok(None);
+        };
+        let status: Option<String> = row.try_get("status")?;
+        let requester: Option<String> = row.try_get("requester")?;
+        let standing = status
+            .map(|status| {
+                Ok::<_, ReadError>(Standing {
+                    status: word(status)?,
+                    requester: requester
+                        .map(|requester| serde_json::from_str(&requester))
+                        .transpose()?,
+                })
+            })
+            .transpose()?;
+        let stored = Stored {
+            position,
+            recorded,
+            standing,
+        };
+        Ok(Some((stored, size)))
+    }
+}
+
+async fn last_place(snapshot: &mut sqlx::SqliteConnection) -> Result<Place, ReadError> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(ordinal) FROM events")
+        .fetch_one(snapshot)
+        .await?;
+    Ok(Place(last.unwrap_or(0)))
+}
+
+fn filtered(wanted: &Wanted, place: Place) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(
+        "SELECT ordinal, stream, sequence, subject, headers, payload, status, requester \
+         FROM events WHERE workspace = ",
+    );
+    query.push_bind(wanted.workspace.as_str());
+    query.push(" AND ordinal > ").push_bind(place.0);
+    query.push(" AND fault IS NULL");
+    if let Some(aggregate) = &wanted.aggregate {
+        query.push(" AND aggregate = ").push_bind(aggregate);
+    }
+    if wanted.events.len() < EventName::ALL.len() {
+        query.push(" AND event IN (");
+        let mut names = query.separated(", ");
+        for event in &wanted.events {
+            names.push_bind(event.as_str());
+        }
+        query.push(")");
+    }
+    if let Some(statuses) = &wanted.statuses {
+        query.push(" AND status IN (");
+        let mut words = query.separated(", ");
+        for status in statuses {
+            words.push_bind(status.as_str());
+        }
+        query.push(")");
+    }
+    query.push(" ORDER BY ordinal");
+    query
+}

@@ -1,0 +1,265 @@
+//! Feeds of a workspace: the stored events from where the reader goes on, page by page, then what
+//! comes.
+//!
+//! The reader's place is a set of positions: all of the workspace up to it was told. Events are
+//! stored and told in the order of their streams, so one that is beyond the place in its stream is
+//! new, and any other was told before; that holds at the joint of both parts as within each.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+
+use axum::{
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+};
+use contracts::{
+    facts::Actor,
+    position::{Position, Positions},
+    record::Recorded,
+    registry::Feed as Described,
+};
+use domain::trace::Payloads;
+use futures::stream;
+use host::{engine::chain, http::Refused, principals::Principal};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Feeds, HEARTBEAT, Item, TOO_SLOW,
+    credential::{CHECK_EVERY, Credential},
+    message, payloads,
+    places::Place,
+};
+use crate::{
+    api::{Api, unreadable},
+    database::{
+        read::{
+            Reader,
+            events::{Place as Stands, Stored, Wanted},
+        },
+        rows::Standing,
+    },
+};
+
+/// Which events of a workspace a feed tells.
+pub struct Filter {
+    pub wanted: Wanted,
+    /// Only those that change what this one may vote on.
+    pub voter: Option<Actor>,
+}
+
+impl Filter {
+    fn admits(&self, recorded: &Recorded, standing: Option<&Standing>) -> bool {
+        let name = recorded.event.name();
+        let aggregate = self.wanted.aggregate.as_deref();
+        let status = standing.map(|standing| standing.status);
+        self.wanted.events.contains(&name)
+            && aggregate.is_none_or(|id| id == recorded.subject.aggregate.id())
+            && self
+                .wanted
+                .statuses
+                .as_ref()
+                .is_none_or(|wanted| status.is_some_and(|status| wanted.contains(&status)))
+            && self
+                .voter
+                .as_ref()
+                .is_none_or(|voter| super::asked::concerns(voter, recorded, standing))
+    }
+}
+
+/// Complete `CloudEvents` from those after `after` on, or from now on.
+pub async fn watch(
+    api: &Api,
+    principal: &Principal,
+    described: &Described,
+    filter: Filter,
+    after: Option<Positions>,
+    headers: &HeaderMap,
+) -> Result<Response, Refused> {
+    principal.require(described.grant)?;
+    let place = api.feeds.places.take(principal)?;
+    api.reached.at_least(after.as_ref()).await?;
+    let found = match after {
+        Some(after) => api.reader.place_after(&after).await.map(|at| (at, after)),
+        None => api.reader.end().await,
+    };
+    let (stands, reached) = found.map_err(|error| unreadable(&error))?;
+    let feed = Feed {
+        reader: api.reader.clone(),
+        feeds: Arc::clone(&api.feeds),
+        filter,
+        reached,
+        phase: Phase::Reading(stands),
+        unread: VecDeque::new(),
+        greeted: false,
+        over: false,
+        heartbeat: Instant::now() + HEARTBEAT,
+        payloads: payloads(principal),
+        credential: Credential::of(api, principal, headers),
+        shutdown: api.host.shutdown.clone(),
+        _place: place,
+    };
+    let events = stream::unfold(feed, async |mut feed| {
+        let event = feed.next().await?;
+        Some((Ok::<_, Infallible>(event), feed))
+    });
+    Ok(Sse::new(events).into_response())
+}
+
+/// One reader.
+struct Feed {
+    reader: Reader,
+    feeds: Arc<Feeds>,
+    filter: Filter,
+    /// All before it was told.
+    reached: Positions,
+    phase: Phase,
+    /// Of the last page.
+    unread: VecDeque<Stored>,
+    greeted: bool,
+    over: bool,
+    heartbeat: Instant,
+    payloads: Payloads,
+    credential: Credential,
+    shutdown: CancellationToken,
+    _place: Place,
+}
+
+enum Phase {
+    /// What is stored from here on was not read.
+    Reading(Stands),
+    /// What was stored has been read, up to here, and what comes is received.
+    Live {
+        live: broadcast::Receiver<Item>,
+        read: Option<Positions>,
+    },
+}
+
+impl Feed {
+    /// Nothing once it is over, or its reader may not read on.
+    async fn next(&mut self) -> Option<Event> {
+        if self.over || !self.credential.stands() {
+            return None;
+        }
+        if !self.greeted {
+            // So that a reader who is let go before its first event knows where it was.
+            self.greeted = true;
+            return Some(self.here("from here on"));
+        }
+        loop {
+            if let Some(stored) = self.unread.pop_front() {
+                let told = self.told(stored.position, &stored.recorded, stored.standing.as_ref());
+                if told.is_some() {
+                    return told;
+                }
+                continue;
+            }
+            match &mut self.phase {
+                Phase::Reading(stands) => {
+                    let stands = *stands;
+                    if let Some(ends) = self.read(stands).await {
+                        return Some(ends);
+                    }
+                }
+                Phase::Live { live, read } => {
+                    if let Some(read) = read.take() {
+                        read.iter()
+                            .for_each(|position| self.reached.advance(position));
+                    }
+                    let check = Instant::now() + CHECK_EVERY;
+                    let received = tokio::select! {
+                        received = live.recv() => received,
+                        () = sleep_until(check.min(self.heartbeat)) => return self.waited().await,
+                        () = self.shutdown.cancelled() => return None,
+                    };
+                    let item = match received {
+                        Ok(item) => item,
+                        Err(broadcast::error::RecvError::Lagged(_)) => {
+                            self.over = true;
+                            return Some(Event::default().comment(TOO_SLOW));
+                        }
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                    };
+                    if !self.credential.stands() {
+                        return None;
+                    }
+                    // Whatever was stored before its batch has come before it.
+                    item.before
+                        .iter()
+                        .for_each(|position| self.reached.advance(position));
+                    let told = self.told(item.position, &item.recorded, item.standing.as_ref());
+                    if told.is_some() {
+                        return told;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next page; what its reader is told if there is none.
+    async fn read(&mut self, stands: Stands) -> Option<Event> {
+        // Before the page, so that nothing falls between the two.
+        let live = self.feeds.of_workspace(&self.filter.wanted.workspace);
+        let read = tokio::select! {
+            read = self.reader.events(&self.filter.wanted, stands) => read,
+            () = self.shutdown.cancelled() => {
+                self.over = true;
+                return Some(Event::default().comment("stopping"));
+            }
+        };
+        match read {
+            Ok(page) => {
+                self.unread = page.events.into();
+                self.phase = match page.end {
+                    None => Phase::Reading(page.place),
+                    end @ Some(_) => Phase::Live { live, read: end },
+                };
+                None
+            }
+            Err(error) => {
+                tracing::warn!(reason = chain(&error), "a feed cannot be read on");
+                self.over = true;
+                let comment = "cannot be read now: go on with `Last-Event-ID`";
+                Some(Event::default().comment(comment))
+            }
+        }
+    }
+
+    /// After some time without an event.
+    async fn waited(&mut self) -> Option<Event> {
+        if Instant::now() < self.heartbeat {
+            return Box::pin(self.next()).await;
+        }
+        Some(self.here("heartbeat"))
+    }
+
+    fn told(
+        &mut self,
+        position: Position,
+        recorded: &Recorded,
+        standing: Option<&Standing>,
+    ) -> Option<Event> {
+        if position.sequence <= self.reached.get(position.stream) {
+            return None;
+        }
+        self.reached.advance(position);
+        if !self.filter.admits(recorded, standing) {
+            return None;
+        }
+        self.heartbeat = Instant::now() + HEARTBEAT;
+        Some(message(&self.reached, position, recorded, self.payloads))
+    }
+
+    /// No event, but how far the reader is.
+    fn here(&mut self, comment: &str) -> Event {
+        self.heartbeat = Instant::now() + HEARTBEAT;
+        Event::default()
+            .id(self.reached.to_string())
+            .comment(comment)
+    }
+}
