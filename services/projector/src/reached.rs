@@ -41,6 +41,11 @@ impl Reached {
         Err(Problem::of(Code::PositionNotReached).with_position(reached))
     }
 
+    /// Whether the read model is as recent as `wanted` now.
+    pub fn covers(&self, wanted: &Positions) -> bool {
+        self.positions.borrow().covers(wanted)
+    }
+
     /// A token that names a stream this log does not have would never be reached.
     pub fn check(&self, wanted: &Positions) -> Result<(), Problem> {
         let known = wanted.iter().all(|it| self.streams.contains(&it.stream));

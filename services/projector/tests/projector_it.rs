@@ -12,13 +12,20 @@
 
 mod projector_it {
     mod broker;
+    mod crowd;
     mod explanations;
     mod faults;
     mod feeds;
+    mod filters;
     mod isolation;
     mod lists;
+    mod live;
+    mod pages;
+    mod rebuilding;
     mod skills;
     mod story;
+    mod tags;
     mod traces;
+    mod voters;
     mod world;
 }

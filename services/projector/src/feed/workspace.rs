@@ -44,6 +44,7 @@ use crate::{
         },
         rows::Standing,
     },
+    log,
 };
 
 /// Which events of a workspace a feed tells.
@@ -83,6 +84,11 @@ pub async fn watch(
 ) -> Result<Response, Refused> {
     principal.require(described.grant)?;
     let place = api.feeds.places.take(principal)?;
+    if let Some(after) = after.as_ref().filter(|after| !api.reached.covers(after)) {
+        // What the log itself does not have is not worth waiting for.
+        api.reached.check(after)?;
+        log::is_reached(&api.host, after).await?;
+    }
     api.reached.at_least(after.as_ref()).await?;
     let found = match after {
         Some(after) => api.reader.place_after(&after).await.map(|at| (at, after)),

@@ -1,6 +1,9 @@
 //! On a real broker, as a process that is killed again and again.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, path::PathBuf, process::Command, sync::Arc,
+    time::Duration,
+};
 
 use contracts::plan::Mode;
 use host::config::names;
@@ -24,10 +27,18 @@ use super::{
 
 const STREAMS: u8 = 4;
 
-struct Broker {
+pub struct Broker {
     server: NatsServer,
-    journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn Journal>,
     directory: TempDir,
+}
+
+/// Where a process that says it runs is reached.
+pub async fn address(process: &Process) -> SocketAddr {
+    let line = process.line("running").await;
+    let (_, rest) = line.split_once("address=").unwrap();
+    let address = rest.split_whitespace().next().unwrap();
+    address.parse().unwrap()
 }
 
 fn options(server: &NatsServer) -> ConnectOptions {
@@ -43,7 +54,7 @@ async fn installed(options: &ConnectOptions) {
 }
 
 impl Broker {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let server = NatsServer::start(ServerOptions::default()).await;
         let options = options(&server);
         installed(&options).await;
@@ -64,7 +75,7 @@ impl Broker {
         self.directory.path().join("read.db")
     }
 
-    fn projector(&self, name: &str) -> Process {
+    pub fn projector(&self, name: &str) -> Process {
         let mut command = Command::new(binary("projector"));
         command
             .env(names::NATS_URL, self.server.url())
@@ -84,10 +95,7 @@ impl Broker {
 
     /// A caller of a process that says it runs.
     async fn caller(process: &Process) -> Caller {
-        let line = process.line("running").await;
-        let (_, rest) = line.split_once("address=").unwrap();
-        let address = rest.split_whitespace().next().unwrap();
-        Caller::new(address.parse().unwrap(), READER)
+        Caller::new(address(process).await, READER)
     }
 
     /// Count, first and last sequence of each stream in the read model.

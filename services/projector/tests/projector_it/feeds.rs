@@ -159,7 +159,7 @@ async fn payloads_take_the_grant_for_traces_too() {
 }
 
 /// A connection of a reader that takes what it gets in small pieces, or not at all.
-async fn slow_reader(projector: &Projector, path: &str) -> TcpStream {
+pub async fn slow_reader(projector: &Projector, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(projector.address).await.unwrap();

@@ -27,7 +27,11 @@ use domain::{
     policy::{self, Policy},
     skill::{self, Skill},
 };
-use host::{catalogue::fold_to, judge::Judge};
+use host::{
+    catalogue::fold_to,
+    clock::{Ambient as _, System},
+    judge::Judge,
+};
 use journal::{Journal, history::Read};
 use serde_json::{Value, json};
 
@@ -68,6 +72,12 @@ impl Story {
             clock: AtomicI64::new(1_760_000_000_000),
             executions: AtomicU64::new(0),
         }
+    }
+
+    /// Moves the clock from where it stands in the past to the machine's.
+    pub fn from_now_on(&self) {
+        let now = System.now().as_millis();
+        self.clock.store(now, Ordering::Relaxed);
     }
 
     fn now(&self) -> Timestamp {
@@ -196,7 +206,7 @@ impl Story {
         long
     }
 
-    async fn received_as(&self, submission: &intake::Submission) -> (ExecutionId, Positions) {
+    pub async fn received_as(&self, submission: &intake::Submission) -> (ExecutionId, Positions) {
         let id = self.next_id();
         let at = self
             .decide(id, |state, now| {
@@ -204,6 +214,13 @@ impl Story {
             })
             .await;
         (id, at)
+    }
+
+    /// As [`Self::submitted`], of anything.
+    pub async fn submitted_as(&self, submission: &intake::Submission) -> ExecutionId {
+        let (id, _) = self.received_as(submission).await;
+        while self.goes_on(id).await {}
+        id
     }
 
     /// Received, and taken as far as it goes without anyone from outside.
@@ -315,7 +332,7 @@ impl Long<'_> {
     }
 }
 
-fn submission(start: Start, mode: Mode, steps: &Value) -> intake::Submission {
+pub fn submission(start: Start, mode: Mode, steps: &Value) -> intake::Submission {
     intake::Submission {
         actor: actor("sam", &["intent.submit"]),
         channel_key: Some("mail".to_owned()),

@@ -37,8 +37,19 @@ pub const STRANGER: &str = "stan";
 /// Who may see payloads of traces, and no traces.
 pub const ODD: &str = "olga";
 
+/// Who may vote, and who asks and may vote on what others ask.
+pub const VOTER: &str = "ann";
+pub const REQUESTER: &str = "sam";
+
+/// Of what a process is asked by many, so that none of them is too many.
+pub const CROWD: [&str; 8] = [
+    "crowd-0", "crowd-1", "crowd-2", "crowd-3", "crowd-4", "crowd-5", "crowd-6", "crowd-7",
+];
+
 /// Callers: everything but payloads, payloads too, no grant, everything in another workspace.
-const CALLERS: [(&str, &str, &[&str]); 5] = [
+const CALLERS: [(&str, &str, &[&str]); 7] = [
+    (VOTER, "acme", &["execution.read", "execution.approve"]),
+    (REQUESTER, "acme", &["execution.read", "execution.approve"]),
     (ODD, "acme", &["execution.read", "trace.payloads"]),
     (
         READER,
@@ -174,7 +185,9 @@ pub fn token_of(name: &str) -> String {
 }
 
 pub fn principals(directory: &Path) -> PathBuf {
-    let credentials = CALLERS.iter().map(|(id, workspace, grants)| Credential {
+    let crowd = CROWD.map(|id| (id, "acme", ["execution.read"].as_slice()));
+    let callers = CALLERS.into_iter().chain(crowd);
+    let credentials = callers.map(|(id, workspace, grants)| Credential {
         id: id.parse().unwrap(),
         kind: ActorType::User,
         workspace: workspace.parse().unwrap(),
@@ -247,6 +260,13 @@ impl Caller {
         answer(request.send().await.unwrap()).await
     }
 
+    /// With the `ETag` of an answer that is at hand.
+    pub async fn revalidate(&self, path: &str, tag: &str) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.bearer_auth(&self.token);
+        request.header("If-None-Match", tag).send().await.unwrap()
+    }
+
     pub async fn ok(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body:#}");
@@ -262,17 +282,29 @@ impl Caller {
         );
     }
 
-    /// Opens a feed.
+    /// Opens the feed of an execution.
     pub async fn watch(&self, id: &str, after: Option<&str>) -> Feed {
-        let url = format!("{}/v1/executions/{id}/events", self.base);
+        self.open(&format!("/v1/executions/{id}/events"), after)
+            .await
+    }
+
+    /// Opens a feed.
+    pub async fn open(&self, path: &str, after: Option<&str>) -> Feed {
+        self.try_open(path, after).await.unwrap()
+    }
+
+    /// Nothing where nobody listens.
+    pub async fn try_open(&self, path: &str, after: Option<&str>) -> Option<Feed> {
+        let url = format!("{}{path}", self.base);
         let mut request = self.client.get(url).bearer_auth(&self.token);
         if let Some(after) = after {
             request = request.header("Last-Event-ID", after);
         }
-        Feed {
-            response: request.send().await.unwrap(),
+        Some(Feed {
+            response: request.send().await.ok()?,
             read: String::new(),
-        }
+            at: None,
+        })
     }
 }
 
@@ -289,27 +321,63 @@ async fn answer(response: reqwest::Response) -> (u16, Value) {
 pub struct Feed {
     pub response: reqwest::Response,
     read: String,
+    /// The id that was read last.
+    pub at: Option<String>,
 }
 
 impl Feed {
-    /// The id and the event; nothing once the feed is over.
+    /// The id and the event; nothing once the feed is over, or broken.
     pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
-            if let Some((block, rest)) = self.read.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.read = rest;
-                let fields: BTreeMap<&str, &str> = block
-                    .lines()
-                    .filter_map(|line| line.split_once(": "))
-                    .collect();
-                if let (Some(id), Some(data)) = (fields.get("id"), fields.get("data")) {
-                    return Some(((*id).to_owned(), serde_json::from_str(data).unwrap()));
+            if let Some((id, event)) = self.block() {
+                if let Some(id) = id {
+                    self.at = Some(id);
+                }
+                if let Some(event) = event {
+                    return Some((self.at.clone().unwrap(), event));
                 }
                 continue;
             }
-            let chunk = self.response.chunk().await.unwrap()?;
+            let chunk = self.response.chunk().await.ok()??;
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
         }
+    }
+
+    /// Reads until the feed has said where it begins.
+    pub async fn begun(&mut self) -> String {
+        while self.at.is_none() {
+            if let Some((id, _)) = self.block() {
+                self.at = id;
+                continue;
+            }
+            let chunk = self.response.chunk().await.unwrap().unwrap();
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        self.at.clone().unwrap()
+    }
+
+    /// What stands before the next empty line.
+    fn block(&mut self) -> Option<(Option<String>, Option<Value>)> {
+        let (block, rest) = self.read.split_once("\n\n")?;
+        let (block, rest) = (block.to_owned(), rest.to_owned());
+        self.read = rest;
+        let fields: BTreeMap<&str, &str> = block
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .collect();
+        let event = fields
+            .get("data")
+            .map(|data| serde_json::from_str(data).unwrap());
+        Some((fields.get("id").map(|id| (*id).to_owned()), event))
+    }
+
+    /// So many events.
+    pub async fn some(&mut self, count: usize) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            events.push(self.next().await.unwrap());
+        }
+        events
     }
 
     pub async fn all(&mut self) -> Vec<(String, Value)> {

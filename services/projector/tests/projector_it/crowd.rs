@@ -1,0 +1,193 @@
+//! Many readers at once, and a process that dies under them.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use contracts::plan::Mode;
+use policy::shipped::default_bundle;
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use super::{
+    broker::{Broker, address},
+    story::{Story, chained, echo},
+    world::{CROWD, Caller},
+};
+
+/// Readers of the whole workspace, and of one execution each.
+const OF_WORKSPACE: usize = 50;
+const OF_EXECUTIONS: usize = 150;
+
+const EXECUTIONS: usize = 14;
+
+/// How often the projector dies, and after how many messages that its readers have read since it
+/// was begun: most of them are in the midst of what there is then.
+const DEATHS: usize = 3;
+const DIES_AFTER: usize = 800;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a reader has read: by stream, the sequences and the ids of events in the order in which
+/// they came.
+type Read = BTreeMap<String, Vec<(u64, String)>>;
+
+/// Reads until `last` has come, over as many connections as it takes.
+async fn read_all(
+    number: usize,
+    path: String,
+    mut address: watch::Receiver<Option<SocketAddr>>,
+    mut count: watch::Receiver<Option<usize>>,
+    total: Arc<watch::Sender<usize>>,
+) -> (Read, usize) {
+    let (mut read, mut events, mut connections) = (Read::new(), 0, 0);
+    let mut after: Option<String> = None;
+    loop {
+        let up = *address.wait_for(Option::is_some).await.unwrap();
+        let caller = Caller::new(up.unwrap(), CROWD[number % CROWD.len()]);
+        let Some(mut feed) = caller.try_open(&path, after.as_deref()).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        match feed.response.status().as_u16() {
+            200 => connections += 1,
+            // All of it was read.
+            204 => return (read, connections),
+            // It has just begun and is not as far yet.
+            503 => continue,
+            status => panic!("{path} answers {status}"),
+        }
+        loop {
+            if count.borrow().is_some_and(|count| events >= count) {
+                return (read, connections);
+            }
+            let next = tokio::select! {
+                next = feed.next() => next,
+                _ = count.changed() => continue,
+            };
+            let Some((_, event)) = next else { break };
+            events += 1;
+            total.send_modify(|total| *total += 1);
+            let text = |member: &str| event[member].as_str().unwrap().to_owned();
+            let place = (text("sequence").parse().unwrap(), text("id"));
+            read.entry(text("stream")).or_default().push(place);
+        }
+        after = feed.at;
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_readers_read_everything_once_whatever_dies() {
+    let broker = Broker::start().await;
+    let story = Arc::new(Story::new(Arc::clone(&broker.journal)));
+    story.activate(&default_bundle()).await;
+    let mut ids = Vec::new();
+    for _ in 0..EXECUTIONS {
+        ids.push(story.received(Mode::Autonomous, &chained()).await.0);
+    }
+    let mut process = broker.projector("crowd-0");
+    let (tell, up) = watch::channel(Some(address(&process).await));
+    let (tell_count, count) = watch::channel(None);
+    let (_of_one, never) = watch::channel(None);
+    let total = Arc::new(watch::Sender::new(0));
+    let mut of_workspace = Vec::new();
+    for number in 0..OF_WORKSPACE {
+        let path = "/v1/events?after=v1".to_owned();
+        of_workspace.push(tokio::spawn(read_all(
+            number,
+            path,
+            up.clone(),
+            count.clone(),
+            Arc::clone(&total),
+        )));
+    }
+    let mut of_executions = Vec::new();
+    for number in 0..OF_EXECUTIONS {
+        let id = ids[number % ids.len()];
+        let path = format!("/v1/executions/{id}/events");
+        let (up, never, total) = (up.clone(), never.clone(), Arc::clone(&total));
+        let reading = tokio::spawn(read_all(number, path, up, never, total));
+        of_executions.push((id, reading));
+    }
+
+    // Executions run while it dies and comes back.
+    let running = tokio::spawn({
+        let (story, ids) = (Arc::clone(&story), ids.clone());
+        async move {
+            for round in 0.. {
+                let mut went_on = false;
+                for id in &ids {
+                    went_on |= story.goes_on(*id).await;
+                }
+                if !went_on {
+                    break;
+                }
+                if round % 3 == 0 {
+                    story.submitted(Mode::Autonomous, &echo()).await;
+                }
+            }
+        }
+    });
+    for death in 1..=DEATHS {
+        let before = *total.borrow();
+        let mut total = total.subscribe();
+        let enough = total.wait_for(|total| *total >= before + DIES_AFTER);
+        timeout(PATIENCE, enough)
+            .await
+            .expect("readers read")
+            .unwrap();
+        tell.send_replace(None);
+        process.kill9().await;
+        process = broker.projector(&format!("crowd-{death}"));
+        tell.send_replace(Some(address(&process).await));
+    }
+    running.await.unwrap();
+
+    let mut expected = Read::new();
+    let mut all = 0;
+    for stream in story.journal.streams() {
+        for entry in story.journal.read(stream, 0, 100_000).await.unwrap() {
+            let id = entry.recorded.unwrap().id().to_string();
+            let events = expected.entry(stream.name()).or_default();
+            events.push((entry.position.sequence, id));
+            all += 1;
+        }
+    }
+    // Events of skills and policies are not this crowd's to read.
+    let catalogue = expected
+        .remove("CONTROL_PLANE_CATALOGUE")
+        .unwrap_or_default();
+    tell_count.send_replace(Some(all - catalogue.len()));
+    let end = Instant::now() + PATIENCE;
+    let left = || end.saturating_duration_since(Instant::now());
+    let mut connections = 0;
+    for reading in of_workspace {
+        let (read, opened) = timeout(left(), reading)
+            .await
+            .expect("it reads all")
+            .unwrap();
+        assert_eq!(read, expected);
+        connections += opened;
+    }
+    for (id, reading) in of_executions {
+        let (read, opened) = timeout(left(), reading)
+            .await
+            .expect("it reads all")
+            .unwrap();
+        let history = story.history(&story.aggregate(id)).await;
+        let history: Vec<Value> = history
+            .iter()
+            .map(|it| it.id().to_string().into())
+            .collect();
+        let read: Vec<Value> = read
+            .into_values()
+            .flatten()
+            .map(|(_, id)| id.into())
+            .collect();
+        assert_eq!(read, history);
+        connections += opened;
+    }
+    // They were let go, and went on.
+    assert!(connections > OF_WORKSPACE + OF_EXECUTIONS, "{connections}");
+}
