@@ -230,6 +230,7 @@ fn up_args(args: &Args, script: &Script, data: &Path) -> up::Args {
         encryption: up::Encryption::default(),
         workspace: Some(script.workspace_id.clone()),
         serves: script.entry_points(),
+        republish: None,
         trust: vec![script.publisher.clone()],
     }
 }

@@ -10,7 +10,7 @@ use host::{
 };
 use journal::{
     broker::{Durability, ServerConfig, ServerTls, User},
-    jetstream::{self, ConnectOptions, InstallOptions},
+    jetstream::{self, ConnectOptions, InstallOptions, Installed},
     layout::StreamCount,
     permissions::{self, Permissions, caller_name},
 };
@@ -30,6 +30,8 @@ pub const INSTALLER: &str = "installer";
 pub const OPERATOR: &str = "operator";
 /// The broker user of a workspace's workers.
 pub const WORKER: &str = "worker";
+/// The broker user that hears republished events.
+pub const EVENTS_READER: &str = "events-reader";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -53,6 +55,25 @@ pub struct Args {
     /// again; `controlplane broker-config` writes a configuration
     #[arg(long, value_enum, default_value_t = Survives::Disk)]
     durability: Survives,
+    /// Whether stored events are published again under `events.`, for subscribers that only read;
+    /// as it is, where this is left out, and off in a new log
+    #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", hide_possible_values = true)]
+    republish: Option<Switch>,
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
+impl Switch {
+    pub fn is_on(self) -> bool {
+        self == Self::On
+    }
 }
 
 /// What an acknowledged event survives.
@@ -93,34 +114,50 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         })?;
         options = options.credentials(&args.nats_user, password.trim_end());
     }
-    let made = install(&options, args.streams, args.replicas).await?;
-    tell(global.screen(), &args, &made);
+    let asked = InstallOptions {
+        streams: args.streams,
+        replicas: args.replicas,
+        republish: args.republish.map(Switch::is_on),
+    };
+    let installed = install(&options, asked).await?;
+    tell(global.screen(), &args, &installed);
     Ok(())
 }
 
-/// Makes the streams that are missing, and names them.
+/// Makes the streams that are missing, and turns republishing on or off.
 pub async fn install(
     options: &ConnectOptions,
-    streams: StreamCount,
-    replicas: u8,
-) -> Result<Vec<String>, Failure> {
-    let asked = InstallOptions { streams, replicas };
+    asked: InstallOptions,
+) -> Result<Installed, Failure> {
     jetstream::install(options, asked).await.map_err(refused)
 }
 
-fn tell(screen: Screen, args: &Args, made: &[String]) {
+/// What was done, in words.
+pub fn done(installed: &Installed) -> String {
+    let Installed { made, changed } = installed;
+    let parts = [("made", made), ("changed", changed)];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what} {}", names.join(", ")))
+        .collect();
+    if parts.is_empty() {
+        "every stream is there, as it has to be".to_owned()
+    } else {
+        parts.join("; ")
+    }
+}
+
+fn tell(screen: Screen, args: &Args, installed: &Installed) {
     let report = json!({
-        "made": made,
+        "made": installed.made,
+        "changed": installed.changed,
         "streams": args.streams.get(),
         "replicas": args.replicas,
         "durability": args.durability,
     });
     screen.answer(&report, || {
-        let made = if made.is_empty() {
-            "every stream is there, as it has to be".to_owned()
-        } else {
-            format!("made {}", made.join(", "))
-        };
+        let made = done(installed);
         let durability = match args.durability {
             Survives::Process => "durability process: the broker's default is enough",
             Survives::Disk => {
@@ -165,6 +202,10 @@ pub struct BrokerConfigArgs {
     /// Of whose certificates every client must show one
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<String>,
+    /// A user `events-reader` that may subscribe to republished events and do nothing else: to those
+    /// of this workspace, or of all
+    #[arg(long, value_name = "WORKSPACE", num_args = 0..=1)]
+    events_reader: Option<Option<WorkspaceId>>,
 }
 
 /// Prints a configuration with one user for each service and the least each needs.
@@ -181,6 +222,7 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
         workspace: &args.workspace,
         serves: &args.serves,
         principals: &principals,
+        events_reader: args.events_reader.as_ref().map(Option::as_ref),
     };
     let config = ServerConfig {
         listen: args.listen.clone(),
@@ -254,6 +296,8 @@ pub struct Known<'a> {
     pub workspace: &'a WorkspaceId,
     pub serves: &'a [String],
     pub principals: &'a Document,
+    /// Whether someone may subscribe to republished events, and to those of which workspace.
+    pub events_reader: Option<Option<&'a WorkspaceId>>,
 }
 
 /// One user for each service and each principal, one for the workers of a workspace, one who
@@ -280,6 +324,10 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
     allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
     allowed.insert(WORKER.to_owned(), worker);
+    if let Some(workspace) = known.events_reader {
+        let reader = permissions::events_reader(workspace);
+        allowed.insert(EVENTS_READER.to_owned(), reader);
+    }
     allowed
         .into_iter()
         .map(|(name, permissions)| {

@@ -31,7 +31,11 @@ use host::{
     http::tls::{self, Tls},
     principals::Document,
 };
-use journal::{jetstream::ConnectOptions, layout::StreamCount, permissions::caller_name};
+use journal::{
+    jetstream::{ConnectOptions, InstallOptions},
+    layout::StreamCount,
+    permissions::caller_name,
+};
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -47,7 +51,9 @@ use crate::{
     command::Global,
     context::{BrokerUser, Context, NatsTls, absolute},
     failure::Failure,
-    install::{self, INSTALLER, OPERATOR, Passwords, Survives, stream_count},
+    install::{
+        self, EVENTS_READER, INSTALLER, OPERATOR, Passwords, Survives, Switch, stream_count,
+    },
     screen::{Screen, quoted},
 };
 
@@ -102,6 +108,10 @@ pub struct Args {
     /// may be repeated, and is remembered
     #[arg(long, value_name = "NAME")]
     pub serves: Vec<String>,
+    /// Publish stored events again under `events.<workspace>.`, for the broker's user
+    /// `events-reader`; remembered [default: off]
+    #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", hide_possible_values = true)]
+    pub republish: Option<Switch>,
     /// Trust this publisher's development key, whatever the active policy says so far
     #[arg(skip)]
     pub trust: Vec<String>,
@@ -235,9 +245,20 @@ pub async fn start(
     let streams = settings.stream_count()?;
     let tls = nats_tls.options()?;
     let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?.tls(tls.clone());
-    match install::install(&installer, streams, 1).await?.as_slice() {
-        [] => screen.note("log", "every stream is there"),
-        made => screen.note("log", &format!("made {}", made.join(", "))),
+    let asked = InstallOptions {
+        // What is on in a log of others stays as they have it.
+        republish: match &args.nats_url {
+            None => Some(settings.republish),
+            Some(_) => args.republish.map(Switch::is_on),
+        },
+        ..InstallOptions::new(streams)
+    };
+    let installed = install::install(&installer, asked).await?;
+    screen.note("log", &install::done(&installed));
+    if settings.republish {
+        let text =
+            format!("stored events are published under `events.`, for the user `{EVENTS_READER}`");
+        screen.note("republish", &text);
     }
 
     if let Some(passwords) = &passwords {

@@ -48,7 +48,7 @@ use crate::{
 
 pub use self::caller::Caller;
 pub use self::inbox::{Inbox, Losses, Refusals, Unread};
-pub use self::settings::{Difference, InstallOptions, install};
+pub use self::settings::{Difference, InstallOptions, Installed, install};
 
 /// The oldest broker that has scheduled messages, atomic batches and consistent direct gets.
 const OLDEST_BROKER: (u32, u32) = (2, 12);

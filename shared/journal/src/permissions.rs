@@ -25,7 +25,7 @@ use contracts::{
 use crate::{
     delivery::{Purpose, name},
     inbox::inbox_subject,
-    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter},
+    layout::{INBOX, OBJECTS, REFUSED, REPUBLISHED_ROOT, StreamCount, TIMERS, event_filter},
     request::skill_subject,
 };
 
@@ -167,6 +167,8 @@ pub fn installer(user: &str) -> Permissions {
         publish: vec![
             "$JS.API.STREAM.INFO.*".to_owned(),
             "$JS.API.STREAM.CREATE.*".to_owned(),
+            // To turn republishing on or off.
+            "$JS.API.STREAM.UPDATE.*".to_owned(),
         ],
         subscribe: vec![format!("{}.>", inbox_prefix(user))],
         allow_responses: false,
@@ -183,6 +185,20 @@ pub fn reader(user: &str, streams: StreamCount) -> Permissions {
     Permissions {
         publish,
         subscribe: vec![format!("{}.>", inbox_prefix(user))],
+        allow_responses: false,
+    }
+}
+
+/// What a subscriber to republished events may do: hear those of one workspace, or of all, and say
+/// nothing.
+pub fn events_reader(workspace: Option<&WorkspaceId>) -> Permissions {
+    let subject = match workspace {
+        Some(workspace) => format!("{REPUBLISHED_ROOT}.{workspace}.>"),
+        None => format!("{REPUBLISHED_ROOT}.>"),
+    };
+    Permissions {
+        publish: Vec::new(),
+        subscribe: vec![subject],
         allow_responses: false,
     }
 }

@@ -90,6 +90,7 @@ pub async fn start(
                 workspace: &settings.workspace,
                 serves: &settings.serves,
                 principals,
+                events_reader: settings.republish.then_some(Some(&settings.workspace)),
             },
         )?,
     };

@@ -62,6 +62,9 @@ pub struct Settings {
     pub durability: Survives,
     /// The names under which the worker's broker user may serve.
     pub serves: Vec<String>,
+    /// Whether stored events are published again.
+    #[serde(default)]
+    pub republish: bool,
 }
 
 impl Directory {
@@ -178,6 +181,7 @@ impl Settings {
             streams: args.streams.unwrap_or(StreamCount::ONE).get(),
             durability: Survives::Process,
             serves: Vec::new(),
+            republish: false,
         });
         let fixed = |name: &str, is: String, wanted: Option<String>| match wanted {
             Some(wanted) if wanted != is => Err(Failure::Usage(format!(
@@ -193,6 +197,9 @@ impl Settings {
         fixed("--workspace", settings.workspace.to_string(), workspace)?;
         if let Some(durability) = args.durability {
             settings.durability = durability;
+        }
+        if let Some(republish) = args.republish {
+            settings.republish = republish.is_on();
         }
         settings.serves.extend(args.serves.iter().cloned());
         settings.serves.sort();

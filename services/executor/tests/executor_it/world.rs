@@ -144,9 +144,16 @@ impl World {
         let streams = StreamCount::try_new(streams).unwrap();
         let options = ConnectOptions::new(urls(&servers), "intake").streams(streams);
         let replicas = u8::try_from(servers.len()).unwrap();
-        install(&options, InstallOptions { streams, replicas })
-            .await
-            .unwrap();
+        install(
+            &options,
+            InstallOptions {
+                streams,
+                replicas,
+                republish: None,
+            },
+        )
+        .await
+        .unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
             servers,

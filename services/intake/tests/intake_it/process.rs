@@ -335,6 +335,7 @@ async fn on_a_broker_without_users_nothing_is_served_over_nats() {
     let streams = InstallOptions {
         streams: StreamCount::ONE,
         replicas: 1,
+        republish: None,
     };
     install(&options, streams).await.unwrap();
     let directory = tempfile::tempdir().unwrap();

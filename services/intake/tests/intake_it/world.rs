@@ -357,6 +357,7 @@ pub async fn install_on(options: &ConnectOptions) {
     let streams = InstallOptions {
         streams: StreamCount::ONE,
         replicas: 1,
+        republish: None,
     };
     install(options, streams).await.unwrap();
 }

@@ -48,9 +48,16 @@ fn options(server: &NatsServer) -> ConnectOptions {
 
 async fn installed(options: &ConnectOptions) {
     let (streams, replicas) = (options.streams, 1);
-    install(options, InstallOptions { streams, replicas })
-        .await
-        .unwrap();
+    install(
+        options,
+        InstallOptions {
+            streams,
+            replicas,
+            republish: None,
+        },
+    )
+    .await
+    .unwrap();
 }
 
 impl Broker {

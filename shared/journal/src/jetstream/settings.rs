@@ -1,8 +1,8 @@
 //! The streams and their settings: made by [`install`], checked by every service that starts.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use contracts::position::StreamId;
+use contracts::{position::StreamId, subject::ROOT};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -10,13 +10,17 @@ use super::{
     ConnectError, ConnectOptions,
     link::{CallError, Link},
 };
-use crate::layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS};
+use crate::layout::{INBOX, OBJECTS, REFUSED, REPUBLISHED_ROOT, StreamCount, TIMERS};
 
 /// How long streams may take to be ready: a cluster elects its leaders first.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// In a stream's metadata, so that a service that was started with another count can say so.
 const STREAM_COUNT: &str = "control-plane.streams";
+
+/// In the metadata of a stream of the log whose events are republished. It is written together with
+/// the setting, by [`install`] alone: so whoever reads both knows whether that is meant.
+const REPUBLISHED: &str = "control-plane.republish";
 
 /// A setting of a stream that is not as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,26 @@ pub struct InstallOptions {
     pub streams: StreamCount,
     /// Of each stream: 1, or 3 on a cluster.
     pub replicas: u8,
+    /// Whether stored events are published again as `events.<workspace>.…`, for whoever may
+    /// subscribe. Absent, it stays as it is, which is off in a new log.
+    pub republish: Option<bool>,
+}
+
+impl InstallOptions {
+    pub fn new(streams: StreamCount) -> Self {
+        Self {
+            streams,
+            replicas: 1,
+            republish: None,
+        }
+    }
+}
+
+/// What [`install`] has done; every other stream was as it has to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Installed {
+    pub made: Vec<String>,
+    pub changed: Vec<String>,
 }
 
 /// Makes the streams that are missing, and checks those that are there. The only creator of
@@ -52,22 +76,40 @@ pub struct InstallOptions {
 pub async fn install(
     options: &ConnectOptions,
     install: InstallOptions,
-) -> Result<Vec<String>, ConnectError> {
+) -> Result<Installed, ConnectError> {
     let link = super::open(options).await?;
-    let mut made = Vec::new();
+    let mut installed = Installed::default();
     let mut differences = Vec::new();
+    let mut to_change = Vec::new();
     for mut wanted in all_streams(install.streams) {
         wanted.set("num_replicas", json!(install.replicas));
         if let Some(found) = find(&link, &wanted.name).await? {
             differences.extend(wanted.differences(&found, install.streams)?);
+            if install
+                .republish
+                .is_some_and(|on| wanted.is_of_log && on != is_republished(&found))
+            {
+                to_change.push((wanted.name, found));
+            }
         } else {
+            if install.republish == Some(true) && wanted.is_of_log {
+                wanted.settings = republishing(wanted.settings, true);
+            }
             create(&link, &wanted).await?;
-            made.push(wanted.name);
+            installed.made.push(wanted.name);
+        }
+    }
+    // Nothing is changed in a log that is not as it has to be.
+    if differences.is_empty() {
+        for (name, found) in to_change {
+            let settings = republishing(found, install.republish == Some(true));
+            send(&link, "UPDATE", &name, settings).await?;
+            installed.changed.push(name);
         }
     }
     link.close().await;
     if differences.is_empty() {
-        Ok(made)
+        Ok(installed)
     } else {
         Err(ConnectError::Settings(differences))
     }
@@ -93,6 +135,8 @@ pub(super) async fn verify(link: &Link, count: StreamCount) -> Result<(), Connec
 struct Stream {
     name: String,
     settings: Map<String, Value>,
+    /// Whether it holds events.
+    is_of_log: bool,
 }
 
 fn all_streams(count: StreamCount) -> Vec<Stream> {
@@ -148,7 +192,11 @@ impl Stream {
         let Value::Object(settings) = settings else {
             unreachable!("a JSON object was written above")
         };
-        Self { name, settings }
+        Self {
+            name,
+            settings,
+            is_of_log: false,
+        }
     }
 
     fn set(&mut self, setting: &str, value: Value) {
@@ -172,8 +220,15 @@ impl Stream {
             });
         }
         let differences = self.settings.iter().filter(|(name, _)| *name != "metadata");
+        // On or off, as whoever installed says it is to be.
+        let republish = republish(self.is_of_log && is_republished(found));
         Ok(differences
             .filter_map(|(name, wanted)| {
+                let wanted = if name == "republish" {
+                    &republish
+                } else {
+                    wanted
+                };
                 let found = found.get(name);
                 (!same(wanted, found)).then(|| Difference {
                     stream: self.name.clone(),
@@ -186,6 +241,33 @@ impl Stream {
     }
 }
 
+/// Whether the events of a stream are meant to be published again.
+fn is_republished(found: &Map<String, Value>) -> bool {
+    let metadata = found.get("metadata");
+    metadata.and_then(|metadata| metadata.get(REPUBLISHED)) == Some(&json!("on"))
+}
+
+fn republish(on: bool) -> Value {
+    if on {
+        json!({ "src": format!("{ROOT}.>"), "dest": format!("{REPUBLISHED_ROOT}.>") })
+    } else {
+        Value::Null
+    }
+}
+
+/// The settings with republishing on or off, and their metadata with them.
+fn republishing(mut settings: Map<String, Value>, on: bool) -> Map<String, Value> {
+    settings.insert("republish".to_owned(), republish(on));
+    if let Some(Value::Object(metadata)) = settings.get_mut("metadata") {
+        if on {
+            metadata.insert(REPUBLISHED.to_owned(), json!("on"));
+        } else {
+            metadata.remove(REPUBLISHED);
+        }
+    }
+    settings
+}
+
 /// The broker leaves out what is off.
 fn same(wanted: &Value, found: Option<&Value>) -> bool {
     let off = Value::Null;
@@ -193,6 +275,12 @@ fn same(wanted: &Value, found: Option<&Value>) -> bool {
     match (wanted, found) {
         (Value::Bool(false) | Value::Null, Value::Null) => true,
         (Value::Null, Value::String(text)) => text.is_empty(),
+        (Value::Object(wanted), Value::Object(found)) => {
+            let names: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+            names
+                .iter()
+                .all(|name| same(wanted.get(*name).unwrap_or(&off), found.get(*name)))
+        }
         (Value::Array(wanted), Value::Array(found)) => {
             wanted.len() == found.len() && wanted.iter().all(|item| found.contains(item))
         }
@@ -202,6 +290,7 @@ fn same(wanted: &Value, found: Option<&Value>) -> bool {
 
 fn log_stream(count: StreamCount, id: StreamId) -> Stream {
     let mut stream = Stream::named(id.name(), count, &count.subjects(id));
+    stream.is_of_log = true;
     stream.set("discard_new_per_subject", json!(true));
     stream.set("allow_atomic", json!(true));
     stream.set("deny_delete", json!(true));
@@ -281,19 +370,23 @@ async fn find(link: &Link, name: &str) -> Result<Option<Map<String, Value>>, Con
 }
 
 async fn create(link: &Link, stream: &Stream) -> Result<(), ConnectError> {
-    let settings: Map<_, _> = stream
-        .settings
-        .iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let operation = format!("STREAM.CREATE.{}", stream.name);
+    send(link, "CREATE", &stream.name, stream.settings.clone()).await
+}
+
+async fn send(
+    link: &Link,
+    verb: &str,
+    name: &str,
+    mut settings: Map<String, Value>,
+) -> Result<(), ConnectError> {
+    settings.retain(|_, value| !value.is_null());
+    let operation = format!("STREAM.{verb}.{name}");
     match link
         .api_patiently::<Info>(&operation, &Value::Object(settings), PATIENCE)
         .await
     {
         Ok(_) => Ok(()),
-        Err(error) => Err(failed(&stream.name, error)),
+        Err(error) => Err(failed(name, error)),
     }
 }
 

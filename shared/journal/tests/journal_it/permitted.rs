@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use contracts::{
     event::{EventName, Service},
-    ids::WorkspaceId,
+    ids::{ExecutionId, WorkspaceId},
     position::Positions,
+    subject::AggregateId,
 };
 use futures::StreamExt as _;
 use journal::{
@@ -23,6 +24,7 @@ use journal::{
 };
 use testkit::nats::{DATA_DIRECTORY, NatsServer, ServerOptions};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{
     samples::{KINDS, execution, sealed, workspace},
@@ -50,6 +52,9 @@ async fn broker() -> NatsServer {
     users.push(user("worker", permissions::worker(&acme(), [SKILL])));
     users.push(user("installer", permissions::installer("installer")));
     users.push(user("reader", permissions::reader("reader", streams)));
+    for (name, of) in [("events-reader", Some(acme())), ("events-of-all", None)] {
+        users.push(user(name, permissions::events_reader(of.as_ref())));
+    }
     for (workspace, id) in [("acme", "ada"), ("acme", "bob")] {
         let (workspace, id) = (self::workspace(workspace), id.parse().unwrap());
         let permissions = permissions::caller(&workspace, &id);
@@ -70,6 +75,7 @@ async fn broker() -> NatsServer {
     let wanted = InstallOptions {
         streams,
         replicas: 1,
+        republish: None,
     };
     install(&options_of(&server, "installer"), wanted)
         .await
@@ -466,4 +472,74 @@ async fn a_worker_answers_and_nothing_else() {
             payload: Bytes::from_static(b"done"),
         }
     );
+}
+
+#[tokio::test]
+async fn an_events_reader_hears_its_workspace_and_says_nothing() {
+    let server = broker().await;
+    let on = InstallOptions {
+        republish: Some(true),
+        ..InstallOptions::new(count(STREAMS))
+    };
+    let changed = install(&options_of(&server, "installer"), on)
+        .await
+        .unwrap();
+    assert_eq!(changed.changed.len(), usize::from(STREAMS) + 1);
+    let mut reader = Intruder::of(&server, "events-reader").await;
+    let mut all = Intruder::of(&server, "events-of-all").await;
+    let mut heard = reader.client.subscribe("events.acme.>").await.unwrap();
+    let mut of_all = all.client.subscribe("events.>").await.unwrap();
+    for intruder in [&reader, &all] {
+        intruder.client.flush().await.unwrap();
+    }
+    let intake = connect(&server, "intake").await;
+    let mut stored = Vec::new();
+    for name in ["globex", "acme", "global", "acme"] {
+        let aggregate = AggregateId::execution(workspace(name), ExecutionId::of(Uuid::new_v4()));
+        let (envelope, _) = sealed(&aggregate, None, EventName::Paused, "x");
+        intake.append(&envelope).await.unwrap();
+        stored.push((name, envelope));
+    }
+    for (name, envelope) in &stored {
+        let mut subscribers = vec![&mut of_all];
+        if *name == "acme" {
+            subscribers.push(&mut heard);
+        }
+        for subscriber in subscribers {
+            let message = soon(subscriber.next()).await.unwrap();
+            let subject = envelope.subject.to_string();
+            let expected = subject.replacen("controlPlane.", "events.", 1);
+            assert!(expected.starts_with(&format!("events.{name}.execution.")));
+            assert_eq!(message.subject.as_str(), expected);
+            assert_eq!(message.payload, envelope.payload);
+            let headers = message.headers.unwrap();
+            for (name, value) in envelope.headers.iter() {
+                assert_eq!(headers.get(name).unwrap().as_str(), value);
+            }
+            assert_eq!(headers.get("Nats-Subject").unwrap().as_str(), subject);
+        }
+    }
+    let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();
+    subjects.extend(
+        [
+            "events.acme.x",
+            "cp.api.acme.ada.intent.submit",
+            "cp.timer.arm.executor.x",
+            "cp.object.x",
+            "$JS.API.INFO",
+            "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_00",
+            "_INBOX_events-reader.x",
+        ]
+        .map(str::to_owned),
+    );
+    for subject in subjects {
+        assert!(!reader.may_publish(&subject).await, "{subject}");
+        assert!(!all.may_publish(&subject).await, "{subject}");
+    }
+    for subject in ["events.>", "events.globex.>", "events.*.execution.>", ">"] {
+        assert!(!reader.may_subscribe(subject).await, "{subject}");
+    }
+    for subject in ["controlPlane.>", "cp.>", "$JS.>", "_INBOX.>", ">"] {
+        assert!(!all.may_subscribe(subject).await, "{subject}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What a service refuses to start with, and what it says then.
 
 use journal::jetstream::{
-    ConnectError, ConnectOptions, Difference, InstallOptions, JetStreamJournal, install,
+    ConnectError, ConnectOptions, Difference, InstallOptions, Installed, JetStreamJournal, install,
 };
 use serde_json::{Value, json};
 use testkit::{
@@ -69,10 +69,11 @@ async fn a_log_that_was_not_installed() {
     let wanted = InstallOptions {
         streams: count(1),
         replicas: 1,
+        republish: None,
     };
     let made = install(&options, wanted).await.unwrap();
     assert_eq!(
-        made,
+        made.made,
         [
             "CONTROL_PLANE_CATALOGUE",
             "CONTROL_PLANE_00",
@@ -80,7 +81,10 @@ async fn a_log_that_was_not_installed() {
             "CONTROL_PLANE_OBJECTS",
         ]
     );
-    assert!(install(&options, wanted).await.unwrap().is_empty());
+    assert_eq!(
+        install(&options, wanted).await.unwrap(),
+        Installed::default()
+    );
     assert!(JetStreamJournal::connect(&options).await.is_ok());
 }
 
@@ -97,6 +101,7 @@ async fn another_number_of_streams() {
         let wanted = InstallOptions {
             streams: count(streams),
             replicas: 1,
+            republish: None,
         };
         let error = install(&options, wanted).await.unwrap_err();
         assert!(matches!(error, ConnectError::StreamCount { .. }));
@@ -166,7 +171,77 @@ async fn streams_that_were_changed_by_hand() {
     let wanted = InstallOptions {
         streams: count(1),
         replicas: 1,
+        republish: None,
     };
     let refused = install(&options, wanted).await;
     assert!(matches!(refused, Err(ConnectError::Settings(_))));
+}
+
+async fn settings(client: &async_nats::Client, stream: &str) -> Value {
+    let subject = format!("$JS.API.STREAM.INFO.{stream}");
+    let answer = client.request(subject, "".into()).await.unwrap();
+    let info: Value = serde_json::from_slice(&answer.payload).unwrap();
+    info["config"].clone()
+}
+
+/// On and off are both as they have to be, if whoever installed has said so.
+#[tokio::test]
+async fn republishing_is_turned_on_and_off_by_who_installs() {
+    const LOG: [&str; 3] = [
+        "CONTROL_PLANE_CATALOGUE",
+        "CONTROL_PLANE_00",
+        "CONTROL_PLANE_01",
+    ];
+    let server = NatsServer::start(ServerOptions::default()).await;
+    let client = server.client().await;
+    let options = ConnectOptions::new(server.url(), "executor").streams(count(2));
+    let asked = |republish| InstallOptions {
+        republish,
+        ..InstallOptions::new(count(2))
+    };
+    let installed = install(&options, asked(Some(true))).await.unwrap();
+    assert_eq!(installed.made.len(), 5);
+    assert!(installed.changed.is_empty());
+    let ours = json!({ "src": "controlPlane.>", "dest": "events.>" });
+    for stream in LOG {
+        assert_eq!(settings(&client, stream).await["republish"], ours);
+    }
+    let timers = settings(&client, "CONTROL_PLANE_TIMERS").await;
+    assert_eq!(timers["republish"], Value::Null);
+    assert!(JetStreamJournal::connect(&options).await.is_ok());
+    // As it is, where nothing is said, and where the same is said again.
+    for same in [None, Some(true)] {
+        let again = install(&options, asked(same)).await.unwrap();
+        assert_eq!(again, Installed::default());
+    }
+    let off = install(&options, asked(Some(false))).await.unwrap();
+    assert_eq!(off.changed, LOG);
+    for stream in LOG {
+        assert_eq!(settings(&client, stream).await["republish"], Value::Null);
+    }
+    assert!(JetStreamJournal::connect(&options).await.is_ok());
+    let on = install(&options, asked(Some(true))).await.unwrap();
+    assert_eq!(on.changed, LOG);
+
+    // By hand it is neither turned off nor turned elsewhere.
+    let mut changed = settings(&client, LOG[1]).await;
+    for republish in [
+        Value::Null,
+        json!({ "src": "controlPlane.>", "dest": "public.>" }),
+    ] {
+        changed["republish"] = republish;
+        let subject = format!("$JS.API.STREAM.UPDATE.{}", LOG[1]);
+        let config = changed.to_string();
+        let answer = client.request(subject, config.into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert!(answer.get("error").is_none(), "{answer}");
+        let ConnectError::Settings(differences) = refusal(&options).await else {
+            panic!("another fault was expected");
+        };
+        let named: Vec<_> = differences
+            .iter()
+            .map(|it| (it.stream.as_str(), it.setting.as_str()))
+            .collect();
+        assert_eq!(named, [(LOG[1], "republish")]);
+    }
 }

@@ -91,6 +91,7 @@ pub async fn make_streams(url: &str, streams: u8, replicas: u8) {
     let wanted = InstallOptions {
         streams: count(streams),
         replicas,
+        republish: None,
     };
     install(&options, wanted).await.unwrap();
 }
