@@ -19,6 +19,8 @@ mod gateway;
 mod helping;
 #[path = "controlplane_it/installing.rs"]
 mod installing;
+#[path = "controlplane_it/looking.rs"]
+mod looking;
 #[path = "controlplane_it/ruling.rs"]
 mod ruling;
 #[path = "controlplane_it/skills.rs"]

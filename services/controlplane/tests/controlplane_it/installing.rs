@@ -37,6 +37,49 @@ async fn install_makes_what_is_missing_and_refuses_what_differs() {
     assert_eq!(install("2").code, 3);
 }
 
+/// Off, until someone asks for it; and then everyone goes on as before.
+#[tokio::test]
+async fn stored_events_are_republished_where_that_is_turned_on() {
+    let world = World::up_with(&["--republish"]).await;
+    assert!(
+        world
+            .process()
+            .output()
+            .join("\n")
+            .contains("events-reader")
+    );
+    let config = world.file("broker/nats-server.conf");
+    let reader = config.split("user: \"events-reader\"").nth(1).unwrap();
+    assert!(
+        reader.contains(r#"subscribe: { allow: ["events.demo.>"] }"#),
+        "{reader}"
+    );
+    assert!(reader.contains(r#"publish: { deny: [">"] }"#), "{reader}");
+    let url = serde_json::from_str::<serde_json::Value>(&world.file("context.json")).unwrap();
+    let url = url["natsUrl"].as_str().unwrap().to_owned();
+    let password = world.path("secrets/installer.password");
+    let install = |republish: &[&str]| {
+        let words = [
+            "install",
+            "--json",
+            "--nats-url",
+            &url,
+            "--nats-password-file",
+        ];
+        let answer = type_in(&[&words[..], &[password.to_str().unwrap()], republish].concat());
+        assert_eq!(answer.code, 0, "{}", answer.err);
+        let report: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+        report["changed"].as_array().unwrap().len()
+    };
+    assert_eq!(install(&["--republish"]), 0);
+    assert_eq!(install(&["--republish", "off"]), 2);
+    assert_eq!(install(&[]), 0);
+    assert_eq!(install(&["--republish", "on"]), 2);
+    let draft = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
+    let id = world.submit(&["Say hello", "--draft", draft]);
+    assert_eq!(world.type_in(&["execution", "watch", &id]).code, 0);
+}
+
 #[tokio::test]
 async fn it_runs_on_a_broker_that_was_configured_by_the_command() {
     let directory = directory();
