@@ -3,6 +3,7 @@
 //! * [`list`]: `execution list`
 //! * [`run`]: what is asked of a run
 
+pub mod list;
 mod run;
 
 use contracts::{
@@ -24,8 +25,6 @@ use crate::{
     screen::{Screen, plain},
     vote, watch,
 };
-
-pub mod list;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

@@ -32,6 +32,7 @@ mod domain {
     mod second_verdict;
     mod stopping;
     mod takeover;
+    mod tracing;
     mod verification;
     mod waits;
 }

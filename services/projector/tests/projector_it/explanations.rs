@@ -1,6 +1,10 @@
 //! `policy.explain`
 
-use contracts::plan::Mode;
+use contracts::{
+    canonical::Digest,
+    event::Event,
+    plan::{Mode, RiskTier},
+};
 use policy::shipped::default_bundle;
 
 use super::{
@@ -33,12 +37,19 @@ async fn a_verdict_is_explained_by_the_bundle_it_was_made_by() {
         "{explained:#}"
     );
     assert!(policy["annotations"].is_object());
+    assert_eq!(policy["effect"], "permit");
+    assert_eq!(policy["steps"].as_array().unwrap().len(), 2);
+    // What was decided comes out again, under the bundle of then.
+    assert_eq!(explained["reevaluation"]["same"], true, "{explained:#}");
+    assert!(explained["engineVersion"].is_string());
+    assert!(explained["catalogue"].is_u64());
     assert_eq!(explained["facts"]["steps"].as_object().unwrap().len(), 2);
 
     // The second verdict saw an input that was not known to the first.
     let path = format!("/v1/policy.explain?executionId={id}&stepId=repeat");
     let explained = caller.ok(&path).await;
     assert_eq!(explained["stepId"], "repeat");
+    assert_eq!(explained["reevaluation"]["same"], true, "{explained:#}");
     assert_eq!(explained["facts"]["steps"]["repeat"]["inputsKnown"], true);
     assert!(!explained["reasons"].as_array().unwrap().is_empty());
     let path = format!("/v1/policy.explain?executionId={id}&stepId=third");
@@ -56,6 +67,52 @@ async fn without_a_policy_everything_is_blocked_and_that_is_said() {
     assert_eq!(explained["policyVersion"], "none");
     assert_eq!(explained["verdict"], "blocked");
     assert!(!explained["reasons"].as_array().unwrap().is_empty());
+    assert_eq!(explained["reevaluation"]["same"], true, "{explained:#}");
+    projector.stop().await;
+}
+
+/// A verdict that someone else than the verifier has made up, and a bundle that is not there.
+#[tokio::test]
+async fn a_verdict_that_does_not_come_out_again_is_said_to_differ() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    let mut ids = Vec::new();
+    for missing in [false, true] {
+        let (id, _) = world.story.received(Mode::Autonomous, &echo()).await;
+        assert!(world.story.goes_on(id).await, "it is planned");
+        world
+            .story
+            .decide_with(id, |judged| {
+                for event in judged.iter_mut() {
+                    let Event::PlanVerified(verified) = event else {
+                        continue;
+                    };
+                    verified.risk_tier = RiskTier::Medium;
+                    for step in verified.steps.values_mut() {
+                        step.tier = RiskTier::Medium;
+                    }
+                    if missing {
+                        verified.policy_version = Some(Digest::of(b"another"));
+                    }
+                }
+            })
+            .await;
+        ids.push(id);
+    }
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let [forged, unknown] = [ids[0], ids[1]];
+    for step in ["", "&stepId=say"] {
+        let path = format!("/v1/policy.explain?executionId={forged}{step}");
+        let again = &caller.ok(&path).await["reevaluation"];
+        assert_eq!(again["same"], false, "{again:#}");
+        assert_eq!(again["riskTier"], "low");
+        assert_eq!(again["verdict"], "autonomous");
+        let path = format!("/v1/policy.explain?executionId={unknown}{step}");
+        let again = &caller.ok(&path).await["reevaluation"];
+        assert!(again.get("same").is_none(), "{again:#}");
+        assert!(again["reason"].as_str().unwrap().contains("bundle"));
+    }
     projector.stop().await;
 }
 

@@ -310,3 +310,35 @@ async fn a_reader_that_is_too_slow_is_let_go_and_goes_on_where_it_was() {
     assert_eq!(rest[0].1["id"], first);
     projector.stop().await;
 }
+
+/// Every path of the published description that is the projector's is served, feeds and health
+/// among them.
+#[tokio::test]
+async fn what_is_described_is_served() {
+    let world = World::new();
+    let (id, _) = world.story.received(Mode::Autonomous, &echo()).await;
+    let projector = world.projector().await;
+    let caller = projector.caller(AUDITOR);
+    let document = caller.ok("/openapi.json").await;
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let Some(described) = methods.get("get") else {
+            continue;
+        };
+        let path = path.replace("{executionId}", &id.to_string());
+        let answer = caller.open(&path, None).await.response;
+        let status = answer.status().as_u16();
+        let responses = described["responses"].as_object().unwrap();
+        assert!(
+            responses.contains_key(&status.to_string()),
+            "{path}: {status}"
+        );
+        assert_ne!(status, 404, "{path}");
+        let kind = answer.headers()["content-type"].to_str().unwrap();
+        let content = &responses[&status.to_string()]["content"];
+        assert!(content.get(kind).is_some(), "{path}: {kind}");
+        asked += 1;
+    }
+    assert!(asked > 15, "{asked}");
+    projector.stop().await;
+}

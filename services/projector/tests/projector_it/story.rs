@@ -289,6 +289,17 @@ impl Story {
         went_on
     }
 
+    /// As [`Self::goes_on`], with what is decided changed before it is stored.
+    pub async fn decide_with(&self, id: ExecutionId, change: impl FnOnce(&mut Vec<Event>)) {
+        let catalogue = self.catalogue().await;
+        self.decide(id, |state, now| {
+            let mut events = next(&self.judge, state, &catalogue, now);
+            change(&mut events);
+            events
+        })
+        .await;
+    }
+
     pub async fn status(&self, id: ExecutionId) -> Status {
         Execution::fold(&self.history(&self.aggregate(id)).await)
             .status()

@@ -200,7 +200,10 @@ async fn republishing_is_turned_on_and_off_by_who_installs() {
         ..InstallOptions::new(count(2))
     };
     let installed = install(&options, asked(Some(true))).await.unwrap();
-    assert_eq!(installed.made.len(), 5);
+    assert!(
+        LOG.iter()
+            .all(|stream| installed.made.contains(&(*stream).to_owned()))
+    );
     assert!(installed.changed.is_empty());
     let ours = json!({ "src": "controlPlane.>", "dest": "events.>" });
     for stream in LOG {
