@@ -56,6 +56,13 @@ impl Positions {
         *reached = (*reached).max(position.sequence);
     }
 
+    /// Moves forward to all of `other`; never backward.
+    pub fn advance_to(&mut self, other: &Self) {
+        for position in other.iter() {
+            self.advance(position);
+        }
+    }
+
     /// Whether everything up to `other` is included.
     pub fn covers(&self, other: &Self) -> bool {
         other

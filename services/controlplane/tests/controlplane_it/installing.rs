@@ -26,7 +26,7 @@ async fn install_makes_what_is_missing_and_refuses_what_differs() {
     let first = install("2");
     assert_eq!(first.code, 0, "{}", first.err);
     let report: serde_json::Value = serde_json::from_str(&first.out).unwrap();
-    assert_eq!(report["made"].as_array().unwrap().len(), 5);
+    assert_eq!(report["made"].as_array().unwrap().len(), 7);
     let second: serde_json::Value = serde_json::from_str(&install("2").out).unwrap();
     assert_eq!(second["made"].as_array().unwrap().len(), 0);
     let other = install("4");

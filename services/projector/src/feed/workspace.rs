@@ -174,14 +174,22 @@ impl Feed {
                 }
                 Phase::Live { live, read } => {
                     if let Some(read) = read.take() {
-                        read.iter()
-                            .for_each(|position| self.reached.advance(position));
+                        self.reached.advance_to(&read);
                     }
-                    let check = Instant::now() + CHECK_EVERY;
+                    let look = self.heartbeat.min(Instant::now() + CHECK_EVERY);
                     let received = tokio::select! {
-                        received = live.recv() => received,
-                        () = sleep_until(check.min(self.heartbeat)) => return self.waited().await,
+                        received = live.recv() => Some(received),
+                        () = sleep_until(look) => None,
                         () = self.shutdown.cancelled() => return None,
+                    };
+                    if !self.credential.stands() {
+                        return None;
+                    }
+                    let Some(received) = received else {
+                        if Instant::now() >= self.heartbeat {
+                            return Some(self.here("heartbeat"));
+                        }
+                        continue;
                     };
                     let item = match received {
                         Ok(item) => item,
@@ -191,13 +199,8 @@ impl Feed {
                         }
                         Err(broadcast::error::RecvError::Closed) => return None,
                     };
-                    if !self.credential.stands() {
-                        return None;
-                    }
                     // Whatever was stored before its batch has come before it.
-                    item.before
-                        .iter()
-                        .for_each(|position| self.reached.advance(position));
+                    self.reached.advance_to(&item.before);
                     let told = self.told(item.position, &item.recorded, item.standing.as_ref());
                     if told.is_some() {
                         return told;
@@ -234,14 +237,6 @@ impl Feed {
                 Some(Event::default().comment(comment))
             }
         }
-    }
-
-    /// After some time without an event.
-    async fn waited(&mut self) -> Option<Event> {
-        if Instant::now() < self.heartbeat {
-            return Box::pin(self.next()).await;
-        }
-        Some(self.here("heartbeat"))
     }
 
     fn told(

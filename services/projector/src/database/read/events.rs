@@ -162,7 +162,9 @@ fn filtered(wanted: &Wanted, place: Place) -> QueryBuilder<Sqlite> {
     if let Some(aggregate) = &wanted.aggregate {
         query.push(" AND aggregate = ").push_bind(aggregate);
     }
-    if wanted.events.len() < EventName::ALL.len() {
+    if wanted.events.is_empty() {
+        query.push(" AND 1 = 0");
+    } else if wanted.events.len() < EventName::ALL.len() {
         query.push(" AND event IN (");
         let mut names = query.separated(", ");
         for event in &wanted.events {
