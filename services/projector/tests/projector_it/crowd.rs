@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use contracts::plan::Mode;
+use contracts::{ids::ExecutionId, plan::Mode, position::StreamId};
 use policy::shipped::default_bundle;
 use serde_json::Value;
 use tokio::{
@@ -77,6 +77,40 @@ async fn read_all(
     }
 }
 
+/// To their ends, and others with them.
+async fn run(story: Arc<Story>, ids: Vec<ExecutionId>) {
+    for round in 0.. {
+        let mut went_on = false;
+        for id in &ids {
+            went_on |= story.goes_on(*id).await;
+        }
+        if !went_on {
+            break;
+        }
+        if round % 4 == 0 {
+            story.submitted(Mode::Autonomous, &echo()).await;
+        }
+    }
+}
+
+/// What a reader of the workspace must have read, and how many events that is. Those of skills and
+/// policies are not this crowd's to read.
+async fn in_the_log(story: &Story) -> (Read, usize) {
+    let (mut expected, mut count) = (Read::new(), 0);
+    for stream in story.journal.streams() {
+        if stream == StreamId::Catalogue {
+            continue;
+        }
+        for entry in story.journal.read(stream, 0, 2_000).await.unwrap() {
+            let id = entry.recorded.unwrap().id().to_string();
+            let events = expected.entry(stream.name()).or_default();
+            events.push((entry.position.sequence, id));
+            count += 1;
+        }
+    }
+    (expected, count)
+}
+
 // Two threads, so that what the story writes is not held up by what is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_readers_read_everything_once_whatever_dies() {
@@ -113,23 +147,7 @@ async fn two_hundred_readers_read_everything_once_whatever_dies() {
     }
 
     // Executions run while it dies and comes back.
-    let running = tokio::spawn({
-        let (story, ids) = (Arc::clone(&story), ids.clone());
-        async move {
-            for round in 0.. {
-                let mut went_on = false;
-                for id in &ids {
-                    went_on |= story.goes_on(*id).await;
-                }
-                if !went_on {
-                    break;
-                }
-                if round % 4 == 0 {
-                    story.submitted(Mode::Autonomous, &echo()).await;
-                }
-            }
-        }
-    });
+    let running = tokio::spawn(run(Arc::clone(&story), ids.clone()));
     for death in 1..=DEATHS {
         let before = *total.borrow();
         let mut total = total.subscribe();
@@ -145,21 +163,8 @@ async fn two_hundred_readers_read_everything_once_whatever_dies() {
     }
     running.await.unwrap();
 
-    let mut expected = Read::new();
-    let mut all = 0;
-    for stream in story.journal.streams() {
-        for entry in story.journal.read(stream, 0, 2_000).await.unwrap() {
-            let id = entry.recorded.unwrap().id().to_string();
-            let events = expected.entry(stream.name()).or_default();
-            events.push((entry.position.sequence, id));
-            all += 1;
-        }
-    }
-    // Events of skills and policies are not this crowd's to read.
-    let catalogue = expected
-        .remove("CONTROL_PLANE_CATALOGUE")
-        .unwrap_or_default();
-    tell_count.send_replace(Some(all - catalogue.len()));
+    let (expected, all) = in_the_log(&story).await;
+    tell_count.send_replace(Some(all));
     let end = Instant::now() + PATIENCE;
     let left = || end.saturating_duration_since(Instant::now());
     let mut connections = 0;

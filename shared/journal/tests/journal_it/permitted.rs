@@ -267,21 +267,21 @@ async fn a_service_can_do_all_that_is_its_own() {
         let refused = tokio::time::timeout(Duration::from_secs(1), journal.append(&envelope)).await;
         assert!(matches!(refused.unwrap(), Err(AppendError::Refused { .. })));
 
-        for purpose in [Purpose::Drive, Purpose::Control] {
-            let events = [EventName::CancelRequested, EventName::SkillDisabled];
-            let spec = ConsumerSpec::events(service, purpose, events);
-            soon(journal.consume(spec).await.unwrap().stop())
-                .await
-                .unwrap();
-        }
-        let mut timers = journal
-            .consume(ConsumerSpec::timers(service))
-            .await
-            .unwrap();
         if matches!(
             service,
             Service::Planner | Service::Verifier | Service::Executor
         ) {
+            for purpose in [Purpose::Drive, Purpose::Control] {
+                let events = [EventName::CancelRequested, EventName::SkillDisabled];
+                let spec = ConsumerSpec::events(service, purpose, events);
+                soon(journal.consume(spec).await.unwrap().stop())
+                    .await
+                    .unwrap();
+            }
+            let mut timers = journal
+                .consume(ConsumerSpec::timers(service))
+                .await
+                .unwrap();
             let timer = Timer {
                 service,
                 aggregate: aggregate.clone(),
