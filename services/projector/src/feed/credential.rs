@@ -27,7 +27,8 @@ impl Credential {
     }
 
     /// Whether it still is the same principal's, with the same grants.
-    pub fn stands(&self) -> bool {
-        self.door.authenticate(&self.headers).as_ref() == Ok(&self.principal)
+    pub async fn stands(&self) -> bool {
+        let authenticated = self.door.authenticate(&self.headers).await;
+        authenticated.as_ref() == Ok(&self.principal)
     }
 }

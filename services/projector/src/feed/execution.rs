@@ -92,7 +92,7 @@ impl Feed {
     /// Nothing once it is over, or its reader may not read on.
     async fn next(&mut self) -> Option<Event> {
         if let Some((position, recorded)) = self.unread.pop_front() {
-            let stands = self.credential.stands();
+            let stands = self.credential.stands().await;
             return stands.then(|| self.shown(position, &recorded));
         }
         loop {
@@ -102,7 +102,7 @@ impl Feed {
                 () = sleep(CHECK_EVERY) => None,
                 () = self.shutdown.cancelled() => return None,
             };
-            if !self.credential.stands() {
+            if !self.credential.stands().await {
                 return None;
             }
             let Some(received) = received else {

@@ -149,7 +149,7 @@ enum Phase {
 impl Feed {
     /// Nothing once it is over, or its reader may not read on.
     async fn next(&mut self) -> Option<Event> {
-        if self.over || !self.credential.stands() {
+        if self.over || !self.credential.stands().await {
             return None;
         }
         if !self.greeted {
@@ -182,7 +182,7 @@ impl Feed {
                         () = sleep_until(look) => None,
                         () = self.shutdown.cancelled() => return None,
                     };
-                    if !self.credential.stands() {
+                    if !self.credential.stands().await {
                         return None;
                     }
                     let Some(received) = received else {

@@ -29,7 +29,7 @@ const fn at(path: &'static str, operation: OperationName) -> Resource {
     Resource { operation, path }
 }
 
-pub static RESOURCES: [Resource; 16] = [
+pub static RESOURCES: [Resource; 17] = [
     at("/v1/intents", OperationName::IntentSubmit),
     at("/v1/executions", OperationName::ExecutionList),
     at("/v1/executions/{executionId}", OperationName::ExecutionGet),
