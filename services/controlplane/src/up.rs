@@ -253,8 +253,8 @@ pub async fn start(
         },
         ..InstallOptions::new(streams)
     };
-    let installed = install::install(&installer, asked).await?;
-    screen.note("log", &install::done(&installed));
+    let log = install::install(&installer, asked).await?;
+    screen.note("log", &install::done(&log));
     if settings.republish {
         let text =
             format!("stored events are published under `events.`, for the user `{EVENTS_READER}`");

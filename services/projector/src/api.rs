@@ -122,7 +122,7 @@ async fn at_resource(
 ) -> Result<Response, Refused> {
     let admitted = api.door.admit(caller).await?;
     let mut input = input::from_query(name.entry(), uri)?;
-    for (member, id) in &ids.map_err(unreadable_path)? {
+    for (member, id) in &ids.map_err(|error| unreadable_path(&error))? {
         input.insert(member.to_owned(), id.into());
     }
     let asked = Asked {
@@ -132,7 +132,7 @@ async fn at_resource(
     answer(api, &admitted.principal, name, input, asked).await
 }
 
-fn unreadable_path(error: RawPathParamsRejection) -> Problem {
+fn unreadable_path(error: &RawPathParamsRejection) -> Problem {
     one_finding("/executionId", INVALID_VALUE, error.to_string())
 }
 
@@ -153,7 +153,7 @@ async fn live(
     match name {
         FeedName::Execution => {
             asked.end()?;
-            let ids = ids.map_err(unreadable_path)?;
+            let ids = ids.map_err(|error| unreadable_path(&error))?;
             let id = execution_id(&ids)?;
             feed::execution::watch(api, principal, id, after, headers).await
         }

@@ -134,15 +134,12 @@ impl Asked {
         let words = self.several("status");
         let mut statuses = BTreeSet::new();
         for word in &words {
-            match serde_json::from_value::<Status>(Value::String(word.clone())) {
-                Ok(status) => {
-                    statuses.insert(status);
-                }
-                Err(_) => {
-                    let shown: String = word.chars().take(100).collect();
-                    let message = format!("no execution stands so: `{shown}`");
-                    self.wrong("status", INVALID_VALUE, &message);
-                }
+            if let Ok(status) = serde_json::from_value::<Status>(Value::String(word.clone())) {
+                statuses.insert(status);
+            } else {
+                let shown: String = word.chars().take(100).collect();
+                let message = format!("no execution stands so: `{shown}`");
+                self.wrong("status", INVALID_VALUE, &message);
             }
         }
         let execution = self.one("executionId").and_then(|text| {

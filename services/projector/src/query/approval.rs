@@ -20,10 +20,10 @@ pub async fn list(
     principal: &Principal,
     input: ListInput,
 ) -> Result<ListOutput, Problem> {
-    let list = List::of(OperationName::ApprovalList, &principal.workspace, &input);
+    let pages = List::of(OperationName::ApprovalList, &principal.workspace, &input);
     let mut findings = Findings::default();
     let limit = findings.limit(input.limit);
-    let after = list.read(input.cursor.as_deref(), after, &mut findings);
+    let after = pages.read(input.cursor.as_deref(), after, &mut findings);
     findings.none()?;
     api.reached.at_least(input.at_least.as_ref()).await?;
     let votes = Grant::ExecutionApprove.is_held_by(&principal.actor);
@@ -38,7 +38,7 @@ pub async fn list(
     let page = found.map_err(|error| unreadable(&error))?;
     let last = page.items.last().filter(|_| page.more);
     Ok(ListOutput {
-        next_cursor: last.map(|last| list.after(&key(last))),
+        next_cursor: last.map(|last| pages.after(&key(last))),
         items: page.items,
         total: page.total,
         position: Some(page.position),

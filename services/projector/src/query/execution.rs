@@ -53,10 +53,10 @@ pub async fn list(
     {
         return Err(Problem::of(Code::WorkspaceMismatch));
     }
-    let list = List::of(OperationName::ExecutionList, &principal.workspace, &input);
+    let pages = List::of(OperationName::ExecutionList, &principal.workspace, &input);
     let mut findings = Findings::default();
     let limit = findings.limit(input.limit);
-    let from = from(&list, &input, &mut findings);
+    let from = from(&pages, &input, &mut findings);
     if let Some(text) = &input.text
         && !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())
     {
@@ -71,7 +71,7 @@ pub async fn list(
     let page = found.map_err(|error| unreadable(&error))?;
     let last = page.items.last().filter(|_| page.more);
     Ok(ListOutput {
-        next_cursor: last.and_then(key).map(|key| list.after(&key)),
+        next_cursor: last.and_then(key).map(|key| pages.after(&key)),
         items: page.items,
         total: page.total,
         position: Some(page.position),

@@ -33,7 +33,7 @@ pub async fn list(
     principal: &Principal,
     input: ListInput,
 ) -> Result<ListOutput, Problem> {
-    let list = List::of(OperationName::SkillList, &principal.workspace, &input);
+    let pages = List::of(OperationName::SkillList, &principal.workspace, &input);
     let mut findings = Findings::default();
     let limit = findings.limit(input.limit);
     if input.cursor.is_some() && input.offset.is_some() {
@@ -43,7 +43,7 @@ pub async fn list(
             "a cursor says where the list goes on: leave one of the two",
         );
     }
-    let after = list.read(input.cursor.as_deref(), after, &mut findings);
+    let after = pages.read(input.cursor.as_deref(), after, &mut findings);
     findings.none()?;
     api.reached.at_least(input.at_least.as_ref()).await?;
     let found = api.reader.skills(&principal.workspace).await;
@@ -62,7 +62,7 @@ pub async fn list(
     let items: Vec<_> = following.by_ref().take(limit).collect();
     let last = items.last().filter(|_| following.next().is_some());
     Ok(ListOutput {
-        next_cursor: last.map(|last| list.after(&key(last))),
+        next_cursor: last.map(|last| pages.after(&key(last))),
         items,
         total,
         position: Some(position),

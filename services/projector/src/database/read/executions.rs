@@ -81,9 +81,9 @@ fn filtered(select: &str, wanted: &Wanted) -> QueryBuilder<Sqlite> {
     query
         .push(" WHERE workspace = ")
         .push_bind(wanted.workspace.as_str());
-    one_of(&mut query, "status", &wanted.statuses, |it| it.as_str());
-    one_of(&mut query, "verdict", &wanted.verdicts, |it| it.as_str());
-    one_of(&mut query, "risk_tier", &wanted.tiers, |it| it.as_str());
+    one_of(&mut query, "status", &wanted.statuses, Status::as_str);
+    one_of(&mut query, "verdict", &wanted.verdicts, Verdict::as_str);
+    one_of(&mut query, "risk_tier", &wanted.tiers, RiskTier::as_str);
     if !wanted.waits.is_empty() {
         // As the index has it, and then what of it.
         query.push(" AND waits <> 0 AND (waits & ");
