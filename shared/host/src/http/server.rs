@@ -39,7 +39,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Bounds {
     /// Connections at once; others wait to be accepted.
     pub connections_max: usize,
-    /// From the first byte to the end of the greetings, where connections are encrypted.
+    /// From when it is accepted to the end of the greetings, where connections are encrypted.
     pub handshake_within: Duration,
     /// From its first byte, or the end of the request before, to the end of a request's head. A
     /// connection that is not used is closed after as long.
