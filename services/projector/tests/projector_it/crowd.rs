@@ -111,8 +111,7 @@ async fn in_the_log(story: &Story) -> (Read, usize) {
     (expected, count)
 }
 
-// Two threads, so that what the story writes is not held up by what is read.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn two_hundred_readers_read_everything_once_whatever_dies() {
     let broker = Broker::start().await;
     let story = Arc::new(Story::new(Arc::clone(&broker.journal)));
