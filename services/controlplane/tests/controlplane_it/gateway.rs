@@ -45,7 +45,12 @@ async fn listening(routes: Router) -> SocketAddr {
 async fn gateway(behind: Behind) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(gateway::serve(listener, None, behind, CancellationToken::new()));
+    tokio::spawn(gateway::serve(
+        listener,
+        None,
+        behind,
+        CancellationToken::new(),
+    ));
     url
 }
 
