@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
-use contracts::registry::{catalogue, openapi};
+use contracts::registry::{asyncapi, catalogue, openapi};
 
 use crate::{
     api::{Api, Over},
@@ -103,7 +103,7 @@ enum Command {
     Install(install::Args),
     /// Print a nats-server configuration with the least each service needs
     BrokerConfig(install::BrokerConfigArgs),
-    /// Print what is served, as `/openapi.json` and `/v1/capabilities` have it
+    /// Print what is served, as `/openapi.json`, `/asyncapi.json` and `/v1/capabilities` have it
     Contracts { document: Document },
     /// Print a completion script
     Completion { shell: Shell },
@@ -114,6 +114,8 @@ enum Command {
 enum Document {
     /// The operations over HTTP
     Openapi,
+    /// What is said over NATS: operations, intents, events, calls of skills
+    Asyncapi,
     /// Capabilities, operations and events, with their versions
     Capabilities,
 }
@@ -159,6 +161,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Contracts { document } => {
             let document = match document {
                 Document::Openapi => openapi::document(),
+                Document::Asyncapi => asyncapi::document(),
                 Document::Capabilities => catalogue::document(),
             };
             put(&format!("{document:#}"));

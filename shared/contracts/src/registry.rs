@@ -2,9 +2,11 @@
 //! each operation needs. Services route, authorise and describe themselves by it; the schemas
 //! under `schemas/` are written from it.
 
+pub mod asyncapi;
 mod capabilities;
 pub mod catalogue;
 pub mod cloud_events;
+mod components;
 mod feeds;
 mod grant;
 pub mod openapi;

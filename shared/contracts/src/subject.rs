@@ -22,6 +22,19 @@ pub const SHARDS: u8 = 64;
 /// The root token of the log's subjects.
 pub const ROOT: &str = "controlPlane";
 
+/// Under which stored events are published again, where that is turned on: as
+/// `events.<workspace>.…`, with the rest of the subject that they are stored under.
+pub const REPUBLISHED_ROOT: &str = "events";
+
+/// Before the workspace, the principal and the operation that is asked for.
+pub const API_ROOT: &str = "cp.api";
+
+/// Before the workspace and the principal that publishes intents.
+pub const INBOX_ROOT: &str = "cp.inbox";
+
+/// Before the workspace and the entry point of a skill that is called.
+pub const SKILL_ROOT: &str = "cp.skill";
+
 /// A kind of aggregate, each with a history of its own per id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AggregateKind {

@@ -9,6 +9,7 @@
 )]
 
 mod contracts {
+    mod asyncapi;
     mod canonical;
     mod envelope;
     mod hashes;

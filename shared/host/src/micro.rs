@@ -24,7 +24,7 @@ use contracts::{
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, MEDIA_TYPE, Problem},
     registry::{Kind, OperationName},
-    subject::decode_token,
+    subject::{API_ROOT, decode_token},
 };
 use futures::future::join_all;
 use journal::{
@@ -47,9 +47,6 @@ use crate::{
         door::{Door, Vouched},
     },
 };
-
-/// Before the workspace, the principal and the operation.
-const SUBJECTS: &str = "cp.api";
 
 /// The HTTP status of an answer.
 pub const STATUS: &str = "Cp-Status";
@@ -148,7 +145,7 @@ pub async fn open(
     let endpoints: Vec<Endpoint> = OperationName::ALL
         .into_iter()
         .filter(|operation| operation.entry().kind == kind)
-        .map(|operation| Endpoint::of(operation, SUBJECTS, queue))
+        .map(|operation| Endpoint::of(operation, API_ROOT, queue))
         .collect();
     let statistics = Arc::new(Statistics::new(&host, endpoints));
     let api = Arc::new(Api {
@@ -260,7 +257,7 @@ impl Api {
 
 /// Workspace, principal and operation of a subject.
 fn parts(subject: &str) -> Option<(WorkspaceId, PrincipalId, &str)> {
-    let rest = subject.strip_prefix(SUBJECTS)?.strip_prefix('.')?;
+    let rest = subject.strip_prefix(API_ROOT)?.strip_prefix('.')?;
     let (workspace, rest) = rest.split_once('.')?;
     let (principal, operation) = rest.split_once('.')?;
     let principal = decode_token(principal)?;

@@ -6,14 +6,13 @@ use contracts::{
     canonical::Digest,
     ids::{PrincipalId, WorkspaceId},
     problem::Problem,
-    subject::{decode_token, encode_token},
+    subject::{INBOX_ROOT, decode_token, encode_token},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::stored::Raw;
 
-const ROOT: &str = "cp.inbox";
 const REFUSED_ROOT: &str = "cp.refused";
 
 /// How much of a refused payload is kept: enough to see what it was.
@@ -26,12 +25,15 @@ const KEPT_HEADER_CHARS_MAX: usize = 256;
 /// Where a principal publishes what is to be taken. The broker lets it publish there and nowhere
 /// else, so the subject says whose it is.
 pub fn inbox_subject(workspace: &WorkspaceId, principal: &PrincipalId) -> String {
-    format!("{ROOT}.{workspace}.{}", encode_token(principal.as_str()))
+    format!(
+        "{INBOX_ROOT}.{workspace}.{}",
+        encode_token(principal.as_str())
+    )
 }
 
 /// Whose a message of the inbox is.
 pub fn sender(subject: &str) -> Option<(WorkspaceId, PrincipalId)> {
-    let rest = subject.strip_prefix(ROOT)?.strip_prefix('.')?;
+    let rest = subject.strip_prefix(INBOX_ROOT)?.strip_prefix('.')?;
     let (workspace, principal) = rest.split_once('.')?;
     let principal = decode_token(principal)?;
     Some((workspace.parse().ok()?, principal.parse().ok()?))
@@ -77,7 +79,7 @@ impl Refusal {
 
     /// Where it is kept: once, however often the message is refused.
     pub(crate) fn subject(&self) -> String {
-        let sender = self.subject.strip_prefix(ROOT).unwrap_or_default();
+        let sender = self.subject.strip_prefix(INBOX_ROOT).unwrap_or_default();
         format!("{REFUSED_ROOT}{sender}.{}", self.sequence)
     }
 }

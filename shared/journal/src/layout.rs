@@ -11,10 +11,6 @@ pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
 pub(crate) const INBOX: &str = "CONTROL_PLANE_INBOX";
 pub(crate) const REFUSED: &str = "CONTROL_PLANE_REFUSED";
 
-/// Under which stored events are published again, where that is turned on: as
-/// `events.<workspace>.…`, with the rest of the subject that they are stored under.
-pub(crate) const REPUBLISHED_ROOT: &str = "events";
-
 /// Into how many streams executions are spread, fixed when the log is made: a power of two from 1
 /// to 64. More, so that fsyncs run in parallel and leaders spread over servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,13 +19,13 @@ use contracts::{
     event::{EventName, Service},
     ids::{PrincipalId, WorkspaceId},
     position::StreamId,
-    subject::encode_token,
+    subject::{API_ROOT, REPUBLISHED_ROOT, encode_token},
 };
 
 use crate::{
     delivery::{Purpose, name},
     inbox::inbox_subject,
-    layout::{INBOX, OBJECTS, REFUSED, REPUBLISHED_ROOT, StreamCount, TIMERS, event_filter},
+    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter},
     request::skill_subject,
 };
 
@@ -138,7 +138,7 @@ pub fn caller(workspace: &WorkspaceId, principal: &PrincipalId) -> Permissions {
 /// Where a principal asks for an operation. The principal is encoded: it cannot leave its own.
 pub fn caller_subject(workspace: &WorkspaceId, principal: &PrincipalId, operation: &str) -> String {
     let principal = encode_token(principal.as_str());
-    format!("cp.api.{workspace}.{principal}.{operation}")
+    format!("{API_ROOT}.{workspace}.{principal}.{operation}")
 }
 
 /// The broker's user of a principal: with its workspace, so that no two are one.

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use contracts::{ids::WorkspaceId, subject::encode_token};
+use contracts::{
+    ids::WorkspaceId,
+    subject::{SKILL_ROOT, encode_token},
+};
 
 use crate::Unavailable;
 
@@ -54,7 +57,7 @@ pub enum RequestError {
 
 /// Where a skill of a workspace is served. The name is encoded: it cannot leave the workspace.
 pub fn skill_subject(workspace: &WorkspaceId, name: &str) -> String {
-    format!("cp.skill.{workspace}.{}", encode_token(name))
+    format!("{SKILL_ROOT}.{workspace}.{}", encode_token(name))
 }
 
 /// The requests for a subject that is served.

@@ -84,6 +84,7 @@ async fn each_request_goes_to_the_service_that_answers_it() {
         ("GET", "/v1/intents", "projector"),
         ("GET", "/v1/capabilities", "projector"),
         ("GET", "/openapi.json", "projector"),
+        ("GET", "/asyncapi.json", "projector"),
         ("DELETE", "/v1/executions/7", "projector"),
     ] {
         let method: Method = method.parse().unwrap();

@@ -334,6 +334,8 @@ async fn what_is_served_is_published() {
     let world = World::alone().await;
     let document = caller::get(world.address, "/openapi.json").await;
     assert_eq!(document.ok(), &registry::openapi::document());
+    let document = caller::get(world.address, "/asyncapi.json").await;
+    assert_eq!(document.ok(), &registry::asyncapi::document());
     let catalogue = caller::get(world.address, "/v1/capabilities").await;
     assert_eq!(catalogue.ok(), &registry::catalogue::document());
     caller::post(world.address, "/v1/capabilities", &[], b"")

@@ -5,7 +5,7 @@ use super::{Kind, OperationName, RESOURCES, Resource};
 use crate::subject::ROOT;
 
 /// What is published of the API, beside what is below [`PREFIX`].
-pub const PUBLISHED: [&str; 1] = ["/openapi.json"];
+pub const PUBLISHED: [&str; 2] = ["/openapi.json", "/asyncapi.json"];
 
 /// Before every operation and resource.
 pub const PREFIX: &str = "/v1/";

@@ -26,6 +26,12 @@ fn the_examples_of_an_ingress_name_every_query() {
             .map(str::to_owned)
             .collect();
         assert_eq!(named, queries, "deploy/ingress/{example}");
+        for path in routing::PUBLISHED {
+            assert!(
+                text.split_whitespace().any(|word| word == path),
+                "deploy/ingress/{example}: {path}"
+            );
+        }
     }
 }
 
@@ -36,7 +42,9 @@ fn a_request_is_routed_by_its_operation_and_then_by_its_method() {
     assert_eq!(by("POST", "/v1/execution.list"), Some(Kind::Query));
     assert_eq!(by("POST", "/v1/executions/7/approve"), Some(Kind::Command));
     assert_eq!(by("GET", "/v1/executions/7/approve"), Some(Kind::Query));
-    assert_eq!(by("GET", "/openapi.json"), Some(Kind::Query));
+    for path in routing::PUBLISHED {
+        assert_eq!(by("GET", path), Some(Kind::Query), "{path}");
+    }
     for path in ["/", "/v1", "/readyz", "/metrics", "/v10/intents"] {
         assert_eq!(by("GET", path), None, "{path}");
     }

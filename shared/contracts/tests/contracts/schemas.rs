@@ -8,7 +8,7 @@ use std::{
 
 use contracts::{
     event::EventName,
-    registry::{OperationName, catalogue, event_key, event_schema, openapi},
+    registry::{OperationName, asyncapi, catalogue, event_key, event_schema, openapi},
 };
 use serde_json::{Map, Value};
 
@@ -57,7 +57,54 @@ fn the_operations_over_http_are_as_committed() {
 }
 
 #[test]
+fn what_is_said_over_nats_is_as_committed() {
+    let document = asyncapi::document();
+    agree(
+        "nats",
+        &BTreeMap::from([("asyncapi.json".to_owned(), document)]),
+    );
+}
+
+/// Two of one name would be one component of a description.
+#[test]
+fn no_two_definitions_have_one_name() {
+    let operations = OperationName::ALL.map(OperationName::entry);
+    let schemas = operations
+        .iter()
+        .flat_map(|operation| [operation.input(), operation.output()])
+        .chain(EventName::ALL.map(event_schema));
+    let mut defined: BTreeMap<String, Value> = BTreeMap::new();
+    for schema in schemas {
+        let schema = schema.to_value();
+        let definitions = schema.get("$defs").and_then(Value::as_object);
+        for (name, definition) in definitions.into_iter().flatten() {
+            let known = defined.entry(name.clone()).or_insert(definition.clone());
+            assert_eq!(known, definition, "`{name}`");
+        }
+    }
+    assert!(defined.len() > 50, "{}", defined.len());
+}
+
+#[test]
 fn every_reference_of_the_openapi_document_leads_somewhere() {
+    let document = openapi::document();
+    let references = references(&document);
+    assert!(references.len() > 100, "{}", references.len());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect(reference);
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let ids = document["paths"].as_object().unwrap().values();
+    let ids: Vec<&str> = ids
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|method| method["operationId"].as_str().unwrap())
+        .collect();
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+}
+
+/// Every `$ref` of a document.
+pub(super) fn references(document: &Value) -> Vec<&str> {
     fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {
@@ -72,21 +119,9 @@ fn every_reference_of_the_openapi_document_leads_somewhere() {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
-    let document = openapi::document();
-    let mut references = Vec::new();
-    walk(&document, &mut references);
-    assert!(references.len() > 100, "{}", references.len());
-    for reference in references {
-        let pointer = reference.strip_prefix('#').expect(reference);
-        assert!(document.pointer(pointer).is_some(), "{reference}");
-    }
-    let ids = document["paths"].as_object().unwrap().values();
-    let ids: Vec<&str> = ids
-        .flat_map(|methods| methods.as_object().unwrap().values())
-        .map(|method| method["operationId"].as_str().unwrap())
-        .collect();
-    let distinct: BTreeSet<_> = ids.iter().collect();
-    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    let mut found = Vec::new();
+    walk(document, &mut found);
+    found
 }
 
 #[test]

@@ -9,15 +9,16 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use contracts::registry::{catalogue, openapi};
+use contracts::registry::{asyncapi, catalogue, openapi};
 use serde_json::Value;
 
 use super::Refused;
 
 static OPENAPI: LazyLock<Bytes> = LazyLock::new(|| text(&openapi::document()));
+static ASYNCAPI: LazyLock<Bytes> = LazyLock::new(|| text(&asyncapi::document()));
 static CATALOGUE: LazyLock<Bytes> = LazyLock::new(|| text(&catalogue::document()));
 
-/// `GET /openapi.json` and `GET /v1/capabilities`, without a credential.
+/// `GET` of `/openapi.json`, `/asyncapi.json` and `/v1/capabilities`, without a credential.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let serves = |document: &'static LazyLock<Bytes>| {
         get(async move || {
@@ -28,6 +29,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     };
     Router::new()
         .route("/openapi.json", serves(&OPENAPI))
+        .route("/asyncapi.json", serves(&ASYNCAPI))
         .route("/v1/capabilities", serves(&CATALOGUE))
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use contracts::{position::StreamId, subject::ROOT};
+use contracts::{
+    position::StreamId,
+    subject::{REPUBLISHED_ROOT, ROOT},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +13,7 @@ use super::{
     ConnectError, ConnectOptions,
     link::{CallError, Link},
 };
-use crate::layout::{INBOX, OBJECTS, REFUSED, REPUBLISHED_ROOT, StreamCount, TIMERS};
+use crate::layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS};
 
 /// How long streams may take to be ready: a cluster elects its leaders first.
 const PATIENCE: Duration = Duration::from_secs(20);

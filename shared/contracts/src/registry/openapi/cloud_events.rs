@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Components, JSON, component, reference, refusals, traceparent};
 use crate::registry::cloud_events::{
-    BATCH, BATCH_MAX, ID_CHARS_MAX, OPERATION, PATH, SOURCE_CHARS_MAX, STRUCTURED, errors,
+    BATCH, BATCH_MAX, OPERATION, PATH, STRUCTURED, attributes, errors, structured,
 };
 
 pub(super) const TAG: &str = "intent";
@@ -17,7 +17,7 @@ const WHAT: &str = "An intent as a `CloudEvent` whose type is `controlPlane.inte
 
 /// Beside other methods of the same path.
 pub(super) fn add(paths: &mut Map<String, Value>, components: &mut Components) {
-    components.define("CloudEvent", event());
+    components.define("CloudEvent", structured());
     components.define("CloudEventBatchOutput", batch_output());
     let methods = paths.entry(PATH).or_insert_with(|| json!({}));
     if let Some(methods) = methods.as_object_mut() {
@@ -66,66 +66,6 @@ fn post() -> Value {
         "responses": responses,
         "x-grant": OPERATION.entry().grant.as_str(),
         "x-emits": OPERATION.entry().emits.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
-}
-
-/// Attributes that mean something, with what they mean.
-fn attributes() -> [(&'static str, Value, &'static str); 5] {
-    [
-        (
-            "specversion",
-            json!({ "type": "string", "const": "1.0" }),
-            "the version of CloudEvents.",
-        ),
-        (
-            "id",
-            json!({ "type": "string", "minLength": 1, "maxLength": ID_CHARS_MAX }),
-            "with the source, what makes a repetition the same event.",
-        ),
-        (
-            "source",
-            json!({ "type": "string", "minLength": 1, "maxLength": SOURCE_CHARS_MAX }),
-            "a URI reference, of whoever makes the ids.",
-        ),
-        (
-            "type",
-            json!({ "type": "string", "const": OPERATION.entry().key }),
-            "the one that is taken.",
-        ),
-        (
-            "traceparent",
-            json!({ "type": "string" }),
-            "W3C trace context; it goes before that of the request.",
-        ),
-    ]
-}
-
-fn event() -> Value {
-    let mut properties: Map<String, Value> = attributes()
-        .into_iter()
-        .map(|(name, mut schema, what)| {
-            if let Some(members) = schema.as_object_mut() {
-                let mut what = what.to_owned();
-                what.get_mut(..1).map(str::make_ascii_uppercase);
-                members.insert("description".to_owned(), what.into());
-            }
-            (name.to_owned(), schema)
-        })
-        .collect();
-    properties.insert("datacontenttype".to_owned(), json!({ "const": JSON }));
-    properties.insert("data".to_owned(), reference(&component(OPERATION, "Input")));
-    let base64 = json!({
-        "type": "string",
-        "contentEncoding": "base64",
-        "description": "Instead of `data`: its bytes.",
-    });
-    properties.insert("data_base64".to_owned(), base64);
-    json!({
-        "description": "A `CloudEvent` in structured mode; other attributes are let pass.",
-        "type": "object",
-        "properties": properties,
-        "required": ["specversion", "id", "source", "type"],
-        "oneOf": [{ "required": ["data"] }, { "required": ["data_base64"] }],
     })
 }
 

@@ -14,12 +14,18 @@ struct Published {
     answers: &'static [(u16, &'static str)],
 }
 
-static PUBLISHED: [Published; 4] = [
+static PUBLISHED: [Published; 5] = [
     Published {
         path: "/openapi.json",
         key: "service.openapi",
         what: "This document.",
         answers: &[(200, "`OpenAPI` 3.1.")],
+    },
+    Published {
+        path: "/asyncapi.json",
+        key: "service.asyncapi",
+        what: "What is said over NATS.",
+        answers: &[(200, "`AsyncAPI` 3.0.")],
     },
     Published {
         path: "/v1/capabilities",
