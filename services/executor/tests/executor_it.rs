@@ -14,6 +14,7 @@
 mod executor_it {
     pub mod control;
     pub mod crashes;
+    pub mod described;
     pub mod door;
     pub mod histories;
     pub mod hostile;

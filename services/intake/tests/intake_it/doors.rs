@@ -1,6 +1,6 @@
 //! The same request over HTTP and over NATS: one handler, one answer.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use contracts::{problem::Code, registry};
 use journal::request::{Request, RequestError};
@@ -11,6 +11,8 @@ use crate::{
     cases::{deletion, echo, installation, intent, manifest, refund},
     world::{WORKSPACE, World},
 };
+
+static DESCRIBED: LazyLock<Value> = LazyLock::new(registry::asyncapi::document);
 
 async fn send(
     world: &World,
@@ -51,7 +53,31 @@ async fn over_nats(
     let payload = serde_json::to_vec(input).unwrap();
     let answer = send(world, subject, headers, payload).await.unwrap();
     caller::check_registered(operation, &answer);
+    check_described(operation, &answer);
     answer
+}
+
+/// Its status and its headers are those of a message that is described.
+fn check_described(operation: &str, answer: &Answer) {
+    let message = match answer.status {
+        200 | 201 => format!("answer.{operation}"),
+        _ => "refusal".to_owned(),
+    };
+    let headers = &DESCRIBED["components"]["messages"][&message]["headers"];
+    let described = headers["properties"].as_object().expect(&message);
+    let statuses = described["Cp-Status"]["enum"].as_array().unwrap();
+    assert!(
+        statuses.contains(&json!(answer.status.to_string())),
+        "{answer:#?}"
+    );
+    for name in headers["required"].as_array().unwrap() {
+        let name = name.as_str().unwrap().to_ascii_lowercase();
+        assert!(answer.header(&name).is_some(), "{name}: {answer:#?}");
+    }
+    for (name, _) in &answer.headers {
+        let is_described = described.keys().any(|it| it.eq_ignore_ascii_case(name));
+        assert!(is_described, "{name}: {answer:#?}");
+    }
 }
 
 /// What does not depend on when it was asked.

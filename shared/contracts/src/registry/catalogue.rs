@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CAPABILITIES, Capability, NOT_SERVED, OperationName, Provided, VERSION, event_key};
-use crate::event::EventName;
+use crate::{event::EventName, subject::API_ROOT};
 
 /// Capabilities, operations and events, with their versions; and the operations of the reference
 /// contract that are not served.
@@ -51,6 +51,6 @@ fn operation(name: OperationName) -> Value {
         "capability": entry.capability,
         "grant": entry.grant.as_str(),
         "path": format!("/v1/{}", name.short()),
-        "subject": format!("cp.api.<workspace>.<principal>.{}", name.short()),
+        "subject": format!("{API_ROOT}.<workspace>.<principal>.{}", name.short()),
     })
 }

@@ -7,6 +7,7 @@ use contracts::{
     event::{EventName, Service},
     ids::{ExecutionId, WorkspaceId},
     position::Positions,
+    registry::asyncapi,
     subject::AggregateId,
 };
 use futures::StreamExt as _;
@@ -22,6 +23,7 @@ use journal::{
     tail::Scope,
     timer::Timer,
 };
+use serde_json::Value;
 use testkit::nats::{DATA_DIRECTORY, NatsServer, ServerOptions};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -500,6 +502,9 @@ async fn an_events_reader_hears_its_workspace_and_says_nothing() {
         intake.append(&envelope).await.unwrap();
         stored.push((name, envelope));
     }
+    let described = asyncapi::document();
+    let described = described.pointer("/components/schemas/EventHeaders/properties");
+    let described = described.and_then(Value::as_object).unwrap();
     for (name, envelope) in &stored {
         let mut subscribers = vec![&mut of_all];
         if *name == "acme" {
@@ -517,6 +522,9 @@ async fn an_events_reader_hears_its_workspace_and_says_nothing() {
                 assert_eq!(headers.get(name).unwrap().as_str(), value);
             }
             assert_eq!(headers.get("Nats-Subject").unwrap().as_str(), subject);
+            for name in described.keys().filter(|name| name.starts_with("Nats-")) {
+                assert!(headers.get(name.as_str()).is_some(), "{name}");
+            }
         }
     }
     let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();

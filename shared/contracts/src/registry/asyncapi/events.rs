@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Parts, always, description, exactly, headers, messages_of, of, security, sometimes, tagged,
-    text, traceparent,
+    text,
 };
 use crate::{
     canonical::Digest,
@@ -115,7 +115,11 @@ fn event_headers() -> Value {
             exactly(CONTENT_TYPE),
             "With the names of members.",
         ),
-        traceparent(),
+        sometimes(
+            "traceparent",
+            text(),
+            "W3C trace context, as it was received.",
+        ),
         sometimes(
             "ce-causationid",
             of::<EventId>(),

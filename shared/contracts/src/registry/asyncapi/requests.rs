@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Header, JSON, Parts, REPLY_TO, always, description, exactly, headers, messages_of, security,
@@ -27,7 +27,7 @@ const ANSWERS: &str = "answer";
 const REFUSAL: &str = "refusal";
 
 const INBOX: &str = "The inbox of the asker, below `_INBOX_API.<workspace>.<principal>.`: what wants \
-    its answer elsewhere is not answered.";
+    its answer elsewhere is neither carried out nor answered.";
 
 pub(super) fn add(parts: &mut Parts) {
     let problem = parts.schemas.add("Problem", schemars::schema_for!(Problem));
@@ -98,7 +98,6 @@ fn one(parts: &mut Parts, operation: OperationName) {
         operation.short()
     );
     parts.channel(&name, Some(&address), &what, [request.as_str()]);
-    let errors: BTreeSet<Code> = entry.all_errors().collect();
     parts.operation(
         &name,
         json!({
@@ -117,9 +116,17 @@ fn one(parts: &mut Parts, operation: OperationName) {
             "x-kind": entry.kind.as_str(),
             "x-grant": entry.grant.as_str(),
             "x-emits": entry.emits.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "x-errors": errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "x-errors": errors(operation).iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
     );
+}
+
+/// A subject has no methods that it could refuse.
+fn errors(operation: OperationName) -> BTreeSet<Code> {
+    let errors = operation.entry().all_errors();
+    errors
+        .filter(|code| *code != Code::MethodNotAllowed)
+        .collect()
 }
 
 fn request_headers(operation: OperationName) -> Vec<Header> {
@@ -175,7 +182,7 @@ fn answer_headers(operation: OperationName) -> Vec<Header> {
 fn refusal_headers() -> Vec<Header> {
     let codes = OperationName::ALL.into_iter();
     let statuses: BTreeSet<String> = codes
-        .flat_map(|operation| operation.entry().all_errors())
+        .flat_map(errors)
         .map(|code| code.http().to_string())
         .collect();
     let status = json!({ "type": "string", "enum": statuses });

@@ -92,7 +92,8 @@ pub(super) fn add(parts: &mut Parts) {
             answer.name,
             json!({
                 "name": answer.name,
-                "title": answer.what,
+                "title": format!("The answer `{}`", answer.member),
+                "description": answer.what,
                 "contentType": JSON,
                 "payload": reference(answer.component),
             }),
