@@ -13,9 +13,31 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::nats::Nats;
 use crate::{
-    context::Context,
+    context::{Context, Identity},
     failure::{Failure, Refusal},
 };
+
+/// What is asked with a token of which nothing else is known yet.
+pub struct Bare {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Bare {
+    pub async fn get<O: DeserializeOwned>(&self, path: &str) -> Result<O, Failure> {
+        let url = format!("{}{path}", self.url);
+        let request = self.http.get(&url).bearer_auth(&self.token);
+        let response = request.timeout(ANSWER_WITHIN).send().await;
+        let response = accepted(response.map_err(|error| unreachable_at(&url, error))?).await?;
+        response.json().await.map_err(|error| {
+            Failure::Other(
+                anyhow::Error::new(error)
+                    .context(format!("`{url}` gave an answer that cannot be read")),
+            )
+        })
+    }
+}
 
 /// A command may wait 10 s for its outcome before it answers that it is pending.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -44,7 +66,10 @@ pub struct Api {
 
 impl Api {
     pub fn new(context: &Context, identity: &str, over: Over) -> Result<Self, Failure> {
-        let identity = context.identity(identity)?;
+        Self::of(context, context.identity(identity)?, over)
+    }
+
+    pub fn of(context: &Context, identity: &Identity, over: Over) -> Result<Self, Failure> {
         let nats = match over {
             Over::Http => None,
             Over::Nats => Some(Nats::new(context, identity)?),
@@ -59,6 +84,14 @@ impl Api {
             nats,
             principal: identity.id.clone(),
             workspace: context.workspace.clone(),
+        })
+    }
+
+    pub fn bare(context: &Context, token: &str) -> Result<Bare, Failure> {
+        Ok(Bare {
+            http: client_for(context)?,
+            url: context.url.clone(),
+            token: token.to_owned(),
         })
     }
 

@@ -5,7 +5,10 @@ use std::{io, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use clap_complete::Shell;
-use contracts::registry::{asyncapi, catalogue, openapi};
+use contracts::{
+    ids::WorkspaceId,
+    registry::{asyncapi, catalogue, openapi},
+};
 
 use crate::{
     api::{Api, Over},
@@ -13,7 +16,9 @@ use crate::{
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
-    inbox, install, intent, log, policy,
+    inbox, install, intent, log,
+    login::{self, Kept},
+    policy,
     screen::{Screen, put, quoted},
     skill, trace, up, user,
 };
@@ -43,18 +48,31 @@ pub struct Global {
     /// Print JSON, for programs
     #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
-    /// The control plane to talk to, as `up` writes it
+    /// The control plane to talk to: a file as `up` writes it, or a name that `login` gave
+    /// [default: `.control-plane/context.json` if it is there, else the one chosen last]
     #[arg(
         long,
         global = true,
         help_heading = COMMON,
-        value_name = "FILE",
+        value_name = "FILE|NAME",
         env = "CONTROL_PLANE_CONTEXT",
-        default_value = DEFAULT_FILE,
         hide_env_values = true
     )]
-    context: PathBuf,
-    /// Who asks: `submitter`, `approver` or `admin` [default: whoever may]
+    context: Option<PathBuf>,
+    /// The context of this workspace at the same control plane
+    #[arg(short = 'w', global = true, help_heading = COMMON, value_name = "WORKSPACE")]
+    in_workspace: Option<WorkspaceId>,
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "XDG_CONFIG_HOME",
+        hide_env = true
+    )]
+    config_home: Option<PathBuf>,
+    #[arg(long, global = true, hide = true, env = "HOME", hide_env = true)]
+    home: Option<PathBuf>,
+    /// Who asks: `submitter`, `approver` or `admin` [default: whoever may, or the only one]
     #[arg(long = "as", global = true, help_heading = COMMON, value_name = "IDENTITY")]
     identity: Option<String>,
     /// How operations are asked for; live feeds are followed over HTTP in any case
@@ -99,6 +117,11 @@ enum Command {
     /// Who may ask for what
     #[command(subcommand)]
     User(user::Command),
+    /// Keep a token for a control plane somewhere, under a name
+    Login(login::Login),
+    /// The control planes that `login` knows
+    #[command(subcommand)]
+    Context(login::Command),
     /// Make the streams of the log; the only command that does
     Install(install::Args),
     /// Print a nats-server configuration with the least each service needs
@@ -155,6 +178,8 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Trace(command) => trace::run(command, global).await?,
         Command::Policy(command) => policy::run(command, global).await?,
         Command::Skill(command) => skill::run(command, global).await?,
+        Command::Login(args) => login::login(args, global).await?,
+        Command::Context(command) => login::run(command, global)?,
         Command::User(command) => user::run(command, global)?,
         Command::Install(args) => install::run(args, global).await?,
         Command::BrokerConfig(args) => install::broker_config(&args)?,
@@ -182,26 +207,74 @@ impl Global {
     }
 
     pub fn context(&self) -> Result<Context, Failure> {
-        Context::read(&self.context)
+        let context = Context::read(&self.context_file())?;
+        match &self.in_workspace {
+            Some(wanted) if *wanted != context.workspace => self.of_workspace(&context, wanted),
+            Some(_) | None => Ok(context),
+        }
+    }
+
+    /// Another context of the same control plane: a token is for one workspace.
+    fn of_workspace(&self, context: &Context, wanted: &WorkspaceId) -> Result<Context, Failure> {
+        let all = self.kept()?.all().into_iter();
+        let mut found = all
+            .map(|(_, other)| other)
+            .filter(|other| other.url == context.url && other.workspace == *wanted);
+        found.next().ok_or_else(|| {
+            Failure::Usage(format!(
+                "no context is of workspace `{wanted}` at `{}`: log in there with a token of that \
+                 workspace",
+                context.url
+            ))
+        })
+    }
+
+    /// Where `login` keeps contexts.
+    pub fn kept(&self) -> Result<Kept, Failure> {
+        let home = || self.home.as_ref().map(|home| home.join(".config"));
+        let directory = self.config_home.clone().or_else(home);
+        let directory = directory.ok_or_else(|| {
+            Failure::Usage("nobody's home is known: set `XDG_CONFIG_HOME`".to_owned())
+        })?;
+        Ok(Kept::new(directory.join("controlplane")))
+    }
+
+    /// The one that is named, the one of this directory, or the one that was chosen last.
+    fn context_file(&self) -> PathBuf {
+        let usual = PathBuf::from(DEFAULT_FILE);
+        let kept = self.kept().ok();
+        match &self.context {
+            Some(named) if named.exists() => named.clone(),
+            Some(named) => {
+                let name = named.to_str().filter(|name| login::is_name(name));
+                let file = name.zip(kept).map(|(name, kept)| kept.file(name));
+                file.unwrap_or_else(|| named.clone())
+            }
+            None if usual.exists() => usual,
+            None => kept
+                .and_then(|kept| Some(kept.file(&kept.chosen()?)))
+                .unwrap_or(usual),
+        }
     }
 
     pub fn write_context(&self, context: &Context) -> anyhow::Result<()> {
+        let file = self.context_file();
         context
-            .write(&self.context)
-            .with_context(|| format!("cannot write `{}`", self.context.display()))
+            .write(&file)
+            .with_context(|| format!("cannot write `{}`", file.display()))
     }
 
     /// A file in the directory of the context.
     pub fn beside_context(&self, name: &str) -> PathBuf {
-        self.context.with_file_name(name)
+        self.context_file().with_file_name(name)
     }
 
     /// As the identity that was named, or as the one that usually does this.
     pub fn session(&self, usually: &str) -> Result<Session, Failure> {
         let context = self.context()?;
-        let identity = self.identity.as_deref().unwrap_or(usually);
+        let identity = context.asking(self.identity.as_deref(), usually)?;
         Ok(Session {
-            api: Api::new(&context, identity, self.over)?,
+            api: Api::of(&context, identity, self.over)?,
             screen: self.screen(),
             typed: self.typed(),
         })
@@ -209,7 +282,7 @@ impl Global {
 
     /// How to type another command for the same control plane.
     pub fn typed(&self) -> String {
-        self.typed_for(&self.context)
+        self.typed_for(&self.context_file())
     }
 
     pub fn typed_for(&self, context: &std::path::Path) -> String {
@@ -217,7 +290,14 @@ impl Global {
             .next()
             .unwrap_or_else(|| "controlplane".to_owned());
         let usual = PathBuf::from(DEFAULT_FILE);
-        let is_usual = context == usual || usual.canonicalize().is_ok_and(|usual| usual == context);
+        let kept = self.kept().ok();
+        let is_chosen = || {
+            let file = kept.and_then(|kept| Some(kept.file(&kept.chosen()?)));
+            !usual.exists() && file.is_some_and(|file| file == context)
+        };
+        let is_usual = is_chosen()
+            || context == usual
+            || usual.canonicalize().is_ok_and(|usual| usual == context);
         let program = quoted(&program);
         if is_usual {
             program

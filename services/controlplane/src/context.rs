@@ -25,6 +25,8 @@ pub struct Context {
     /// Where queries are, if they are not at the same address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries_url: Option<String>,
+    /// Empty where only HTTP is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nats_url: String,
     /// Who vouches for intake and queries at `https:` (PEM); the machine's authorities where it is
     /// left out.
@@ -133,6 +135,15 @@ impl Context {
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         write_private(path, &serde_json::to_vec_pretty(self)?)?;
         Ok(())
+    }
+
+    /// Who asks: the one that is named, the one who usually asks this, or the only one there is.
+    pub fn asking(&self, named: Option<&str>, usually: &str) -> Result<&Identity, Failure> {
+        match (named, self.identities.len()) {
+            (None, 1) => self.identities.values().next(),
+            (_, _) => None,
+        }
+        .map_or_else(|| self.identity(named.unwrap_or(usually)), Ok)
     }
 
     pub fn identity(&self, name: &str) -> Result<&Identity, Failure> {

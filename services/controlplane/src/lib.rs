@@ -11,7 +11,7 @@
 //! * [`inbox`]: what was published and refused
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
 //! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
-//! * [`context`], [`api`], [`feed`]: who asks, and how
+//! * [`context`], [`login`], [`api`], [`feed`]: who asks, and how
 //! * [`screen`], [`failure`]: what a person or a program is told
 
 pub mod api;
@@ -27,6 +27,7 @@ pub mod inbox;
 pub mod install;
 pub mod intent;
 pub mod log;
+pub mod login;
 pub mod policy;
 pub mod replay;
 pub mod screen;

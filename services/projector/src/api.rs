@@ -36,7 +36,7 @@ use host::{
     principals::Principal,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     answer::{Asked, shown},
@@ -75,6 +75,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         router.route(feed.entry().path, get(serve).fallback(only_get))
     });
     with_feeds
+        .route("/v1/me", get(me).fallback(only_get))
         .route("/v1/{operation}", any(named))
         .merge(published::routes())
         .fallback(fallback)
@@ -85,6 +86,19 @@ type Ids = Result<RawPathParams, RawPathParamsRejection>;
 
 async fn only_get() -> Refused {
     Refused::method_not_allowed("GET")
+}
+
+/// Who the credential says that one is.
+async fn me(State(api): State<Arc<Api>>, caller: Caller) -> Result<Response, Refused> {
+    let Principal { actor, workspace } = &api.door.admit(&caller).await?.principal;
+    let me = json!({
+        "id": actor.id, "type": actor.kind, "workspace": workspace, "grants": actor.grants,
+    });
+    Ok((
+        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+        Json(me),
+    )
+        .into_response())
 }
 
 /// A query by the name of its operation, with its input as a body or as a query string.

@@ -323,12 +323,12 @@ fn object_stream(count: StreamCount) -> Stream {
 /// by the broker, and nobody else.
 const INBOX_OF_ONE_MAX: u32 = 10_000;
 
-/// Of all that waits there.
-const INBOX_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Of all that waits there; the broker sets it apart on its disk, however little is used.
+const INBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Of what was refused; the oldest goes first.
 const REFUSED_MESSAGES_MAX: u32 = 100_000;
-const REFUSED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const REFUSED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 fn inbox_stream(count: StreamCount) -> Stream {
     let mut stream = Stream::named(INBOX.to_owned(), count, &["cp.inbox.>".to_owned()]);
