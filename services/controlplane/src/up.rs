@@ -209,12 +209,7 @@ pub async fn start(
     screen: Screen,
     children: &mut Children,
 ) -> Result<Plane, Failure> {
-    let nats_tls = args.nats_tls.absolute()?;
-    if args.nats_url.is_none() && !nats_tls.is_default() {
-        let why = "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
-                   `--nats-url`";
-        return Err(Failure::Usage(why.to_owned()));
-    }
+    let nats_tls = broker_files(args)?;
     let encryption = args.encryption.load(args.listen)?;
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
@@ -315,6 +310,19 @@ pub async fn start(
         .context("cannot write the context")?;
     children.keep_up()?;
     Ok(Plane { context, passwords })
+}
+
+/// What the broker is reached with, if it is another's.
+fn broker_files(args: &Args) -> Result<NatsTls, Failure> {
+    let files = args.nats_tls.absolute()?;
+    if args.nats_url.is_none() && !files.is_default() {
+        return Err(Failure::Usage(
+            "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
+             `--nats-url`"
+                .to_owned(),
+        ));
+    }
+    Ok(files)
 }
 
 /// Stops everything: the services first, so that they can give back what they hold.

@@ -12,11 +12,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
     extract::{RawPathParams, State, rejection::RawPathParamsRejection},
-    http::{Method, Uri},
-    response::Response,
+    http::{HeaderValue, Method, Uri, header::CACHE_CONTROL},
+    response::{IntoResponse as _, Response},
     routing::{any, get},
 };
 use contracts::{
