@@ -82,7 +82,10 @@ impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         let passing = matches!(
             problem.code,
-            Code::LogUnavailable | Code::ServiceUnavailable | Code::PositionNotReached
+            Code::LogUnavailable
+                | Code::ServiceUnavailable
+                | Code::PositionNotReached
+                | Code::RateLimited
         );
         Self {
             retry_after: passing.then_some(Duration::from_secs(1)),

@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     broker::{Broker, address},
     story::{Story, chained, echo},
-    world::{CROWD, Caller},
+    world::{CROWD, Caller, client},
 };
 
 /// Readers of the whole workspace, and of one execution each.
@@ -35,6 +35,7 @@ type Read = BTreeMap<String, Vec<(u64, String)>>;
 
 /// Reads until `last` has come, over as many connections as it takes.
 async fn read_all(
+    client: reqwest::Client,
     number: usize,
     path: String,
     mut address: watch::Receiver<Option<SocketAddr>>,
@@ -45,7 +46,7 @@ async fn read_all(
     let mut after: Option<String> = None;
     loop {
         let up = *address.wait_for(Option::is_some).await.unwrap();
-        let caller = Caller::new(up.unwrap(), CROWD[number % CROWD.len()]);
+        let caller = Caller::of(client.clone(), up.unwrap(), CROWD[number % CROWD.len()]);
         let Some(mut feed) = caller.try_open(&path, after.as_deref()).await else {
             tokio::task::yield_now().await;
             continue;
@@ -54,8 +55,12 @@ async fn read_all(
             200 => connections += 1,
             // All of it was read.
             204 => return (read, connections),
-            // It has just begun and is not as far yet.
-            503 => continue,
+            // Too much at once, or it is not as far yet: as long as it says.
+            429 | 503 => {
+                let wait = feed.response.headers()["retry-after"].to_str().unwrap();
+                tokio::time::sleep(Duration::from_secs(wait.parse().unwrap())).await;
+                continue;
+            }
             status => panic!("{path} answers {status}"),
         }
         loop {
@@ -125,10 +130,12 @@ async fn two_hundred_readers_read_everything_once_whatever_dies() {
     let (tell_count, count) = watch::channel(None);
     let (_of_one, never) = watch::channel(None);
     let total = Arc::new(watch::Sender::new(0));
+    let client = client();
     let mut of_workspace = Vec::new();
     for number in 0..OF_WORKSPACE {
         let path = "/v1/events?after=v1".to_owned();
         of_workspace.push(tokio::spawn(read_all(
+            client.clone(),
             number,
             path,
             up.clone(),
@@ -141,7 +148,7 @@ async fn two_hundred_readers_read_everything_once_whatever_dies() {
         let id = ids[number % ids.len()];
         let path = format!("/v1/executions/{id}/events");
         let (up, never, total) = (up.clone(), never.clone(), Arc::clone(&total));
-        let reading = tokio::spawn(read_all(number, path, up, never, total));
+        let reading = tokio::spawn(read_all(client.clone(), number, path, up, never, total));
         of_executions.push((id, reading));
     }
 

@@ -229,18 +229,31 @@ pub struct Caller {
     token: String,
 }
 
+/// To be shared where there are many callers: each one made reads the machine's certificates.
+pub fn client() -> reqwest::Client {
+    static TLS: Once = Once::new();
+    TLS.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::new()
+}
+
 impl Caller {
     pub fn new(address: SocketAddr, name: &str) -> Self {
-        Self::with_token(address, token_of(name))
+        Self::of(client(), address, name)
+    }
+
+    pub fn of(client: reqwest::Client, address: SocketAddr, name: &str) -> Self {
+        Self {
+            client,
+            base: format!("http://{address}"),
+            token: token_of(name),
+        }
     }
 
     pub fn with_token(address: SocketAddr, token: String) -> Self {
-        static TLS: Once = Once::new();
-        TLS.call_once(|| {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
         Self {
-            client: reqwest::Client::new(),
+            client: client(),
             base: format!("http://{address}"),
             token,
         }
