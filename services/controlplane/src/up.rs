@@ -18,15 +18,16 @@ pub mod services;
 pub mod sign;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::Context as _;
-use contracts::ids::WorkspaceId;
+use contracts::{event::Service, ids::WorkspaceId};
 use host::{
-    config::names,
+    config::{names, traces::Traces},
     engine::chain,
     http::tls::{self, Tls},
     principals::Document,
@@ -36,7 +37,7 @@ use journal::{
     layout::StreamCount,
     permissions::caller_name,
 };
-use serde_json::json;
+use serde_json::{Map, json};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     child::Children,
     directory::{Directory, Settings},
+    services::Found,
 };
 use crate::{
     command::Global,
@@ -175,6 +177,8 @@ pub struct Plane {
     pub context: Context,
     /// Where the broker's users find their passwords; nothing where it asks nobody.
     pub passwords: Option<Passwords>,
+    /// Where each service shows its metrics.
+    pub metrics: BTreeMap<Service, String>,
 }
 
 /// Cancelled by the first signal to stop; the second one is in a hurry.
@@ -193,7 +197,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         let plane = stop
             .unless(Box::pin(start(&directory, &args, screen, &mut children)))
             .await?;
-        tell(screen, &directory, &plane.context, global);
+        tell(screen, &directory, &plane, global);
         stop.wait().await;
         Ok(())
     }
@@ -214,6 +218,11 @@ pub async fn start(
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
+    // The services inherit these settings: what is wrong with them is told once, here.
+    if let Some(traces) = Traces::from_env().map_err(anyhow::Error::new)? {
+        let text = format!("of every service go to {}", traces.origin());
+        screen.note("traces", &text);
+    }
     let listener = listener(args.listen, screen).await?;
 
     let mut people = people::settle(directory, &settings.workspace)?;
@@ -267,7 +276,7 @@ pub async fn start(
             });
         }
     }
-    let behind = services::start(
+    let Found { behind, all } = services::start(
         &services::Wanted {
             directory,
             nats_url: &nats_url,
@@ -309,7 +318,14 @@ pub async fn start(
         .write(&directory.context())
         .context("cannot write the context")?;
     children.keep_up()?;
-    Ok(Plane { context, passwords })
+    Ok(Plane {
+        context,
+        passwords,
+        metrics: all
+            .into_iter()
+            .map(|(service, address)| (service, format!("http://{address}/metrics")))
+            .collect(),
+    })
 }
 
 /// What the broker is reached with, if it is another's.
@@ -351,12 +367,17 @@ pub fn options(
     })
 }
 
-fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Global) {
+fn tell(screen: Screen, directory: &Directory, plane: &Plane, global: &Global) {
+    let context = &plane.context;
+    let metrics = plane.metrics.iter();
     let report = json!({
         "topic": "up",
         "context": directory.context(),
         "url": context.url,
         "natsUrl": context.nats_url,
+        "metrics": metrics
+            .map(|(service, url)| (service.to_string(), json!(url)))
+            .collect::<Map<_, _>>(),
         "workspace": context.workspace,
         "identities": context.identities.values().map(|identity| &identity.id).collect::<Vec<_>>(),
     });
@@ -367,13 +388,14 @@ fn tell(screen: Screen, directory: &Directory, context: &Context, global: &Globa
             quoted(&directory.example().to_string_lossy())
         );
         format!(
-            "\n{up}\n  {url}\n\n\
+            "\n{up}\n  {url}\n  metrics of all five: see {targets}\n\n\
              Two identities of workspace `{workspace}` (their tokens are in {context}):\n  \
              submitter  asks for things\n  \
              approver   votes on what the submitter asked for\n\n\
              Next, in another terminal:\n  {submit}\n  {typed} execution list\n\nCtrl-C stops it.",
             up = screen.good("The control plane is up."),
             url = context.url,
+            targets = directory.targets().display(),
             workspace = context.workspace,
             context = directory.context().display(),
         )

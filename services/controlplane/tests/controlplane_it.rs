@@ -29,5 +29,7 @@ mod skills;
 mod staying_up;
 #[path = "controlplane_it/users.rs"]
 mod users;
+#[path = "controlplane_it/watching.rs"]
+mod watching;
 #[path = "controlplane_it/world.rs"]
 mod world;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use contracts::ids::StepId;
 use domain::execution::ending::Outcome;
+use host::trace::told::Parent;
 use tokio::task::{Id, JoinSet};
+use tracing::Instrument as _;
 
-use crate::dispatch::{self, Call};
+use crate::dispatch::{self, Call, Ran};
 
 /// What one attempt brought.
 #[derive(Debug, Clone)]
@@ -14,12 +16,14 @@ pub struct Brought {
     pub step: StepId,
     pub attempt: u32,
     pub outcome: Outcome,
+    /// The call's span, where there was a call.
+    pub span: Option<Parent>,
 }
 
 /// Calls run at once, whatever their driver waits for. Dropped, they are aborted.
 #[derive(Default)]
 pub struct Calls {
-    running: JoinSet<Outcome>,
+    running: JoinSet<Ran>,
     attempts: HashMap<Id, (StepId, u32)>,
     /// Brought, and not stored yet.
     brought: Vec<Brought>,
@@ -28,7 +32,7 @@ pub struct Calls {
 impl Calls {
     pub fn start(&mut self, call: Call) {
         let attempt = (call.started.step_id.clone(), call.started.attempt);
-        let task = self.running.spawn(call.run());
+        let task = self.running.spawn(call.run().in_current_span());
         self.attempts.insert(task.id(), attempt);
     }
 
@@ -59,11 +63,12 @@ impl Calls {
         let Some(ended) = self.running.join_next_with_id().await else {
             return std::future::pending().await;
         };
-        let (id, outcome) = match ended {
-            Ok((id, outcome)) => (id, outcome),
+        let (id, outcome, span) = match ended {
+            Ok((id, Ran { outcome, span })) => (id, outcome, Some(span)),
             Err(error) => (
                 error.id(),
                 dispatch::lost("the call ended without an answer"),
+                None,
             ),
         };
         if let Some((step, attempt)) = self.attempts.remove(&id) {
@@ -71,6 +76,7 @@ impl Calls {
                 step,
                 attempt,
                 outcome,
+                span,
             });
         }
     }

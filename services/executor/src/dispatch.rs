@@ -4,14 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use contracts::{
     events::executor::{EffectOutcome, StepStarted},
-    ids::WorkspaceId,
+    ids::{EventId, WorkspaceId},
     plan::PlanStep,
+    time::Timestamp,
 };
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
     execution::ending::{ACCEPTED_MS_DEFAULT, Failure, MESSAGE_CHARS_MAX, Outcome},
 };
-use host::{clock::Ambient, failpoint};
+use host::{
+    clock::Ambient,
+    failpoint,
+    metrics::{Metrics, driving::Brought},
+    trace::{
+        export::Tracer,
+        span::{Context, Kind, Span, SpanId},
+        told::{self, Parent},
+    },
+};
 use journal::{
     Journal,
     request::{Request, RequestError, skill_subject},
@@ -41,14 +51,83 @@ pub struct Call {
     pub token: String,
     pub traceparent: Option<String>,
     pub catalogue: Arc<Catalogue>,
+    /// The event that is its start.
+    pub stored: EventId,
+    pub metrics: Arc<Metrics>,
+    pub tracer: Option<Tracer>,
+}
+
+/// What a call came to, and its span.
+pub struct Ran {
+    pub outcome: Outcome,
+    pub span: Parent,
 }
 
 impl Call {
     /// Runs the effect. Called only after its start is stored.
-    pub async fn run(self) -> Outcome {
+    pub async fn run(self) -> Ran {
+        let (began_at, began) = (self.ambient.now(), Instant::now());
+        let in_flight = self.metrics.driving.calls();
         let outcome = self.outcome().await;
+        drop(in_flight);
         failpoint::reach("after-dispatch");
-        outcome
+        let brought = match &outcome {
+            Outcome::Completed(_) => Brought::Completed,
+            Outcome::Accepted { .. } => Brought::Accepted,
+            Outcome::Failed(failure) => match failure.outcome {
+                EffectOutcome::NotDone => Brought::NotDone,
+                EffectOutcome::Unknown => Brought::Unknown,
+            },
+        };
+        self.metrics.driving.called(brought, began.elapsed());
+        let ended = self.ambient.now().max(began_at);
+        self.tell(&outcome, began_at, ended);
+        let id = SpanId::of_call(self.stored);
+        Ran {
+            outcome,
+            span: Parent::Span { id, ended },
+        }
+    }
+
+    /// Its own span, which a worker's hang from; nothing where nobody wants to see it.
+    fn context(&self) -> Option<Context> {
+        let context = Context::parse(self.traceparent.as_deref()?)?;
+        let told = self.tracer.is_some() && context.is_sampled;
+        told.then(|| context.with(SpanId::of_call(self.stored)))
+    }
+
+    fn tell(&self, outcome: &Outcome, began: Timestamp, ended: Timestamp) {
+        let (Some(tracer), Some(context)) = (&self.tracer, self.context()) else {
+            return;
+        };
+        let pin = &self.started.pin;
+        let error = match outcome {
+            Outcome::Completed(_) | Outcome::Accepted { .. } => None,
+            Outcome::Failed(failure) => Some(failure.code.clone()),
+        };
+        let mut attributes = vec![
+            (told::SKILL, told::pinned(pin).into()),
+            (
+                told::EXECUTION,
+                self.started.execution_id.to_string().into(),
+            ),
+            (told::WORKSPACE, self.workspace.as_str().into()),
+            (told::STEP, self.started.step_id.as_str().into()),
+            (told::ATTEMPT, self.started.attempt.into()),
+        ];
+        if let Some(code) = &error {
+            attributes.push((told::CODE, code.as_str().into()));
+        }
+        tracer.tell(Span {
+            context,
+            parent: Some(SpanId::of_event(self.stored)),
+            name: format!("call {}/{}", pin.key, self.step.action).into(),
+            kind: Kind::Client,
+            began,
+            ended,
+            attributes,
+            error,
+        });
     }
 
     async fn outcome(&self) -> Outcome {
@@ -125,11 +204,9 @@ impl Call {
             ("Cp-Step".to_owned(), self.started.step_id.to_string()),
             ("Cp-Token".to_owned(), self.token.clone()),
         ];
-        headers.extend(
-            self.traceparent
-                .clone()
-                .map(|value| ("traceparent".to_owned(), value)),
-        );
+        let own = self.context().map(|context| context.to_string());
+        let traceparent = own.or_else(|| self.traceparent.clone());
+        headers.extend(traceparent.map(|value| ("traceparent".to_owned(), value)));
         let request = Request {
             subject: skill_subject(&self.workspace, name),
             headers,

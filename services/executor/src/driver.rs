@@ -34,6 +34,9 @@ use host::{
     engine::{Host, chain},
     failpoint,
     incident::{self, Incident},
+    metrics::decisions::Outcome,
+    telemetry,
+    trace::told::Parent,
     trouble::{self, Trouble},
 };
 use journal::timer::Timer;
@@ -43,7 +46,7 @@ use crate::{
     calls::{Brought, Calls},
     dispatch::{self, Call},
     fleet::{Fleet, Woken},
-    held::{Deliveries, is_too_old},
+    held::{Deliveries, Lead, is_too_old},
     tracked::Tracked,
 };
 
@@ -75,7 +78,10 @@ pub async fn run(
         armed: BTreeMap::new(),
         ended_for_others: false,
         tokens: fleet.host().ambient.random_bytes(),
+        input: "timer",
+        is_traced: false,
     };
+    let _driven = fleet.host().metrics.driving.drives();
     loop {
         match driver.until_rest(&mut wakes).await {
             Ok(Rest::Reached) => driver.held.acknowledge().await,
@@ -91,6 +97,12 @@ pub async fn run(
 enum Rest {
     Reached,
     ShuttingDown,
+}
+
+/// A start, and the event that it is.
+struct Start {
+    started: StepStarted,
+    stored: EventId,
 }
 
 /// What a stored start leads to.
@@ -116,6 +128,10 @@ struct Driver<'a> {
     ended_for_others: bool,
     /// Completion tokens are drawn from it.
     tokens: [u8; 32],
+    /// What came last, as one of a few words.
+    input: &'static str,
+    /// Whether what is said here names its trace.
+    is_traced: bool,
 }
 
 impl Driver<'_> {
@@ -158,17 +174,16 @@ impl Driver<'_> {
             handle.release();
             return;
         }
-        tracing::debug!(
-            execution = %self.execution.aggregate.id(), wake = %wake.id, version = wake.version,
-            delivered,
-            "woken"
-        );
+        self.input = wake.input();
+        let event = wake.event.as_ref();
+        self.belongs_to(event.and_then(|event| event.attributes.traceparent.as_deref()));
+        tracing::debug!(wake = %wake.id, version = wake.version, delivered, "woken");
         if planted::is(Bug::AckBeforeRest) {
             // What is taken is as good as done.
             let early = Arc::clone(&handle);
             tokio::spawn(async move { early.ack().await });
         }
-        self.held.take(wake.id, wake.version, handle, received);
+        self.held.take(&wake, handle, received);
         self.due = self.due.max(wake.due());
         // Another process may have armed something else meanwhile.
         self.armed.retain(|_, armed| armed.stays);
@@ -187,11 +202,23 @@ impl Driver<'_> {
         }
     }
 
+    fn belongs_to(&mut self, traceparent: Option<&str>) {
+        if !self.is_traced && traceparent.is_some() {
+            telemetry::belongs_to(traceparent);
+            self.is_traced = true;
+        }
+    }
+
     /// Stores what was brought and what is due until nothing is, arms what is waited for, and
     /// says how long to sleep for the rest.
     async fn settle(&mut self) -> Result<Option<Nap>, Trouble> {
         self.execution.refresh(self.held.version()).await?;
         let begun_at = self.execution.state.version();
+        if !self.is_traced {
+            let known = self.execution.state.known();
+            let traceparent = known.and_then(|known| known.traceparent.clone());
+            self.belongs_to(traceparent.as_deref());
+        }
         loop {
             if let Execution::Corrupt(corruption) = &self.execution.state {
                 return Err(Trouble::Poison {
@@ -219,6 +246,12 @@ impl Driver<'_> {
         self.timers.clear();
         self.ended_for_others = false;
         let appended = self.execution.state.version() > begun_at;
+        let outcome = if appended {
+            Outcome::Appended
+        } else {
+            Outcome::Nothing
+        };
+        self.host.metrics.decisions.made(self.input, outcome);
         if planted::is(Bug::LostTimer) && !appended && begun_at > self.held.version() {
             // Who appended what stands after the wake-up has armed what it waits for.
             return Ok(None);
@@ -235,15 +268,20 @@ impl Driver<'_> {
             step,
             attempt,
             outcome,
+            span,
         } = brought;
         let now = self.execution.instant(self.due);
         match ending::end(&self.execution.state, &step, attempt, &outcome, now) {
             Ok(event) => {
                 failpoint::reach("before-end-stored");
-                let stored = match self.execution.append(event, self.held.cause(), now).await {
+                let lead = self.held.cause();
+                let parent = span.or(lead.map(|lead| lead.parent));
+                let parent = parent.unwrap_or(Parent::Trace);
+                let wake = lead.map(|lead| lead.wake);
+                let stored = match self.execution.append(event, wake, parent, now).await {
                     // It was sent, so it will be there.
                     Err(Trouble::Transient(_)) if planted::is(Bug::EndWithoutAppend) => true,
-                    answered => answered?,
+                    answered => answered?.is_some(),
                 };
                 if stored {
                     self.calls.stored();
@@ -257,7 +295,7 @@ impl Driver<'_> {
                 self.execution.reload().await?;
                 if self.execution.state.version() == version {
                     tracing::info!(
-                        execution = %self.execution.aggregate.id(), %step, attempt, %refused,
+                        %step, attempt, %refused,
                         "a result was refused"
                     );
                     self.calls.stored();
@@ -289,16 +327,18 @@ impl Driver<'_> {
                 }
             }
             // INVARIANT: what is started names a wake-up that is held, or nobody could take it over.
-            let Some(cause) = self.held.cause() else {
+            let Some(Lead { wake, parent }) = self.held.cause() else {
                 break;
             };
-            if !self.execution.append(event, Some(cause), now).await? {
+            let appended = self.execution.append(event, Some(wake), parent, now);
+            let Some(stored) = appended.await? else {
                 break;
-            }
+            };
             if let Some(started) = started {
                 failpoint::reach("after-started-stored");
                 let version = self.execution.state.version();
-                self.send(started, cause, begun, &catalogue).await?;
+                let start = Start { started, stored };
+                self.send(start, wake, begun, &catalogue).await?;
                 if self.execution.state.version() > version {
                     // What else was decided was decided on less.
                     break;
@@ -312,18 +352,19 @@ impl Driver<'_> {
     /// decided on is looked at again, and the log too: it may have been taken over or called off.
     async fn send(
         &mut self,
-        started: StepStarted,
+        start: Start,
         cause: EventId,
         begun: Instant,
         catalogue: &Arc<Catalogue>,
     ) -> Result<(), Trouble> {
-        if begun.elapsed() <= FACTS_AGE_MAX || self.passes_time(&started) {
-            self.dispatch(started, catalogue);
+        let started = &start.started;
+        if begun.elapsed() <= FACTS_AGE_MAX || self.passes_time(started) {
+            self.dispatch(start, catalogue);
             return Ok(());
         }
         // What was allowed when the effect began is not asked again.
-        let has_changed = !started.takeover && self.has_changed(&started, catalogue).await?;
-        if !self.is_at(&started).await? {
+        let has_changed = !started.takeover && self.has_changed(started, catalogue).await?;
+        if !self.is_at(started).await? {
             // Taken over meanwhile: whoever has it sends it.
             return Ok(());
         }
@@ -346,11 +387,12 @@ impl Driver<'_> {
         };
         match undone {
             Some(outcome) => self.calls.bring(Brought {
-                step: started.step_id,
-                attempt: started.attempt,
+                step: start.started.step_id,
+                attempt: start.started.attempt,
                 outcome,
+                span: None,
             }),
-            None => self.dispatch(started, catalogue),
+            None => self.dispatch(start, catalogue),
         }
         Ok(())
     }
@@ -437,14 +479,14 @@ impl Driver<'_> {
     }
 
     /// Runs the effect of a start that is stored.
-    fn dispatch(&mut self, started: StepStarted, catalogue: &Arc<Catalogue>) {
+    fn dispatch(&mut self, start: Start, catalogue: &Arc<Catalogue>) {
+        let started = &start.started;
         tracing::debug!(
-            execution = %self.execution.aggregate.id(), step = %started.step_id,
-            attempt = started.attempt, takeover = started.takeover,
+            step = %started.step_id, attempt = started.attempt, takeover = started.takeover,
             "dispatches"
         );
         let (step, attempt) = (started.step_id.clone(), started.attempt);
-        match self.effect(started, catalogue) {
+        match self.effect(start, catalogue) {
             Effect::Call(call) => {
                 failpoint::reach("before-dispatch");
                 self.calls.start(*call);
@@ -454,11 +496,13 @@ impl Driver<'_> {
                 step,
                 attempt,
                 outcome: dispatch::impossible(why),
+                span: None,
             }),
         }
     }
 
-    fn effect(&self, started: StepStarted, catalogue: &Arc<Catalogue>) -> Effect {
+    fn effect(&self, start: Start, catalogue: &Arc<Catalogue>) -> Effect {
+        let Start { started, stored } = start;
         let known = self.execution.state.known();
         let run = known.and_then(|known| known.run());
         let step = run.and_then(|run| run.judged.compiled.plan.step(&started.step_id));
@@ -483,6 +527,9 @@ impl Driver<'_> {
             traceparent: known.traceparent.clone(),
             catalogue: Arc::clone(catalogue),
             started,
+            stored,
+            metrics: Arc::clone(&self.host.metrics),
+            tracer: self.host.tracer.clone(),
         }))
     }
 
@@ -561,13 +608,9 @@ impl Driver<'_> {
         self.host.journal.arm(&timer).await?;
         failpoint::reach("after-timer-armed");
         let Timer {
-            aggregate,
-            key,
-            due,
-            stays,
-            ..
+            key, due, stays, ..
         } = timer;
-        tracing::debug!(execution = aggregate.id(), timer = key, %due, "armed");
+        tracing::debug!(timer = key, %due, "armed");
         self.armed.insert(key, Armed { due, stays });
         Ok(())
     }
@@ -575,10 +618,10 @@ impl Driver<'_> {
     /// A fault: what will pass brings everything again, what will not is put off or told first.
     async fn give_up(&mut self, trouble: Trouble) {
         self.execution.distrust();
-        let id = self.execution.aggregate.id();
+        self.host.metrics.consumption.trouble(&trouble);
         match trouble {
             Trouble::Transient(reason) => {
-                tracing::warn!(execution = id, reason, "will try again");
+                tracing::warn!(reason, "will try again");
                 self.later().await;
             }
             Trouble::Newer(subject) => {
@@ -587,7 +630,7 @@ impl Driver<'_> {
                 self.much_later().await;
             }
             Trouble::Stuck(reason) => {
-                tracing::error!(execution = id, reason, "an operator has to act");
+                tracing::error!(reason, "an operator has to act");
                 self.host.health.unready_for_now("stuck", reason);
                 self.much_later().await;
             }
@@ -601,15 +644,13 @@ impl Driver<'_> {
                 self.calls.abandon();
                 let incident = Incident {
                     workspace: self.execution.aggregate.workspace().clone(),
-                    subject_id: id.to_owned(),
+                    subject_id: self.execution.aggregate.id().to_owned(),
                     code,
                     cause,
                     about: self.execution.aggregate.to_string(),
-                    event: self.held.cause(),
+                    event: self.held.cause().map(|lead| lead.wake),
                 };
-                let journal = self.host.journal.as_ref();
-                match incident::raise(journal, Service::Executor, &incident, self.host.now()).await
-                {
+                match incident::raise(self.host, &incident).await {
                     Ok(()) => self.held.acknowledge().await,
                     Err(error) => {
                         let reason = chain(&error);

@@ -15,6 +15,8 @@ use contracts::{
 use futures::FutureExt as _;
 use host::{
     engine::Host,
+    metrics::consumption::Consumer,
+    telemetry,
     trouble::{self, Trouble},
     wake::Wake,
 };
@@ -27,6 +29,7 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
+use tracing::Instrument as _;
 
 use crate::{
     driver,
@@ -79,7 +82,10 @@ pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 3]) -> Result<(), Unavai
     for spec in specs {
         let purpose = spec.purpose;
         let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
-        tasks.spawn(consume(Arc::clone(&fleet), deliveries, purpose));
+        let consumption = &host.metrics.consumption;
+        let counted = consumption.consumer(purpose, deliveries.unanswered());
+        let fleet = Arc::clone(&fleet);
+        tasks.spawn(consume(fleet, deliveries, counted, purpose));
     }
     tasks.spawn(keep_alive(fleet));
     while let Some(ended) = tasks.join_next().await {
@@ -115,6 +121,7 @@ async fn keep_alive(fleet: Arc<Fleet>) -> Result<(), Unavailable> {
 async fn consume(
     fleet: Arc<Fleet>,
     mut deliveries: Box<dyn journal::delivery::Deliveries>,
+    counted: Consumer,
     purpose: Purpose,
 ) -> Result<(), Unavailable> {
     let shutdown = fleet.host.shutdown.clone();
@@ -131,6 +138,7 @@ async fn consume(
             () = shutdown.cancelled() => break,
             delivery = next => delivery,
         };
+        counted.delivered(&delivery);
         fleet.dispatch(delivery, purpose);
     }
     // Drivers stop by the same signal; what they hold is given back here.
@@ -188,7 +196,9 @@ impl Fleet {
     /// Apart from the consumption, which others wait for.
     fn answer(&self, delivery: Delivery, outcome: Result<(), Trouble>) {
         let host = Arc::clone(&self.host);
-        tokio::spawn(async move { trouble::settle_delivery(&host, &delivery, outcome).await });
+        let span = telemetry::woken(&delivery.message);
+        let settled = async move { trouble::settle_delivery(&host, &delivery, outcome).await };
+        tokio::spawn(settled.instrument(span));
     }
 
     /// To the driver of its execution, which is started where there is none.
@@ -211,12 +221,14 @@ impl Fleet {
         };
         drivers.insert(aggregate.clone(), awake);
         let fleet = Arc::clone(self);
-        tokio::spawn(async move {
+        let span = telemetry::about(&aggregate, None);
+        let driven = async move {
             let driving = driver::run(Arc::clone(&fleet), aggregate, receiver, held);
             if AssertUnwindSafe(driving).catch_unwind().await.is_err() {
                 fleet.host.fail("a driver panicked".to_owned());
             }
-        });
+        };
+        tokio::spawn(driven.instrument(span));
         Ok(())
     }
 

@@ -8,12 +8,21 @@ use std::{
 };
 
 use contracts::ids::EventId;
-use host::engine::chain;
+use host::{engine::chain, trace::told::Parent, wake::Wake};
 use journal::{Unavailable, delivery::Handle};
 use tokio::time::Instant;
 
+/// What led to what is decided now.
+#[derive(Debug, Clone, Copy)]
+pub struct Lead {
+    pub wake: EventId,
+    pub parent: Parent,
+}
+
 struct Held {
     wake: EventId,
+    /// What the spans of its consequences hang from.
+    parent: Parent,
     /// What a fold must have reached before it may be acknowledged.
     version: u64,
     handle: Handle,
@@ -45,16 +54,17 @@ impl Deliveries {
     }
 
     /// A second delivery of a wake-up that is held replaces the handle, nothing else.
-    pub fn take(&self, wake: EventId, version: u64, handle: Handle, received: Instant) {
+    pub fn take(&self, wake: &Wake, handle: Handle, received: Instant) {
         let mut all = self.lock();
-        if let Some(held) = all.iter_mut().find(|held| held.wake == wake) {
+        if let Some(held) = all.iter_mut().find(|held| held.wake == wake.id) {
             held.handle.release();
             held.handle = handle;
             held.touched = received;
         } else {
             all.push(Held {
-                wake,
-                version,
+                wake: wake.id,
+                parent: wake.parent(),
+                version: wake.version,
                 handle,
                 touched: received,
                 fresh: true,
@@ -85,11 +95,14 @@ impl Deliveries {
     /// What new events name as their cause: any wake-up will do that is held until rest. Another
     /// process that was given one too may have acknowledged it at an earlier rest, so it is the
     /// newest, and of such the one that the broker heard of last.
-    pub fn cause(&self) -> Option<EventId> {
+    pub fn cause(&self) -> Option<Lead> {
         let all = self.lock();
         all.iter()
             .max_by_key(|held| (held.version, held.touched))
-            .map(|held| held.wake)
+            .map(|held| Lead {
+                wake: held.wake,
+                parent: held.parent,
+            })
     }
 
     /// Each wake-up that is held, with its version.

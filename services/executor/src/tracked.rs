@@ -2,7 +2,7 @@
 //! it.
 
 use contracts::{
-    event::{Event, Service},
+    event::Event,
     ids::EventId,
     record::{Cause, Recorded},
     subject::AggregateId,
@@ -12,6 +12,7 @@ use domain::execution::Execution;
 use host::{
     aggregate::{self, Loaded},
     engine::{FOLD_AGE_MAX, Host},
+    trace::told::Parent,
     trouble::Trouble,
     write::{WriteError, Writer},
 };
@@ -91,17 +92,18 @@ impl<'a> Tracked<'a> {
             || self.confirmed.is_none_or(|at| at.elapsed() > FOLD_AGE_MAX)
     }
 
-    /// Stores one event. False where someone else wrote first, or where the fold had to be
-    /// confirmed: then the decision has to be made again.
+    /// Stores one event, and gives its id. Nothing where someone else wrote first, or where the
+    /// fold had to be confirmed: then the decision has to be made again.
     pub async fn append(
         &mut self,
         event: Event,
         wake: Option<EventId>,
+        parent: Parent,
         now: Timestamp,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Option<EventId>, Trouble> {
         if self.is_stale() {
             self.reload().await?;
-            return Ok(false);
+            return Ok(None);
         }
         let known = self.state.known();
         let cause = Cause {
@@ -109,21 +111,21 @@ impl<'a> Tracked<'a> {
             traceparent: known.and_then(|known| known.traceparent.clone()),
         };
         let writer = Writer {
-            journal: self.host.journal.as_ref(),
-            service: Service::Executor,
+            host: self.host,
             aggregate: &self.aggregate,
             cause: &cause,
+            parent,
             now,
         };
         match writer.append(&self.state, event).await {
             Ok((_, recorded)) => {
                 self.evolve(&recorded);
                 self.confirmed = Some(Instant::now());
-                Ok(true)
+                Ok(Some(recorded.id()))
             }
             Err(WriteError::Conflict { .. }) => {
                 self.reload().await?;
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }

@@ -24,12 +24,16 @@ use host::{
         self, Refused,
         door::Caller,
         input::{self, INVALID_VALUE, one_finding},
+        seen::{self, About},
     },
     principals::Principal,
+    telemetry,
+    trace::span::Context,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::{Intake, event, execution, intent, plan, policy, run, skill, step};
 
@@ -64,8 +68,13 @@ type Ids = Result<RawPathParams, RawPathParamsRejection>;
 /// A command's caller, and what was sent beside the input.
 pub(crate) struct Call<'a> {
     pub intake: &'a Intake,
+    pub operation: OperationName,
     pub principal: &'a Principal,
     pub headers: &'a HeaderMap,
+    /// The span that what follows hangs from, in the caller's trace.
+    pub traceparent: Option<String>,
+    /// Whether it has a span itself, so that it is the root of a trace that it begins.
+    pub is_seen: bool,
     pub received: Instant,
 }
 
@@ -80,7 +89,7 @@ impl Call<'_> {
     }
 
     pub fn traceparent(&self) -> Option<&str> {
-        http::traceparent(self.headers)
+        self.traceparent.as_deref()
     }
 }
 
@@ -122,26 +131,49 @@ async fn carry_out(
     }
     let call = Call {
         intake,
+        operation,
         principal: &admitted.principal,
         headers: &parts.headers,
+        traceparent: seen::passed_on(&parts.extensions, &parts.headers),
+        is_seen: true,
         received,
     };
-    let about = execution_path(&input);
-    command(&call, operation, input).await.map_err(|problem| {
-        // What is wrong with an input repeats parts of it, which are not for the log.
-        let is_quoting = problem.code == Code::InvalidInput;
-        tracing::debug!(
-            operation = operation.entry().key,
-            principal = %admitted.principal.actor.id,
-            code = %problem.code,
-            detail = (!is_quoting).then_some(problem.detail.as_str()),
-            "refused"
-        );
-        traced(match about {
-            Some(about) => problem.with_instance(about).into(),
-            None => problem.into(),
+    let about = execution(&input);
+    let asked = async {
+        telemetry::belongs_to(call.traceparent());
+        if let Some(execution) = about {
+            telemetry::is_about(&execution.to_string());
+        }
+        let answered = command(&call, operation, input).await;
+        if let Err(problem) = &answered {
+            // What is wrong with an input repeats parts of it, which are not for the log.
+            let is_quoting = problem.code == Code::InvalidInput;
+            tracing::debug!(
+                principal = %admitted.principal.actor.id,
+                code = %problem.code,
+                detail = (!is_quoting).then_some(problem.detail.as_str()),
+                "refused"
+            );
+        }
+        answered
+    };
+    let answered = asked
+        .instrument(telemetry::asked(operation.entry().key))
+        .await;
+    answered
+        .map(|mut response| {
+            if let Some(execution) = about {
+                let began = None;
+                response.extensions_mut().insert(About { execution, began });
+            }
+            response
         })
-    })
+        .map_err(|problem| {
+            traced(match about {
+                Some(about) => problem.with_instance(path_of(about)).into(),
+                None => problem.into(),
+            })
+        })
 }
 
 /// With the caller's trace id, where there is one.
@@ -224,7 +256,10 @@ pub(crate) fn created(submitted: &intent::Submitted) -> Response {
         StatusCode::OK
     };
     let mut response = respond(status, &submitted.output);
-    let path = path_of(submitted.output.execution_id);
+    let execution = submitted.output.execution_id;
+    let began = submitted.began.as_deref().and_then(Context::parse);
+    response.extensions_mut().insert(About { execution, began });
+    let path = path_of(execution);
     if let Ok(location) = HeaderValue::try_from(path) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -240,11 +275,11 @@ fn path_of(execution: ExecutionId) -> String {
     format!("/v1/executions/{execution}")
 }
 
-/// What a refusal is about, where the input names it.
-fn execution_path(input: &Map<String, Value>) -> Option<String> {
+/// What a command is about, where the input names it.
+fn execution(input: &Map<String, Value>) -> Option<ExecutionId> {
     if let Some(id) = input.get("executionId") {
-        return Some(path_of(id.as_str()?.parse().ok()?));
+        return id.as_str()?.parse().ok();
     }
     let run: RunId = input.get("runId")?.as_str()?.parse().ok()?;
-    Some(path_of(run.execution))
+    Some(run.execution)
 }

@@ -4,7 +4,7 @@
 //! One type is taken, `controlPlane.intent.submit`, with the input of that operation as its data.
 //! `source` and `id` are its idempotency key. Attributes that mean nothing here are let pass.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use contracts::{
@@ -57,8 +57,6 @@ pub(crate) fn structured(mut event: Map<String, Value>) -> Result<CloudEvent, Ve
     let mut attributes = BTreeMap::new();
     for (name, value) in event {
         match value {
-            // As if it were not there.
-            Value::Null => {}
             Value::String(text) => {
                 attributes.insert(name, text);
             }
@@ -68,7 +66,12 @@ pub(crate) fn structured(mut event: Map<String, Value>) -> Result<CloudEvent, Ve
                 let message = "this is a text".to_owned();
                 findings.push(finding(&format!("/{name}"), WRONG_TYPE, message));
             }
-            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {}
+            // As if it were not there.
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => {}
         }
     }
     read(&attributes, data, findings)
@@ -89,7 +92,7 @@ pub(crate) fn binary<'a>(
         let path = format!("/{name}");
         let text = std::str::from_utf8(value).ok().and_then(|text| {
             let decoded = percent_decode_str(text).decode_utf8();
-            decoded.ok().map(|text| text.into_owned())
+            decoded.ok().map(Cow::into_owned)
         });
         let Some(text) = text else {
             let message = "this is no percent-encoded UTF-8".to_owned();

@@ -16,6 +16,9 @@ use host::{
     aggregate::{Aggregate, known},
     engine::chain,
     failpoint,
+    metrics::decisions::Outcome,
+    telemetry,
+    trace::told::Parent,
     write::{WriteError, Writer},
 };
 use journal::{
@@ -24,7 +27,7 @@ use journal::{
     history::{LoadError, Read},
 };
 
-use crate::{Intake, refusal};
+use crate::{Intake, api::Call, refusal};
 
 /// How often a decision is made anew because someone else wrote first. Each round means that
 /// another event was stored, so this many in a row is a fault and not bad luck.
@@ -85,6 +88,67 @@ pub(crate) struct Done<A> {
 /// The events that a request leads to.
 pub(crate) type Decision = Result<Vec<Event>, Problem>;
 
+/// The trace of a request, and where its events stand in it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    traceparent: Option<&'a str>,
+    parent: Parent,
+}
+
+impl Call<'_> {
+    /// Decides on what is stored, and stores what follows.
+    pub async fn carry_out<A, D>(
+        &self,
+        aggregate: &AggregateId,
+        decide: D,
+    ) -> Result<Done<A>, Problem>
+    where
+        A: Aggregate,
+        D: Fn(&History<A>, Timestamp) -> Decision,
+    {
+        let guess: History<A> = self.intake.load(aggregate, Read::Nearest).await?;
+        if self.traceparent().is_none() {
+            telemetry::belongs_to(guess.state.traceparent());
+        }
+        self.carry_out_on(guess, aggregate, self.traceparent(), decide)
+            .await
+    }
+
+    /// As [`Self::carry_out`], beginning with what is believed to be stored.
+    pub async fn carry_out_on<A, D>(
+        &self,
+        guess: History<A>,
+        aggregate: &AggregateId,
+        traceparent: Option<&str>,
+        decide: D,
+    ) -> Result<Done<A>, Problem>
+    where
+        A: Aggregate,
+        D: Fn(&History<A>, Timestamp) -> Decision,
+    {
+        let parent = if self.traceparent().is_some() || self.is_seen {
+            Parent::Trace
+        } else {
+            Parent::Root
+        };
+        let asked = Asked {
+            traceparent,
+            parent,
+        };
+        let decided = self.intake.decide(guess, aggregate, asked, decide).await;
+        let outcome = match &decided {
+            Ok(done) if done.appended => Outcome::Appended,
+            Ok(_) => Outcome::Nothing,
+            // Nothing could be decided.
+            Err(problem) if problem.status >= 500 => return decided,
+            Err(_) => Outcome::Rejected,
+        };
+        let decisions = &self.intake.host.metrics.decisions;
+        decisions.made(self.operation.entry().key, outcome);
+        decided
+    }
+}
+
 impl Intake {
     /// What is stored of an aggregate, where this binary understands all of it.
     pub async fn load<A: Aggregate>(
@@ -112,28 +176,12 @@ impl Intake {
         })
     }
 
-    /// Decides on what is stored, and stores what follows.
-    pub async fn carry_out<A, D>(
-        &self,
-        aggregate: &AggregateId,
-        traceparent: Option<&str>,
-        decide: D,
-    ) -> Result<Done<A>, Problem>
-    where
-        A: Aggregate,
-        D: Fn(&History<A>, Timestamp) -> Decision,
-    {
-        let guess = self.load(aggregate, Read::Nearest).await?;
-        self.carry_out_on(guess, aggregate, traceparent, decide)
-            .await
-    }
-
-    /// As [`Self::carry_out`], beginning with what is believed to be stored.
-    pub async fn carry_out_on<A, D>(
+    /// Decides on what is believed to be stored, and stores what follows.
+    async fn decide<A, D>(
         &self,
         guess: History<A>,
         aggregate: &AggregateId,
-        traceparent: Option<&str>,
+        asked: Asked<'_>,
         decide: D,
     ) -> Result<Done<A>, Problem>
     where
@@ -147,7 +195,7 @@ impl Intake {
             match decide(&history, now) {
                 Ok(events) if !events.is_empty() => {
                     if self
-                        .store(&mut history, aggregate, traceparent, events, now)
+                        .store(&mut history, aggregate, asked, events, now)
                         .await?
                     {
                         return Ok(Done {
@@ -180,21 +228,21 @@ impl Intake {
         &self,
         history: &mut History<A>,
         aggregate: &AggregateId,
-        traceparent: Option<&str>,
+        asked: Asked<'_>,
         events: Vec<Event>,
         now: Timestamp,
     ) -> Result<bool, Problem> {
-        let own = history.state.traceparent().or(traceparent);
+        let own = history.state.traceparent().or(asked.traceparent);
         let cause = Cause {
             // A request is no event: nothing in the log leads to this one.
             id: None,
             traceparent: own.map(str::to_owned),
         };
         let writer = Writer {
-            journal: self.journal(),
-            service: self.host.service,
+            host: &self.host,
             aggregate,
             cause: &cause,
+            parent: asked.parent,
             now,
         };
         for event in events {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    http::{HeaderMap, Method},
     response::{IntoResponse as _, Response},
 };
 use contracts::{
@@ -24,12 +24,16 @@ use host::{
         body::JSON,
         door::Caller,
         input::{finding, invalid},
+        seen,
     },
     principals::Principal,
+    telemetry,
+    trace::is_well_formed,
 };
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::{
     Intake,
@@ -41,7 +45,12 @@ use crate::{
 /// Events of one batch that are stored at once.
 const AT_ONCE: usize = 16;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The request that brings an event, as a trace sees it.
+pub(crate) struct Asked {
+    pub traceparent: Option<String>,
+    /// Whether it has a span itself, and brings this event only.
+    pub is_seen: bool,
+}
 
 pub(crate) async fn take(
     State(intake): State<Arc<Intake>>,
@@ -58,8 +67,12 @@ pub(crate) async fn take(
     let kinds = [STRUCTURED, BATCH, JSON];
     let (kind, sent) = admitted.json(headers, body, &kinds).await.map_err(traced)?;
     let (intake, principal) = (&intake, &admitted.principal);
+    let asked = Asked {
+        traceparent: seen::passed_on(&parts.extensions, headers),
+        is_seen: kind != BATCH,
+    };
     if kind == BATCH {
-        let answer = batch(intake, principal, headers, sent).await;
+        let answer = batch(intake, principal, &asked, sent).await;
         return answer.map_err(|problem| traced(problem.into()));
     }
     let event = if kind == STRUCTURED {
@@ -71,7 +84,7 @@ pub(crate) async fn take(
         cloud_event::binary(pairs, sent).map_err(invalid)
     };
     let submitted = match event {
-        Ok(event) => submit(intake, principal, headers, event).await,
+        Ok(event) => submit(intake, principal, &asked, event).await,
         Err(problem) => Err(problem),
     };
     submitted
@@ -91,23 +104,22 @@ pub(crate) fn one(sent: Value) -> Result<CloudEvent, Problem> {
 pub(crate) async fn submit(
     intake: &Intake,
     principal: &Principal,
-    headers: &HeaderMap,
+    asked: &Asked,
     event: CloudEvent,
 ) -> Result<Submitted, Problem> {
     principal.authorise(OPERATION.entry(), &event.data)?;
     // The event's own trace, where it has one.
-    let own = event.traceparent.as_deref().map(HeaderValue::from_str);
-    let trace = match own {
-        Some(Ok(own)) => Some(own),
-        Some(Err(_)) | None => headers.get(TRACEPARENT).cloned(),
+    let traceparent = match &event.traceparent {
+        Some(own) => is_well_formed(own).then(|| own.clone()),
+        None => asked.traceparent.clone(),
     };
     let call = Call {
         intake,
+        operation: OPERATION,
         principal,
-        headers: &trace
-            .map(|trace| (TRACEPARENT, trace))
-            .into_iter()
-            .collect(),
+        headers: &HeaderMap::new(),
+        traceparent,
+        is_seen: asked.is_seen,
         received: Instant::now(),
     };
     let once = Once {
@@ -116,7 +128,12 @@ pub(crate) async fn submit(
         key: &event.id,
     };
     let input = parse(OPERATION, event.data).map_err(|problem| within("/data", problem))?;
-    let submitted = intent::submit(&call, input, Some(once)).await;
+    let submitting = async {
+        telemetry::belongs_to(call.traceparent());
+        intent::submit(&call, input, Some(once)).await
+    };
+    let submitted = submitting.instrument(telemetry::asked(OPERATION.entry().key));
+    let submitted = submitted.await;
     submitted.map_err(|problem| within("/data", problem))
 }
 
@@ -132,7 +149,7 @@ struct Taken {
 async fn batch(
     intake: &Intake,
     principal: &Principal,
-    headers: &HeaderMap,
+    asked: &Asked,
     sent: Value,
 ) -> Result<Response, Problem> {
     let Value::Array(events) = sent else {
@@ -148,7 +165,7 @@ async fn batch(
     let taking = events.into_iter().map(async |sent| {
         let event = one(sent)?;
         let (source, id) = (event.source.clone(), event.id.clone());
-        let submitted = submit(intake, principal, headers, event).await?.output;
+        let submitted = submit(intake, principal, asked, event).await?.output;
         Ok(Taken {
             source,
             id,

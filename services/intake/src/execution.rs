@@ -203,9 +203,7 @@ where
     let aggregate = aggregate(call, id);
     let decide =
         |history: &History<Execution>, now| decide(&history.state, now).map_err(Rejected::problem);
-    call.intake
-        .carry_out(&aggregate, call.traceparent(), decide)
-        .await
+    call.carry_out(&aggregate, decide).await
 }
 
 fn aggregate(call: &Call<'_>, id: ExecutionId) -> AggregateId {

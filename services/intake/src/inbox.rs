@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::{HeaderMap, HeaderValue};
 use contracts::{
     problem::{Code, Problem},
     registry::cloud_events::{BATCH, STRUCTURED},
@@ -19,9 +18,10 @@ use host::{
         door::{Caller, Vouched},
         input::invalid,
     },
+    trace::is_well_formed,
 };
 use journal::{
-    delivery::{ACK_WAIT, Delivery, Message},
+    delivery::{ACK_WAIT, Delivery, Message, Purpose},
     inbox::{Refusal, sender},
     jetstream::{ConnectOptions, Inbox},
     stored::Raw,
@@ -29,7 +29,10 @@ use journal::{
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::{Intake, cloud_event, event};
+use crate::{
+    Intake, cloud_event,
+    event::{self, Asked},
+};
 
 /// Messages that are worked on at once.
 const AT_ONCE: usize = 64;
@@ -73,6 +76,8 @@ async fn serve(options: &ConnectOptions, intake: &Arc<Intake>) -> anyhow::Result
     let mut losses = inbox.losses();
     take_out_unread(intake, &inbox).await?;
     let mut letters = inbox.letters(ACK_WAIT).await?;
+    let consumption = &intake.host.metrics.consumption;
+    let counted = consumption.consumer(Purpose::Inbox, letters.unanswered());
     tracing::info!("takes intents from the inbox");
     let mut working = JoinSet::new();
     let shutdown = &intake.host.shutdown;
@@ -89,6 +94,7 @@ async fn serve(options: &ConnectOptions, intake: &Arc<Intake>) -> anyhow::Result
             }
             Some(_) = working.join_next() => {}
             delivery = letters.next(), if has_room => {
+                counted.delivered(&delivery);
                 let worker = Worker {
                     intake: Arc::clone(intake),
                     inbox: Arc::clone(&inbox),
@@ -187,8 +193,13 @@ impl Worker {
             .await
             .map_err(|refused| refused.problem().clone())?;
         let event = read(raw)?;
-        let headers = trace(raw);
-        event::submit(&self.intake, &admitted.principal, &headers, event).await?;
+        let asked = Asked {
+            traceparent: header(raw, "traceparent")
+                .filter(|text| is_well_formed(text))
+                .map(str::to_owned),
+            is_seen: false,
+        };
+        event::submit(&self.intake, &admitted.principal, &asked, event).await?;
         Ok(())
     }
 }
@@ -229,10 +240,4 @@ fn header<'a>(raw: &'a Raw, name: &str) -> Option<&'a str> {
         .iter()
         .filter(|(held, _)| held.eq_ignore_ascii_case(name));
     found.next().map(|(_, value)| value.as_str())
-}
-
-fn trace(raw: &Raw) -> HeaderMap {
-    let value = header(raw, "traceparent").and_then(|text| HeaderValue::from_str(text).ok());
-    let name = axum::http::HeaderName::from_static("traceparent");
-    value.map(|value| (name, value)).into_iter().collect()
 }

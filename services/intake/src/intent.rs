@@ -15,7 +15,7 @@ use host::{
         self,
         input::{INVALID_VALUE, one_finding},
     },
-    trace,
+    telemetry, trace,
 };
 use serde_json::Value;
 
@@ -31,6 +31,9 @@ pub(crate) struct Submitted {
     pub output: SubmitOutput,
     /// Otherwise the same was submitted before, under the same key.
     pub is_new: bool,
+    /// The trace that this request has begun, where its caller sent none: the span that its first
+    /// event hangs from is the request.
+    pub began: Option<String>,
 }
 
 /// What makes a repetition the same submission.
@@ -63,7 +66,11 @@ pub(crate) async fn submit(
         Some(once) => intake::keyed_id(workspace, once.door, once.sender, once.key),
         None => call.intake.host.ambient.execution_id(),
     };
+    telemetry::is_about(&id.to_string());
     let traceparent = traceparent(call, input.trace_id.as_deref(), id);
+    if call.traceparent().is_none() {
+        telemetry::belongs_to(Some(&traceparent));
+    }
     let submission = Submission {
         actor,
         channel_key: input.channel_key,
@@ -78,7 +85,6 @@ pub(crate) async fn submit(
     // Almost always it is the first event: nothing is read, and the append says if it is not.
     let guess = History::<Execution>::empty();
     let done = call
-        .intake
         .carry_out_on(guess, &aggregate, Some(&traceparent), |history, now| {
             let events =
                 intake::submit(&history.state, id, &submission, now).map_err(Rejected::problem)?;
@@ -103,6 +109,7 @@ pub(crate) async fn submit(
             position: Some(done.history.position()),
         },
         is_new: done.appended,
+        began: (done.appended && call.traceparent().is_none()).then_some(traceparent),
     })
 }
 

@@ -39,7 +39,10 @@ use contracts::{event::Service, registry::Kind};
 use host::{
     config::Config,
     engine::Host,
-    http::door::{Door, Limits},
+    http::{
+        door::{Door, Limits},
+        seen::seen,
+    },
     micro,
     principals::Principals,
     serve::Work,
@@ -59,7 +62,7 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::configured(&config)?;
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
     let intake = Intake::new(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
-    let routes = api::routes(Arc::clone(&intake));
+    let routes = served(&intake);
     let options = config.api_options(Service::Intake);
     let requests = micro::run(options.clone(), host, door, routes.clone(), Kind::Command);
     Ok(Work {
@@ -73,7 +76,11 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
 
 /// The commands over HTTP.
 pub fn routes(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Router {
-    api::routes(Intake::new(host, door, outcome_within))
+    served(&Intake::new(host, door, outcome_within))
+}
+
+fn served(intake: &Arc<Intake>) -> Router {
+    seen(api::routes(Arc::clone(intake)), &intake.host)
 }
 
 /// What every command has.

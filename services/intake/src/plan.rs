@@ -49,7 +49,6 @@ pub(crate) async fn compile(
     // Whether that came or not, the decision says what is the case.
     drop(ready);
     let decided = call
-        .intake
         .carry_out_on(history, &aggregate, call.traceparent(), |history, now| {
             let model = input.planner_model.as_deref();
             intake::of_intent(&history.state, id, input.intent_id)
@@ -112,8 +111,7 @@ pub(crate) async fn verify(call: &Call<'_>, input: VerifyInput) -> Result<Verify
         }
     }
     let done = call
-        .intake
-        .carry_out::<Execution, _>(&aggregate, call.traceparent(), |history, now| {
+        .carry_out::<Execution, _>(&aggregate, |history, now| {
             let known = intake::existing(&history.state, input.execution_id);
             known
                 .and_then(|known| intake::verify(known, input.plan_id, call.actor(), now))

@@ -23,8 +23,7 @@ pub(crate) async fn activate(
     })?;
     let aggregate = AggregateId::policy(call.principal.workspace.clone());
     let done = call
-        .intake
-        .carry_out::<Policy, _>(&aggregate, call.traceparent(), |history, now| {
+        .carry_out::<Policy, _>(&aggregate, |history, now| {
             let asked = policy::request_activation(&history.state, &input.bundle, &by, now);
             asked
                 .map(|(events, _)| events)

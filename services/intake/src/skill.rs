@@ -31,8 +31,7 @@ pub(crate) async fn install(
         by: call.actor().clone(),
     };
     let done = call
-        .intake
-        .carry_out::<Skill, _>(&aggregate, call.traceparent(), |history, now| {
+        .carry_out::<Skill, _>(&aggregate, |history, now| {
             let asked = skill::request_install(&history.state, &install, now);
             asked.map(|(events, _)| events).map_err(Rejected::problem)
         })
@@ -110,8 +109,7 @@ pub(crate) async fn disable(
     let by = call.acting(Some(&input.disabled_by))?;
     let (version, reason) = (input.version.as_ref(), input.reason.as_deref());
     let done = call
-        .intake
-        .carry_out::<Skill, _>(&aggregate, call.traceparent(), |history, now| {
+        .carry_out::<Skill, _>(&aggregate, |history, now| {
             skill::disable(&history.state, &input.skill_key, version, &by, reason, now)
                 .map_err(Rejected::problem)
         })

@@ -32,11 +32,14 @@ use host::{
         fallback,
         input::{self, INVALID_VALUE, one_finding},
         operation, published,
+        seen::{About, seen},
     },
     principals::Principal,
+    telemetry,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
 
 use crate::{
     answer::{Asked, shown},
@@ -74,12 +77,14 @@ pub fn routes(api: Arc<Api>) -> Router {
         };
         router.route(feed.entry().path, get(serve).fallback(only_get))
     });
-    with_feeds
+    let host = Arc::clone(&api.host);
+    let routes = with_feeds
         .route("/v1/me", get(me).fallback(only_get))
         .route("/v1/{operation}", any(named))
         .merge(published::routes())
         .fallback(fallback)
-        .with_state(api)
+        .with_state(api);
+    seen(routes, &host)
 }
 
 type Ids = Result<RawPathParams, RawPathParamsRejection>;
@@ -123,7 +128,7 @@ async fn named(
         method: &method,
         headers: &caller.headers,
     };
-    answer(&api, &admitted.principal, name, input, asked).await
+    told(&api, &admitted.principal, name, input, asked).await
 }
 
 /// What stands in the path is a member of the input.
@@ -143,7 +148,32 @@ async fn at_resource(
         method: &Method::GET,
         headers: &caller.headers,
     };
-    answer(api, &admitted.principal, name, input, asked).await
+    told(api, &admitted.principal, name, input, asked).await
+}
+
+/// The answer; what is said meanwhile says what was asked, and of which execution.
+async fn told(
+    api: &Api,
+    principal: &Principal,
+    name: OperationName,
+    input: Input,
+    asked: Asked<'_>,
+) -> Result<Response, Refused> {
+    let about = input.get("executionId").and_then(Value::as_str);
+    let about: Option<ExecutionId> = about.and_then(|id| id.parse().ok());
+    let answering = async {
+        if let Some(execution) = about {
+            telemetry::is_about(&execution.to_string());
+        }
+        answer(api, principal, name, input, asked).await
+    };
+    let answered = answering.instrument(telemetry::asked(name.entry().key));
+    let mut response = answered.await?;
+    if let Some(execution) = about {
+        let began = None;
+        response.extensions_mut().insert(About { execution, began });
+    }
+    Ok(response)
 }
 
 fn unreadable_path(error: &RawPathParamsRejection) -> Problem {

@@ -6,6 +6,7 @@
 //! * [`rows`]: what is stored of an event and of an aggregate
 //! * [`write`]: a batch of events with everything that follows from it
 //! * [`read`]: what queries look up
+//! * [`waiting`]: how many executions wait, and for what
 
 use std::{
     fs, io,
@@ -22,6 +23,7 @@ use sqlx::{
 
 pub mod read;
 pub mod rows;
+pub mod waiting;
 pub mod write;
 
 /// The version of how rows follow from events. To be raised with each change of that: rows of

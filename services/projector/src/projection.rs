@@ -8,18 +8,22 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use contracts::position::{Position, Positions};
 use domain::catalogue::Catalogue;
-use host::engine::{Host, chain};
+use host::{
+    engine::{Host, chain},
+    telemetry,
+};
 use journal::{
     stored::Entry,
     tail::{Scope, Tail, TailError},
 };
 use sqlx::SqliteConnection;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     database::{
         Writer,
         rows::SkillRow,
+        waiting::waiting,
         write::{self, WriteError},
     },
     feed::Feeds,
@@ -81,6 +85,9 @@ pub struct Projection {
     epoch: u64,
     told: watch::Sender<Positions>,
     feeds: Arc<Feeds>,
+    /// Whether something was stored since it was counted what executions wait for.
+    uncounted: bool,
+    counted: Instant,
 }
 
 /// What became of a batch.
@@ -115,6 +122,7 @@ impl Projection {
             host.health.unready(CATCHING_UP, reason);
         }
         tracing::info!(position = %reached, "the read model goes on");
+        host.metrics.reading.reached(&reached);
         let (told, positions) = watch::channel(reached.clone());
         let projection = Self {
             host,
@@ -127,6 +135,8 @@ impl Projection {
             epoch,
             told,
             feeds,
+            uncounted: true,
+            counted: Instant::now(),
         };
         Ok((projection, positions))
     }
@@ -152,6 +162,7 @@ impl Projection {
             if let Stored::Stopped = self.confirm().await? {
                 return Ok(());
             }
+            self.count_waiting().await;
             let newer = entries.iter().position(is_newer);
             let beyond = newer.map(|index| entries.split_off(index));
             if !entries.is_empty()
@@ -248,9 +259,52 @@ impl Projection {
             tracing::info!(position = %self.reached, "the read model has caught up");
         }
         tracing::debug!(events = entries.len(), position = %self.reached, "stored");
+        self.count(&entries);
         self.told.send_replace(self.reached.clone());
         self.feeds.publish(entries, standings, before);
         Ok(Stored::Yes)
+    }
+}
+
+impl Projection {
+    /// What is stored now, for those who look from outside.
+    fn count(&mut self, entries: &[Entry]) {
+        let now = self.host.now();
+        let stored = entries.iter().filter_map(|entry| entry.stored_at);
+        let oldest_ms = stored.min().map(|at| now.since_ms(at));
+        let reading = &self.host.metrics.reading;
+        reading.projected(entries.len(), &self.reached, oldest_ms);
+        self.uncounted = true;
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        for recorded in entries
+            .iter()
+            .filter_map(|entry| entry.recorded.as_ref().ok())
+        {
+            let traceparent = recorded.attributes.traceparent.as_deref();
+            let _about = telemetry::about(&recorded.subject.aggregate, traceparent).entered();
+            tracing::debug!(
+                version = recorded.version(),
+                event = %recorded.event.name(),
+                "projected"
+            );
+        }
+    }
+
+    /// Counts what executions wait for, a moment after something has changed and not more often.
+    async fn count_waiting(&mut self) {
+        if !self.uncounted || self.counted.elapsed() < LOOK_EVERY {
+            return;
+        }
+        match waiting(&mut self.writer.connection).await {
+            Ok(waiting) => self.host.metrics.reading.waiting(waiting),
+            Err(error) => {
+                tracing::debug!(reason = chain(&error), "what is waited for is not counted");
+            }
+        }
+        self.uncounted = false;
+        self.counted = Instant::now();
     }
 }
 

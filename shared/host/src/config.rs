@@ -1,4 +1,6 @@
 //! The configuration of a service, read from the environment once, at the start.
+//!
+//! * [`traces`]: where spans are sent
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,6 +12,10 @@ use journal::{
 };
 
 use crate::http::tls;
+
+use self::traces::Traces;
+
+pub mod traces;
 
 /// What every service is told.
 #[derive(Debug, Clone)]
@@ -32,6 +38,8 @@ pub struct Config {
     /// A filter as `tracing` reads it.
     pub log: String,
     pub log_format: LogFormat,
+    /// Where spans are sent, if anywhere.
+    pub traces: Option<Traces>,
     /// Whether operations are served over NATS. The broker's users must be as `controlplane
     /// broker-config` writes them: whoever may publish on a subject is who it names.
     pub nats_api: bool,
@@ -161,6 +169,7 @@ impl Config {
                 },
             )?
             .unwrap_or(LogFormat::Text),
+            traces: Traces::from_env()?,
             nats_api: parsed(names::NATS_API, "use `on` or `off`", |text| match text {
                 "on" => Some(true),
                 "off" => Some(false),

@@ -23,6 +23,7 @@ use journal::{
 };
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     aggregate::{self, Aggregate},
@@ -30,6 +31,9 @@ use crate::{
     clock::Ambient,
     failpoint,
     health::Health,
+    metrics::{Metrics, consumption::Consumer, decisions::Outcome},
+    telemetry,
+    trace::export::Tracer,
     trouble::{Trouble, settle_delivery, unreadable},
     wake::Wake,
     write::{WriteError, Writer},
@@ -50,10 +54,13 @@ pub struct Host {
     pub shutdown: CancellationToken,
     /// Why the process ends, where it was not told to.
     pub failure: OnceLock<String>,
+    pub metrics: Arc<Metrics>,
+    /// Where spans are exported.
+    pub tracer: Option<Tracer>,
 }
 
 impl Host {
-    /// A process as it begins.
+    /// A process as it begins. Its spans go nowhere.
     pub fn new(
         service: Service,
         journal: Arc<dyn Journal>,
@@ -61,6 +68,7 @@ impl Host {
         ack_wait: Duration,
         shutdown: CancellationToken,
     ) -> Self {
+        let metrics = Metrics::new(service, ambient.now());
         Self {
             service,
             incarnation: ambient.incarnation(),
@@ -71,6 +79,8 @@ impl Host {
             ack_wait,
             shutdown,
             failure: OnceLock::new(),
+            metrics: Arc::new(metrics),
+            tracer: None,
         }
     }
 
@@ -112,8 +122,12 @@ pub async fn run(
 ) -> Result<(), journal::Unavailable> {
     let mut consumers = JoinSet::new();
     for spec in specs {
+        let purpose = spec.purpose;
         let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
-        consumers.spawn(consume(Arc::clone(&host), deliveries, Arc::clone(&handler)));
+        let consumption = &host.metrics.consumption;
+        let counted = consumption.consumer(purpose, deliveries.unanswered());
+        let handler = Arc::clone(&handler);
+        consumers.spawn(consume(Arc::clone(&host), deliveries, counted, handler));
     }
     while let Some(ended) = consumers.join_next().await {
         // A panic of one consumer ends the service, so that it is started again whole.
@@ -128,6 +142,7 @@ pub async fn run(
 async fn consume(
     host: Arc<Host>,
     mut deliveries: Box<dyn Deliveries>,
+    counted: Consumer,
     handler: Arc<dyn Handle>,
 ) -> Result<(), journal::Unavailable> {
     let mut working: JoinSet<()> = JoinSet::new();
@@ -144,7 +159,10 @@ async fn consume(
             },
             delivery = deliveries.next(), if !full => delivery,
         };
-        working.spawn(work(Arc::clone(&host), delivery, Arc::clone(&handler)));
+        counted.delivered(&delivery);
+        let span = telemetry::woken(&delivery.message);
+        let work = work(Arc::clone(&host), delivery, Arc::clone(&handler));
+        working.spawn(work.instrument(span));
     }
     working.shutdown().await;
     deliveries.stop().await
@@ -199,6 +217,9 @@ where
     W: Fn(&A) -> Vec<Timer> + Send + Sync,
 {
     let mut loaded = Fold::<A>::of_wake(host, wake).await?;
+    if wake.event.is_none() {
+        telemetry::belongs_to(loaded.state.traceparent());
+    }
     let mut since = facts_since(&loaded, wake, received);
     let mut appended = false;
     'decide: loop {
@@ -221,10 +242,10 @@ where
             traceparent: traceparent(state, wake),
         };
         let writer = Writer {
-            journal: host.journal.as_ref(),
-            service: host.service,
+            host,
             aggregate: &wake.aggregate,
             cause: &cause,
+            parent: wake.parent(),
             now,
         };
         for event in events {
@@ -248,6 +269,12 @@ where
             }
         }
     }
+    let outcome = if appended {
+        Outcome::Appended
+    } else {
+        Outcome::Nothing
+    };
+    host.metrics.decisions.made(wake.input(), outcome);
     if planted::is(Bug::LostTimer) && !appended && loaded.state.version() > wake.version {
         // Who appended what stands after the wake-up has armed what it waits for.
         return Ok(());

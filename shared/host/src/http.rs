@@ -4,12 +4,14 @@
 //! * [`body`]: JSON that means one thing only
 //! * [`input`]: inputs of operations, with every fault named at once
 //! * [`published`]: what is served, for who wants to know before asking
+//! * [`seen`]: each request in numbers and traces
 //! * [`server`], [`tls`]: connections, what one may take, and encryption
 
 pub mod body;
 pub mod door;
 pub mod input;
 pub mod published;
+pub mod seen;
 pub mod server;
 pub mod tls;
 

@@ -1,20 +1,18 @@
 //! What an operator has to look at: stored before the message that shows it is acknowledged.
 
 use contracts::{
-    event::{Event, Service},
+    event::Event,
     events::{RULES, host::IncidentRaised},
     ids::{EventId, WorkspaceId},
     record::{Cause, Head, Recorded},
     subject::AggregateId,
-    time::Timestamp,
 };
-use journal::{
-    Journal,
-    history::{LoadError, Read},
-};
+use journal::history::{LoadError, Read};
 
 use crate::{
     aggregate::Aggregate,
+    engine::Host,
+    trace::told::Parent,
     write::{WriteError, Writer},
 };
 
@@ -73,15 +71,11 @@ impl Aggregate for Incidents {
 }
 
 /// Stores the incident, unless the same one is open already.
-pub async fn raise(
-    journal: &dyn Journal,
-    service: Service,
-    incident: &Incident,
-    now: Timestamp,
-) -> Result<(), RaiseError> {
+pub async fn raise(host: &Host, incident: &Incident) -> Result<(), RaiseError> {
+    let now = host.now();
     let aggregate = AggregateId::incident(incident.workspace.clone(), &incident.subject_id);
     loop {
-        let events = journal.load(&aggregate, Read::Confirmed).await?;
+        let events = host.journal.load(&aggregate, Read::Confirmed).await?;
         let state = events
             .iter()
             .fold(Incidents::empty(), |state, (_, recorded)| {
@@ -102,13 +96,13 @@ pub async fn raise(
             "incident"
         );
         let writer = Writer {
-            journal,
-            service,
+            host,
             aggregate: &aggregate,
             cause: &Cause {
                 id: incident.event,
                 traceparent: None,
             },
+            parent: Parent::Trace,
             now,
         };
         let event = IncidentRaised {
@@ -116,12 +110,15 @@ pub async fn raise(
             cause: incident.cause.clone(),
             about: incident.about.clone(),
             event_id: incident.event,
-            service: service.to_string(),
+            service: host.service.to_string(),
             raised_at: now,
             rules: RULES,
         };
         match writer.append(&state, event.into()).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                host.metrics.log.incident(incident.code);
+                return Ok(());
+            }
             Err(WriteError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -3,7 +3,8 @@
 //!
 //! The only crate that reads the clock, the environment or a random source: deciders are told.
 //!
-//! * [`config`], [`clock`], [`telemetry`], [`health`], [`serve`]: a process and its edges
+//! * [`config`], [`clock`], [`health`], [`serve`]: a process and its edges
+//! * [`metrics`], [`trace`], [`telemetry`]: how it is seen from outside: numbers, spans, logs
 //! * [`http`], [`principals`], [`identity`]: HTTP as intake and projector speak it, and who calls
 //! * [`watched`]: files that are read again when they have changed
 //! * [`catalogue`]: the fold of the catalogue, confirmed with its leader
@@ -26,6 +27,7 @@ pub mod http;
 pub mod identity;
 pub mod incident;
 pub mod judge;
+pub mod metrics;
 pub mod micro;
 pub mod principals;
 pub mod serve;

@@ -18,7 +18,8 @@ use crate::{
         server::{self, Bounds},
         tls::Tls,
     },
-    telemetry,
+    metrics, telemetry,
+    trace::export,
 };
 
 /// Runs a service until it is told to stop, and says how it ended. `main` of every service.
@@ -63,17 +64,30 @@ where
     tokio::spawn(stop_on_signal(shutdown.clone()));
 
     let journal: Arc<dyn Journal> = Arc::new(connect(service, &config).await?);
-    let host = Arc::new(Host::new(
+    let mut host = Host::new(
         service,
         Arc::clone(&journal),
         Arc::new(System),
         config.ack_wait,
         shutdown.clone(),
-    ));
+    );
+    let exporter = match &config.traces {
+        Some(to) => {
+            let resource = telemetry::resource(&host, to);
+            let (tracer, exporter) = export::start(to, resource, &host.metrics)?;
+            host.tracer = Some(tracer);
+            Some(exporter)
+        }
+        None => None,
+    };
+    let host = Arc::new(host);
     let listen = config.listen;
     let address_file = config.address_file.clone();
     let Work { routes, mut task } = work(Arc::clone(&host), config).await?;
-    let routes = routes.merge(health::routes(host.health.clone(), Arc::clone(&journal)));
+    let (health, log) = (host.health.clone(), Arc::clone(&journal));
+    let routes = routes
+        .merge(health::routes(health.clone(), Arc::clone(&log)))
+        .merge(metrics::routes(Arc::clone(&host.metrics), health, log));
 
     let listener = TcpListener::bind(listen)
         .await
@@ -95,6 +109,9 @@ where
     // Callers hear what became of their requests, but for those who take too long.
     let answered = callers.await;
     journal.close().await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     answered?;
     match host.failure.get() {
         Some(reason) => anyhow::bail!("{reason}"),

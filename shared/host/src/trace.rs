@@ -1,4 +1,28 @@
 //! The trace an execution belongs to: the caller's, or one that follows from the execution's id.
+//!
+//! Each event of the log is one span: its span id is the first 8 bytes of its id, and it is in the
+//! header `traceparent` of the event, whether spans are exported or not. So what a collector shows
+//! can be compared with the log, and a span that was lost can be told from it.
+//!
+//! * An event's span begins at the time of the event before it and ends at its own: it shows how
+//!   long that state lasted, a worker's work or a human's hesitation.
+//! * Its parent is the event that `ce-causationid` names. What a timer, a request or another
+//!   aggregate led to hangs from the execution's first event; the end of a call from the call.
+//! * A call of a skill is a client span below its `step.started`; its id goes to the worker.
+//! * A request is a server span below its caller's. One without a caller's trace has a span if it
+//!   begins an execution: the root of that trace.
+//!
+//! Nothing is exported that the caller did not want sampled. Deliberately absent: spans of what is
+//! in no trace (skills and policies that nobody sent a trace with, incidents, reads without one).
+//!
+//! * [`span`]: ids, and what a span says
+//! * [`told`]: the span of an event
+//! * [`export`], [`otlp`]: on the way to a collector
+
+pub mod export;
+pub mod otlp;
+pub mod span;
+pub mod told;
 
 use contracts::{canonical::Digest, ids::ExecutionId};
 

@@ -139,6 +139,9 @@ impl From<journal::Unavailable> for Trouble {
 
 /// Acknowledges what is done, and gives back what is not.
 pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(), Trouble>) {
+    if let Err(trouble) = &outcome {
+        host.metrics.consumption.trouble(trouble);
+    }
     let answered = match outcome {
         Ok(()) => delivery.handle.ack().await,
         Err(Trouble::Transient(reason)) => {
@@ -161,9 +164,7 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
         }
         Err(Trouble::Poison { code, cause }) => {
             let incident = about(&delivery.message, code, cause);
-            let journal = host.journal.as_ref();
-            let raised = incident::raise(journal, host.service, &incident, host.now()).await;
-            match raised {
+            match incident::raise(host, &incident).await {
                 Ok(()) => delivery.handle.ack().await,
                 Err(error) => {
                     tracing::error!(reason = chain(&error), "cannot raise an incident");

@@ -1,12 +1,15 @@
 //! What wakes an aggregate: an event, or a timer.
 
 use contracts::{
+    event::EventName,
     ids::EventId,
     record::Recorded,
     subject::{AggregateId, AggregateKind},
     time::Timestamp,
 };
 use journal::delivery::Message;
+
+use crate::trace::told::Parent;
 
 /// A message that wakes an aggregate.
 #[derive(Debug, Clone)]
@@ -27,6 +30,24 @@ impl Wake {
     /// Not decided before this instant: a timer's.
     pub fn due(&self) -> Option<Timestamp> {
         self.timer.as_ref().map(|_| self.time)
+    }
+
+    /// What the span of an event hangs from that this leads to.
+    pub fn parent(&self) -> Parent {
+        // A timer has no span, and another aggregate's event is in another trace.
+        match self.event {
+            Some(_) => Parent::Cause,
+            None => Parent::Trace,
+        }
+    }
+
+    /// What it is, as one of a few words.
+    pub fn input(&self) -> &'static str {
+        match (&self.event, &self.timer) {
+            (Some(event), _) => event.event.name().as_str(),
+            (None, Some(_)) => "timer",
+            (None, None) => EventName::IncidentResolved.as_str(),
+        }
     }
 
     /// Nothing for a message that cannot be read, or is no part of the log.

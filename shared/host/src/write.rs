@@ -1,15 +1,23 @@
 //! Appending the events of one decision.
 
 use contracts::{
-    event::{CodecError, Event, Service},
+    event::{CodecError, Event},
     position::Position,
     record::{Cause, Recorded, seal},
     subject::AggregateId,
     time::Timestamp,
 };
-use journal::{Journal, append::AppendError};
+use journal::append::AppendError;
+use tokio::time::Instant;
 
-use crate::aggregate::Aggregate;
+use crate::{
+    aggregate::Aggregate,
+    engine::Host,
+    trace::{
+        self,
+        told::{self, Parent},
+    },
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -24,10 +32,11 @@ pub enum WriteError {
 
 /// Who writes, and why.
 pub struct Writer<'a> {
-    pub journal: &'a dyn Journal,
-    pub service: Service,
+    pub host: &'a Host,
     pub aggregate: &'a AggregateId,
     pub cause: &'a Cause,
+    /// What the event's span hangs from.
+    pub parent: Parent,
     /// One clock reading per decision.
     pub now: Timestamp,
 }
@@ -44,25 +53,43 @@ impl Writer<'_> {
             self.aggregate,
             state.head(),
             event,
-            self.service,
+            self.host.service,
             self.cause,
             self.now,
         )?;
-        match self.journal.append(&envelope).await {
+        let began = Instant::now();
+        let answered = self.host.journal.append(&envelope).await;
+        let metrics = &self.host.metrics;
+        match answered {
             Ok(position) => {
+                metrics.stored(&recorded.event, began.elapsed());
+                if let Some(tracer) = &self.host.tracer
+                    && let Some(span) = told::span(&recorded, state.head(), self.cause, self.parent)
+                {
+                    tracer.tell(span);
+                }
                 tracing::debug!(
                     aggregate = %self.aggregate,
                     version = recorded.version(),
                     event = %name,
-                    trace = self.cause.traceparent.as_deref().unwrap_or_default(),
+                    trace = self.cause.traceparent.as_deref().and_then(trace::trace_id),
                     "decided"
                 );
                 Ok((position, recorded))
             }
-            Err(AppendError::Conflict { .. }) => Err(WriteError::Conflict {
-                version: recorded.version(),
-            }),
-            Err(error) => Err(WriteError::Append(error)),
+            Err(error) => {
+                metrics.log.not_stored(&error, began.elapsed());
+                Err(match error {
+                    AppendError::Conflict { .. } => WriteError::Conflict {
+                        version: recorded.version(),
+                    },
+                    AppendError::NotClaimChecked { .. }
+                    | AppendError::DigestDiffers { .. }
+                    | AppendError::Payload { .. }
+                    | AppendError::Refused { .. }
+                    | AppendError::Unavailable { .. } => WriteError::Append(error),
+                })
+            }
         }
     }
 }

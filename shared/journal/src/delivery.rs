@@ -124,6 +124,9 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// Counts from 1: above that, this or another process was given the message before.
     pub delivered: u64,
+    /// How many messages of the same stream this consumer had yet to be given, all processes
+    /// together, when this one was sent; nothing where the broker does not say.
+    pub pending: Option<u64>,
     /// When the broker gave it to this process: its `ack_wait` counts from here, however long it
     /// waits to be looked at.
     pub received: Instant,
@@ -185,12 +188,18 @@ pub trait Acknowledge: Send + Sync {
     async fn retry_later(&self, delay: Duration) -> Result<(), Unavailable>;
 }
 
+/// How many messages were given to this process and are not answered, whenever it is asked.
+pub type Unanswered = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// The messages of a durable consumer, merged from all streams it spans. Dropped without
 /// [`Deliveries::stop`], what it holds is delivered again after `ack_wait`, as after a crash.
 #[async_trait]
 pub trait Deliveries: Send {
     /// Waits for the next message, through any loss of the connection. Safe to cancel.
     async fn next(&mut self) -> Delivery;
+
+    /// Tells how many messages were given to this process and are not answered, now and later.
+    fn unanswered(&self) -> Unanswered;
 
     /// Takes no more, and gives everything unacknowledged back at once, also what was handed
     /// out.

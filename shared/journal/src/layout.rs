@@ -6,9 +6,9 @@ use contracts::{
     subject::{AggregateId, AggregateKind, ROOT, SHARDS, Shard},
 };
 
-pub(crate) const TIMERS: &str = "CONTROL_PLANE_TIMERS";
+pub const TIMERS: &str = "CONTROL_PLANE_TIMERS";
 pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
-pub(crate) const INBOX: &str = "CONTROL_PLANE_INBOX";
+pub const INBOX: &str = "CONTROL_PLANE_INBOX";
 pub(crate) const REFUSED: &str = "CONTROL_PLANE_REFUSED";
 
 /// Into how many streams executions are spread, fixed when the log is made: a power of two from 1

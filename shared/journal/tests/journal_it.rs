@@ -88,6 +88,7 @@ conform! {
         work_in_progress_does_not_come_again
         what_is_given_back_comes_again_after_its_delay
         a_clean_stop_gives_everything_back_at_once
+        a_consumer_says_what_it_holds_and_what_is_left
         two_processes_share_the_work
         an_undecodable_message_is_delivered_as_such;
     following:

@@ -258,6 +258,7 @@ fn config() -> Config {
         address_file: None,
         log: String::new(),
         log_format: LogFormat::Text,
+        traces: None,
         principals_file: None,
         identity_providers_file: None,
         database_url: None,

@@ -136,6 +136,11 @@ impl Directory {
         self.root.join("run")
     }
 
+    /// Where metrics are, as Prometheus reads it.
+    pub fn targets(&self) -> PathBuf {
+        self.run().join("prometheus.json")
+    }
+
     pub fn principals(&self) -> PathBuf {
         self.root.join("principals.json")
     }

@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS_MAX: usize = 440;
 
 /// To the beginning of an answer; the longest command says after 10 s that it is pending.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// For both services to say whether they are ready.
 const READY_WITHIN: Duration = Duration::from_secs(5);

@@ -1,11 +1,12 @@
 //! The five services as children.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::event::Service;
 use host::config::names;
 use journal::layout::StreamCount;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
@@ -26,6 +27,14 @@ pub struct Wanted<'a> {
     pub passwords: Option<&'a Passwords>,
     /// Whether each principal is a user of the broker.
     pub knows_callers: bool,
+}
+
+/// Where the services answer.
+pub struct Found {
+    /// Commands and queries.
+    pub behind: Behind,
+    /// All five: each has `/metrics`.
+    pub all: BTreeMap<Service, SocketAddr>,
 }
 
 /// Whether everything is built: the services are binaries of their own, beside this one.
@@ -50,8 +59,8 @@ pub fn check_binaries() -> Result<(), Failure> {
     )))
 }
 
-/// Starts all five, waits until each is ready, and says where commands and queries are answered.
-pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Behind, Failure> {
+/// Starts all five, waits until each is ready, and says where they answer.
+pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Found, Failure> {
     let mut waits = Vec::new();
     let http = api::client()?;
     for service in Service::ALL {
@@ -59,6 +68,7 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Behin
         children.start_other(recipe(wanted, service, http.clone()));
         waits.push((service, file));
     }
+    let mut all = BTreeMap::new();
     let mut behind = Behind {
         intake: ANY_ADDRESS,
         projector: ANY_ADDRESS,
@@ -75,13 +85,28 @@ pub async fn start(wanted: &Wanted<'_>, children: &mut Children) -> Result<Behin
         let address = text
             .parse()
             .with_context(|| format!("`{}` holds no address", file.display()))?;
+        all.insert(service, address);
         match service {
             Service::Intake => behind.intake = address,
             Service::Projector => behind.projector = address,
             Service::Planner | Service::Verifier | Service::Executor => {}
         }
     }
-    Ok(behind)
+    write_targets(wanted.directory, &all)?;
+    Ok(Found { behind, all })
+}
+
+/// For the file-based discovery of Prometheus: each service, where it is.
+fn write_targets(directory: &Directory, all: &BTreeMap<Service, SocketAddr>) -> anyhow::Result<()> {
+    let groups: Vec<Value> = all
+        .iter()
+        .map(|(service, address)| {
+            json!({ "targets": [address], "labels": { "instance": service.as_str() } })
+        })
+        .collect();
+    let file = directory.targets();
+    fs::write(&file, serde_json::to_vec_pretty(&groups)?)
+        .with_context(|| format!("cannot write `{}`", file.display()))
 }
 
 fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recipe {

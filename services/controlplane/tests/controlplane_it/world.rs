@@ -58,6 +58,19 @@ impl World {
         }
     }
 
+    /// With these variables in its environment.
+    pub async fn up_told(variables: &[(&str, &str)]) -> Self {
+        let directory = directory();
+        let mut command = up_command(directory.path(), &[]);
+        command.envs(variables.iter().copied());
+        let up = started(directory.path(), 0, command).await;
+        Self {
+            up,
+            directory,
+            starts: 1,
+        }
+    }
+
     /// Starts again on what is there.
     pub async fn again(&mut self) {
         self.up = start(self.directory.path(), self.starts, &[]).await;
@@ -171,6 +184,10 @@ pub fn data_in(directory: &Path) -> PathBuf {
 }
 
 async fn start(directory: &Path, number: u32, options: &[&str]) -> Process {
+    started(directory, number, up_command(directory, options)).await
+}
+
+fn up_command(directory: &Path, options: &[&str]) -> Command {
     let data = data_in(directory);
     let mut words = vec!["up", "--json"];
     if !options.contains(&"--listen") {
@@ -178,8 +195,12 @@ async fn start(directory: &Path, number: u32, options: &[&str]) -> Process {
     }
     words.extend(["--data", data.to_str().unwrap()]);
     words.extend(options);
+    command(&words)
+}
+
+async fn started(directory: &Path, number: u32, command: Command) -> Process {
     let log = directory.join(format!("up-{number}.log"));
-    let up = Process::spawn("controlplane up", command(&words), &log);
+    let up = Process::spawn("controlplane up", command, &log);
     up.line("\"topic\":\"up\"").await;
     up
 }

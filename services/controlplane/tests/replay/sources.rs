@@ -1,10 +1,12 @@
 //! Where a log is read from, and what is no log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use contracts::{event::EventName, position::StreamId, subject::AggregateId};
 use controlplane::replay::{self, ReplayError, Report, Selection, Source, report::What};
+use host::{clock::System, engine::Host};
 use journal::{Journal as _, stored::Raw};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cases,
@@ -191,10 +193,14 @@ async fn incidents_stand_beside_their_execution() {
         event: None,
     };
     let service = contracts::event::Service::Executor;
-    let now = world.in_ms(0);
-    host::incident::raise(&world.journal, service, &incident, now)
-        .await
-        .unwrap();
+    let host = Host::new(
+        service,
+        Arc::new(world.journal.clone()),
+        Arc::new(System),
+        Duration::from_secs(15),
+        CancellationToken::new(),
+    );
+    host::incident::raise(&host, &incident).await.unwrap();
     let selection = Selection::One {
         workspace: workspace(),
         execution: id,

@@ -12,7 +12,7 @@ use contracts::{
     ids::{EventId, ExecutionId, Incarnation, StepId, WorkspaceId},
     plan::{Mode, Start},
     position::StreamId,
-    record::Cause,
+    record::{Cause, seal},
     subject::AggregateId,
     time::Timestamp,
 };
@@ -32,7 +32,6 @@ use domain::{
 use host::{
     aggregate::{self, Aggregate},
     judge::Judge,
-    write::Writer,
 };
 use journal::{Journal as _, layout::StreamCount, memory::MemoryJournal};
 use serde_json::Value;
@@ -404,14 +403,9 @@ impl World {
                 id: wake,
                 traceparent: traceparent.or_else(|| Some(TRACE.to_owned())),
             };
-            let writer = Writer {
-                journal: &self.journal,
-                service,
-                aggregate,
-                cause: &cause,
-                now,
-            };
-            let (_, recorded) = writer.append(&state, event).await.unwrap();
+            let sealed = seal(aggregate, state.head(), event, service, &cause, now);
+            let (envelope, recorded) = sealed.unwrap();
+            self.journal.append(&envelope).await.unwrap();
             if service != Service::Executor {
                 self.wake = Some(recorded.id());
             }

@@ -21,8 +21,8 @@ use super::{
 /// A skill of the workspace whose worker is [`answer_unreadably`].
 fn hostile_skill() -> SkillManifest {
     let mut manifest = shop();
-    manifest.skill.key = "test.hostile".to_owned();
-    manifest.skill.entry_point = "nats:hostile".to_owned();
+    "test.hostile".clone_into(&mut manifest.skill.key);
+    "nats:hostile".clone_into(&mut manifest.skill.entry_point);
     ::skills::signature::sign(&manifest, &key(), ::skills::signature::Validity::default()).unwrap()
 }
 

@@ -76,7 +76,7 @@ async fn until_refused(world: &World, count: usize) -> Vec<Refusal> {
             }
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(Duration::from_mins(1), waiting).await;
     waited.unwrap()
 }
 
@@ -207,7 +207,7 @@ async fn killed_between_storing_and_acknowledging_it_takes_the_message_once() {
     );
     let text = event("1", &intent(echo())).to_string();
     send_raw(&world, "sam", &published("sam", text.as_bytes())).await;
-    process.wait(Duration::from_secs(60)).await;
+    process.wait(Duration::from_mins(1)).await;
     received(&world, "1").await;
     let second = tempfile::tempdir().unwrap();
     let _process = ready(&world, second.path());

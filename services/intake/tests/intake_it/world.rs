@@ -15,7 +15,7 @@ use contracts::{
     event::{Event, EventName, Service},
     ids::ExecutionId,
     position::Positions,
-    record::{Cause, Recorded},
+    record::{Cause, Recorded, seal},
     registry::Kind,
     subject::{AggregateId, AggregateKind},
     time::Timestamp,
@@ -41,7 +41,6 @@ use host::{
     principals::{self, Credential, Document, Principals},
     trouble::Trouble,
     wake::Wake,
-    write::Writer,
 };
 use journal::{
     Journal,
@@ -312,17 +311,17 @@ impl World {
         let id: ExecutionId = execution.parse().unwrap();
         let aggregate = AggregateId::execution(WORKSPACE.parse().unwrap(), id);
         let loaded = aggregate::confirmed::<Execution>(self.journal.as_ref(), &aggregate).await;
-        let writer = Writer {
-            journal: self.journal.as_ref(),
+        let state = loaded.unwrap().state;
+        let (envelope, _) = seal(
+            &aggregate,
+            state.head(),
+            event.into(),
             service,
-            aggregate: &aggregate,
-            cause: &Cause::default(),
-            now: System.now(),
-        };
-        writer
-            .append(&loaded.unwrap().state, event.into())
-            .await
-            .unwrap();
+            &Cause::default(),
+            System.now(),
+        )
+        .unwrap();
+        self.journal.append(&envelope).await.unwrap();
     }
 }
 

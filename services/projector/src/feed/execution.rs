@@ -46,7 +46,7 @@ pub async fn watch(
     api.reached.check(&after)?;
     let aggregate = AggregateId::execution(principal.workspace.clone(), execution);
     // Before the history is read, so that nothing falls between the two.
-    let place = api.feeds.places.take(principal)?;
+    let place = api.feeds.places.take(principal, &api.host.metrics)?;
     let live = api.feeds.of_execution(&aggregate);
     if !api.reached.covers(&after) {
         log::is_reached(&api.host, &after).await?;

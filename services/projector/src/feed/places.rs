@@ -9,7 +9,10 @@ use contracts::{
     ids::{PrincipalId, WorkspaceId},
     problem::{Code, Problem},
 };
-use host::principals::Principal;
+use host::{
+    metrics::{Metrics, requests::InFlight},
+    principals::Principal,
+};
 
 /// Readers of all feeds together.
 const READERS_MAX: usize = 512;
@@ -26,10 +29,15 @@ pub struct Places(Mutex<BTreeMap<Key, usize>>);
 pub struct Place {
     places: Arc<Places>,
     key: Key,
+    _counted: InFlight,
 }
 
 impl Places {
-    pub fn take(self: &Arc<Self>, principal: &Principal) -> Result<Place, Problem> {
+    pub fn take(
+        self: &Arc<Self>,
+        principal: &Principal,
+        metrics: &Metrics,
+    ) -> Result<Place, Problem> {
         let key = (principal.workspace.clone(), principal.actor.id.clone());
         let mut taken = self.taken();
         if taken.values().sum::<usize>() >= READERS_MAX {
@@ -43,6 +51,7 @@ impl Places {
         Ok(Place {
             places: Arc::clone(self),
             key,
+            _counted: metrics.reading.reads(),
         })
     }
 

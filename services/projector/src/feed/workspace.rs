@@ -83,7 +83,7 @@ pub async fn watch(
     headers: &HeaderMap,
 ) -> Result<Response, Refused> {
     principal.require(described.grant)?;
-    let place = api.feeds.places.take(principal)?;
+    let place = api.feeds.places.take(principal, &api.host.metrics)?;
     if let Some(after) = after.as_ref().filter(|after| !api.reached.covers(after)) {
         // What the log itself does not have is not worth waiting for.
         api.reached.check(after)?;

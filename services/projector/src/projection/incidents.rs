@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::{canonical::Digest, event::Service, ids::WorkspaceId, record::Recorded};
+use contracts::{canonical::Digest, ids::WorkspaceId, record::Recorded};
 use host::{
     engine::{Host, chain},
     incident::{self, Incident, RaiseError},
@@ -48,8 +48,7 @@ pub fn broken(recorded: &Recorded, broken: &Break) -> Incident {
 /// else could be read either; an incident that can never be stored stops nothing.
 pub async fn raise(host: &Host, incident: &Incident) -> Stored {
     loop {
-        let journal = host.journal.as_ref();
-        let raised = incident::raise(journal, Service::Projector, incident, host.now()).await;
+        let raised = incident::raise(host, incident).await;
         let Err(error) = raised else {
             host.health.ready("incidents");
             return Stored::Yes;

@@ -153,6 +153,7 @@ pub async fn start(
         address_file: None,
         log: String::new(),
         log_format: LogFormat::Text,
+        traces: None,
         principals_file: Some(principals(directory)),
         identity_providers_file: Some(directory.join("providers.json")).filter(|it| it.exists()),
         database_url: Some(format!("sqlite://{}", database.display())),

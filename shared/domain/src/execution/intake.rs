@@ -272,10 +272,10 @@ pub fn of_intent(
 
 /// The state of the execution that a run is of: one that is not there has no run either.
 pub fn of_run(state: &Execution, run: RunId) -> Result<&Known, Rejection> {
-    existing(state, run.execution).map_err(|rejection| match rejection {
-        Rejection::ExecutionNotFound(_) => Rejection::RunNotFound(run),
-        other => other,
-    })
+    match existing(state, run.execution) {
+        Err(Rejection::ExecutionNotFound(_)) => Err(Rejection::RunNotFound(run)),
+        found => found,
+    }
 }
 
 fn open(known: &Known) -> Result<(), Rejection> {

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     body::Body,
     extract::FromRequestParts,
-    http::{HeaderMap, request::Parts},
+    http::{Extensions, HeaderMap, request::Parts},
 };
 use contracts::{
     facts::Actor,
@@ -108,6 +108,11 @@ pub struct Caller {
 /// an extension of a request that this process made.
 #[derive(Clone)]
 pub struct Vouched(pub Principal);
+
+/// Whether it came over another door than HTTP.
+pub fn is_vouched(extensions: &Extensions) -> bool {
+    extensions.get::<Vouched>().is_some()
+}
 
 impl Caller {
     pub fn of(parts: &Parts) -> Self {

@@ -26,7 +26,9 @@ use super::{
 };
 use crate::{
     Unavailable,
-    delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX},
+    delivery::{
+        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX, Unanswered,
+    },
     layout::{INBOX, TIMERS, event_filter},
     stored::{Raw, Unreadable},
     timer::Timer,
@@ -299,6 +301,7 @@ impl Puller {
                 let delivery = Delivery {
                     message: Arc::new(message),
                     delivered: reply.delivered,
+                    pending: reply.pending,
                     received,
                     handle,
                 };
@@ -372,11 +375,13 @@ async fn next(from: &mut Subscriber) -> Option<(BrokerMessage, bool)> {
     Some((message, true))
 }
 
-/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.…`
+/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<consumer's
+/// sequence>.<time>.<pending>…`
 struct Reply {
     subject: String,
     delivered: u64,
     sequence: u64,
+    pending: Option<u64>,
 }
 
 impl Reply {
@@ -388,6 +393,7 @@ impl Reply {
         Some(Self {
             delivered: number(2)?,
             sequence: number(3)?,
+            pending: number(6),
             subject,
         })
     }
@@ -483,6 +489,11 @@ impl Deliveries for Consumption {
             // All tasks have ended: the connection was closed on purpose.
             None => std::future::pending().await,
         }
+    }
+
+    fn unanswered(&self) -> Unanswered {
+        let open = self.open.clone();
+        Box::new(move || open.lock().len())
     }
 
     async fn stop(mut self: Box<Self>) -> Result<(), Unavailable> {

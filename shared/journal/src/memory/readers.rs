@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Journal as _, Unavailable,
-    delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery},
+    delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery, Unanswered},
     layout::StreamCount,
     stored::Entry,
     tail::{Scope, Tail, TailError},
@@ -87,6 +87,7 @@ impl Deliveries for Member {
         Delivery {
             message: Arc::new(message),
             delivered,
+            pending: None,
             received: Instant::now(),
             handle: Arc::new(Handle {
                 shared: Arc::clone(&self.shared),
@@ -94,6 +95,11 @@ impl Deliveries for Member {
                 key,
             }),
         }
+    }
+
+    fn unanswered(&self) -> Unanswered {
+        let (shared, consumer, member) = (Arc::clone(&self.shared), self.consumer.clone(), self.id);
+        Box::new(move || shared.lock().held_by(&consumer, member))
     }
 
     async fn stop(self: Box<Self>) -> Result<(), Unavailable> {

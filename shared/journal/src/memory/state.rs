@@ -179,6 +179,18 @@ impl State {
         .collect()
     }
 
+    /// How many messages of a consumer one member has and has not answered.
+    pub fn held_by(&self, consumer: &str, member: u64) -> usize {
+        let messages = self
+            .consumers
+            .get(consumer)
+            .into_iter()
+            .flat_map(|consumer| consumer.unacknowledged.values());
+        messages
+            .filter(|message| message.member == Some(member))
+            .count()
+    }
+
     pub fn deliver_everything_again(&mut self) {
         for consumer in self.consumers.values_mut() {
             consumer.reached.clear();

@@ -197,6 +197,33 @@ pub async fn a_clean_stop_gives_everything_back_at_once(world: &World) {
     assert!(!again.contains_key(aggregate_of(&done).unwrap()));
 }
 
+pub async fn a_consumer_says_what_it_holds_and_what_is_left(world: &World) {
+    let journal = world.journal().await;
+    let mut deliveries = journal.consume(spec(Service::Planner)).await.unwrap();
+    let unanswered = deliveries.unanswered();
+    let aggregates = [cancelled(&*journal).await, cancelled(&*journal).await];
+    let first = soon(next_of(&mut deliveries, &aggregates)).await;
+    assert!(unanswered() >= 1);
+    let second = soon(next_of(&mut deliveries, &aggregates)).await;
+    let pending = match world {
+        World::Memory(_) => None,
+        World::One { .. } | World::Three { .. } => Some(0),
+    };
+    assert_eq!(second.pending, pending);
+    // What others have left is done with.
+    nothing(world, next_of(&mut deliveries, &[])).await;
+    assert_eq!(unanswered(), 2);
+    first.handle.ack().await.unwrap();
+    assert_eq!(unanswered(), 1);
+    // Answered again, or given up: it is not held.
+    first.handle.ack().await.unwrap();
+    second.handle.retry_later(Duration::ZERO).await.unwrap();
+    let again = soon(next_of(&mut deliveries, &aggregates)).await;
+    assert_eq!(unanswered(), 1);
+    again.handle.ack().await.unwrap();
+    assert_eq!(unanswered(), 0);
+}
+
 pub async fn two_processes_share_the_work(world: &World) {
     let journal = world.journal().await;
     let mut one = world

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use journal::{
     Unavailable,
-    delivery::{Acknowledge, Deliveries, Delivery, Handle},
+    delivery::{Acknowledge, Deliveries, Delivery, Handle, Unanswered},
     stored::Entry,
     tail::Tail,
 };
@@ -54,6 +54,10 @@ impl Deliveries for Consumed {
             }
             None => std::future::pending().await,
         }
+    }
+
+    fn unanswered(&self) -> Unanswered {
+        self.inner.unanswered()
     }
 
     async fn stop(self: Box<Self>) -> Result<(), Unavailable> {
