@@ -99,11 +99,11 @@ async fn me(State(api): State<Arc<Api>>, caller: Caller) -> Result<Response, Ref
     let me = json!({
         "id": actor.id, "type": actor.kind, "workspace": workspace, "grants": actor.grants,
     });
-    Ok((
-        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Json(me),
-    )
-        .into_response())
+    let asked = Asked {
+        method: &Method::GET,
+        headers: &caller.headers,
+    };
+    Ok(shown(asked, &me)?)
 }
 
 /// A query by the name of its operation, with its input as a body or as a query string.
