@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every script of this folder and every command of deploy/adoption against a control plane.
+"""Runs the scripts of this folder, and the commands of its README and of deploy/adoption.
 
 Starts `controlplane up` on free ports, in a temporary folder, and installs there what the scripts
 import, at the versions and hashes that are pinned here. On the pages, blocks of `sh` are run, one
@@ -26,7 +26,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-PAGES = [ROOT / "deploy" / "adoption" / f"{name}.md" for name in ("README", "observe", "advise", "gate", "execute")]
+ADOPTION = [ROOT / "deploy" / "adoption" / f"{name}.md" for name in ("README", "observe", "advise", "gate", "execute")]
+# Pages that are read one after the other, in one shell.
+SESSIONS = [[HERE / "README.md"], ADOPTION]
 # For `up`, and for each script and page; a machine that does other things too is slow.
 WITHIN_S = 120
 NODE_AT_LEAST = 20
@@ -85,6 +87,8 @@ class Check:
         self.env |= {
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(root / "python"),
+            # What someone has logged in to is not asked.
+            "XDG_CONFIG_HOME": str(root / "config"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -223,11 +227,14 @@ class Check:
         return json.loads(self.run(["controlplane", "--json", "intent", "submit", text]))["executionId"]
 
     def pages(self):
+        for number, session in enumerate(SESSIONS):
+            self.session(session, self.root / f"pages-{number}.log")
+
+    def session(self, pages, log):
         """One shell for all of them, as a reader has it; each block is set apart by a mark."""
         mark = secrets.token_hex(8)
-        blocks = [block for page in PAGES for block in blocks_of(page)]
+        blocks = [block for page in pages for block in blocks_of(page)]
         script = "set -eu\n" + "".join(f"{commands}echo {mark}\n" for _, commands, _ in blocks)
-        log = self.root / "pages.log"
         shell = self.processes.start(["bash", "-c", script], log, cwd=self.root, env=self.env)
         try:
             shell.wait(WITHIN_S)
