@@ -80,7 +80,7 @@ pub struct Place {
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
     /// The context's where it is left out
-    #[arg(long, short = 'w')]
+    #[arg(long)]
     workspace: Option<WorkspaceId>,
 }
 

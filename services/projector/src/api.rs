@@ -12,11 +12,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::{RawPathParams, State, rejection::RawPathParamsRejection},
-    http::{HeaderValue, Method, Uri, header::CACHE_CONTROL},
-    response::{IntoResponse as _, Response},
+    http::{Method, Uri},
+    response::Response,
     routing::{any, get},
 };
 use contracts::{

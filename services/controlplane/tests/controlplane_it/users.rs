@@ -210,7 +210,7 @@ fn the_longest_names_have_passwords_too() {
             "viewer",
             "--principals",
             file,
-            "-w",
+            "--workspace",
             &workspace,
         ]);
         assert_eq!(added.code, 0, "{}", added.err);
@@ -248,7 +248,7 @@ fn the_longest_names_have_passwords_too() {
         &names[0],
         "--principals",
         file,
-        "-w",
+        "--workspace",
         &workspace,
     ]);
     assert!(

@@ -277,7 +277,7 @@ fn is_found_in_every_log(world: &World, id: &str, trace: &str) {
 /// What all five say at `/metrics`.
 async fn scraped(world: &World) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = controlplane::api::client(false).unwrap();
+    let client = controlplane::api::client().unwrap();
     let groups: Value = serde_json::from_str(&world.file("run/prometheus.json")).unwrap();
     let mut all = String::new();
     for group in groups.as_array().unwrap() {
