@@ -30,8 +30,9 @@ ADOPTION = [ROOT / "deploy" / "adoption" / f"{name}.md" for name in ("README", "
 # Pages that are read one after the other, in one shell.
 SESSIONS = [[HERE / "README.md"], ADOPTION]
 # For `up`, and for each script and page; a machine that does other things too is slow.
-WITHIN_S = 120
+WITHIN_S = 60
 NODE_AT_LEAST = 20
+BINARIES = ("controlplane", "intake", "planner", "verifier", "executor", "projector")
 
 
 class Failed(Exception):
@@ -80,6 +81,7 @@ class Processes:
 class Check:
     def __init__(self, binaries, root):
         self.root = root
+        self.binaries = binaries
         self.processes = Processes()
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("CONTROL_PLANE_")}
         if server := os.environ.get("CONTROL_PLANE_NATS_SERVER"):
@@ -100,11 +102,14 @@ class Check:
                 timeout=WITHIN_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise Failed(f"{' '.join(map(str, command))} takes more than {WITHIN_S} s") from None
+            logs = "".join(f"{log.name}:\n{log.read_text()}" for log in sorted(self.root.glob("*.log")))
+            raise Failed(f"{' '.join(map(str, command))} takes more than {WITHIN_S} s\n{logs}") from None
         expect(done.returncode == 0, f"{' '.join(map(str, command))} ends with {done.returncode}", done.stdout + done.stderr)
         return done.stdout
 
     def start(self):
+        for name in BINARIES:
+            expect((self.binaries / name).is_file(), f"no `{name}` in {self.binaries}: cargo build --workspace --bins")
         # As the pages have it: the folder they are read in holds `deploy`, and gets `.control-plane`.
         (self.root / "deploy").symlink_to(ROOT / "deploy")
         log = self.root / "up.log"
@@ -311,7 +316,7 @@ def main():
             ]:
                 part()
                 print(f"{time.monotonic() - began:5.1f} s  {name}", flush=True)
-        except Failed as failed:
+        except (Failed, OSError) as failed:
             print(f"failed: {failed}", file=sys.stderr)
             return 1
         finally:

@@ -33,6 +33,8 @@ def answer(execution):
         plan = json.load(ask("/v1/plan.compile", offer))
         print("drafted", execution, plan["deterministicHash"], flush=True)
     except urllib.error.HTTPError as refused:
+        if refused.code >= 500:
+            raise
         # Such as: it was cancelled meanwhile, or another planner was first.
         print("refused", execution, refused.read().decode(), flush=True)
 
@@ -46,12 +48,16 @@ while True:
     try:
         with ask("/v1/events?type=plan.draft.requested", **{"Last-Event-ID": position}) as told:
             print("ready", flush=True)
+            told_at = position
             for line in told:
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name == "id":
-                    position = value
+                    told_at = value
                 elif name == "data":
                     answer(json.loads(value)["data"]["executionId"])
+                elif not name:
+                    # Only now: what could not be answered is told again.
+                    position = told_at
     except OSError as ended:
-        print("the feed has ended and is opened again:", ended, flush=True)
+        print("from the last position on again:", getattr(ended, "url", ""), ended, flush=True)
     time.sleep(1)

@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 URL = os.environ["CONTROL_PLANE_URL"]
@@ -11,7 +12,10 @@ HEADERS = {"Authorization": "Bearer " + os.environ["CONTROL_PLANE_TOKEN"], "Cont
 
 def ask(path, body=None, **headers):
     send = None if body is None else json.dumps(body).encode()
-    return urlopen(Request(URL + path, send, HEADERS | headers), timeout=60)
+    try:
+        return urlopen(Request(URL + path, send, HEADERS | headers), timeout=60)
+    except HTTPError as refused:
+        raise SystemExit(f"{path}: {refused.read().decode()}") from None  # says what is wrong, and what to do
 
 
 draft = {"steps": [{"id": "say", "uses": "core.echo/echo", "with": {"message": "hello"}}]}
