@@ -147,8 +147,9 @@ class Check:
     def scripts(self, stem):
         return [f"{stem}.py", *([f"{stem}.mjs"] if self.node else [])]
 
-    def query(self, path, token):
-        request = urllib.request.Request(self.context["url"] + path, headers={"Authorization": f"Bearer {token}"})
+    def query(self, path, token, body=None):
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self.context["url"] + path, body, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
@@ -156,13 +157,15 @@ class Check:
         return self.query(f"/v1/executions?text={text}", self.submitter["token"])["items"]
 
     def lets_in(self, token):
+        """Whether both know the token: who answers queries, and who takes commands (this one is refused)."""
+        return all(self.status(path, token, body) != 401 for path, body in [("/v1/executions", None), ("/v1/plan.compile", b"{}")])
+
+    def status(self, path, token, body):
         try:
-            self.query("/v1/executions", token)
+            self.query(path, token, body)
         except urllib.error.HTTPError as refused:
-            if refused.code != 401:
-                raise
-            return False
-        return True
+            return refused.code
+        return 200
 
     def ended(self, execution):
         """Follows it to its end, and gives what was told."""

@@ -33,7 +33,7 @@ def answer(execution):
         plan = json.load(ask("/v1/plan.compile", offer))
         print("drafted", execution, plan["deterministicHash"], flush=True)
     except urllib.error.HTTPError as refused:
-        if refused.code >= 500:
+        if refused.code in (401, 429) or refused.code >= 500:
             raise
         # Such as: it was cancelled meanwhile, or another planner was first.
         print("refused", execution, refused.read().decode(), flush=True)
