@@ -5,6 +5,7 @@ within a second."""
 import asyncio
 import json
 import os
+import time
 import urllib.error
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -32,11 +33,19 @@ def report(call, token, output):
         "outcome": "completed",
         "output": output,
     }
-    try:
-        urlopen(Request(URL + "/v1/execution.step.report", json.dumps(outcome).encode(), HEADERS), timeout=30)
-        print("reported", call["executionId"], call["stepId"], flush=True)
-    except urllib.error.HTTPError as refused:
-        print("refused", refused.read().decode(), flush=True)
+    request = Request(URL + "/v1/execution.step.report", json.dumps(outcome).encode(), HEADERS)
+    for pause in [0, 1, 2, 4, 8, 16]:
+        time.sleep(pause)
+        try:
+            urlopen(request, timeout=30)
+            return print("reported", call["executionId"], call["stepId"], flush=True)
+        except urllib.error.HTTPError as refused:
+            print("refused", refused.read().decode(), flush=True)
+            # What passes is sent again: the same report twice is one.
+            if refused.code not in (401, 429) and refused.code < 500:
+                return
+        except urllib.error.URLError as unreachable:
+            print("unreachable", unreachable, flush=True)
 
 
 async def work(call, token):

@@ -204,8 +204,15 @@ pub struct BrokerConfigArgs {
     tls_client_ca: Option<String>,
     /// A user `events-reader` that may subscribe to republished events and do nothing else: to those
     /// of this workspace, or of all
-    #[arg(long, value_name = "WORKSPACE", num_args = 0..=1)]
-    events_reader: Option<Option<WorkspaceId>>,
+    #[arg(
+        long,
+        value_name = "WORKSPACE",
+        num_args = 0..=1,
+        default_missing_value = Heard::EVERYWHERE,
+        hide_default_value = true,
+        value_parser = Heard::parse
+    )]
+    events_reader: Option<Heard>,
 }
 
 /// Prints a configuration with one user for each service and the least each needs.
@@ -222,7 +229,7 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
         workspace: &args.workspace,
         serves: &args.serves,
         principals: &principals,
-        events_reader: args.events_reader.as_ref().map(Option::as_ref),
+        events_reader: args.events_reader.clone(),
     };
     let config = ServerConfig {
         listen: args.listen.clone(),
@@ -289,6 +296,33 @@ pub fn random_text() -> String {
     Digest::from_bytes(System.random_bytes()).to_string()
 }
 
+/// Whose events are heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Everywhere,
+    In(WorkspaceId),
+}
+
+impl Heard {
+    /// No workspace is called so.
+    const EVERYWHERE: &'static str = "*";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == Self::EVERYWHERE {
+            return Ok(Self::Everywhere);
+        }
+        let workspace = text.parse::<WorkspaceId>();
+        workspace.map(Self::In).map_err(|error| error.to_string())
+    }
+
+    fn workspace(&self) -> Option<&WorkspaceId> {
+        match self {
+            Self::Everywhere => None,
+            Self::In(workspace) => Some(workspace),
+        }
+    }
+}
+
 /// Whom the broker is to know.
 pub struct Known<'a> {
     pub streams: StreamCount,
@@ -297,7 +331,7 @@ pub struct Known<'a> {
     pub serves: &'a [String],
     pub principals: &'a Document,
     /// Whether someone may subscribe to republished events, and to those of which workspace.
-    pub events_reader: Option<Option<&'a WorkspaceId>>,
+    pub events_reader: Option<Heard>,
 }
 
 /// One user for each service and each principal, one for the workers of a workspace, one who
@@ -324,8 +358,8 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
     allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
     allowed.insert(WORKER.to_owned(), worker);
-    if let Some(workspace) = known.events_reader {
-        let reader = permissions::events_reader(workspace);
+    if let Some(heard) = &known.events_reader {
+        let reader = permissions::events_reader(heard.workspace());
         allowed.insert(EVENTS_READER.to_owned(), reader);
     }
     allowed

@@ -183,21 +183,19 @@ pub async fn login(args: Login, global: &Global) -> Result<(), Failure> {
 
 /// Not an argument: those are for everyone on the machine to see.
 fn token(file: Option<&Path>) -> Result<String, Failure> {
-    let text = match file {
-        Some(file) => fs::read_to_string(file).map_err(|error| {
-            Failure::Usage(format!("cannot read `{}`: {error}", file.display()))
-        })?,
-        None => {
-            if stdin().is_terminal() {
-                eprintln!("the token, and then the end of the input (Ctrl-D):");
-            }
-            let mut text = String::new();
-            stdin()
-                .take(64 * 1024)
-                .read_to_string(&mut text)
-                .context("cannot read the token from standard input")?;
-            text
+    let text = if let Some(file) = file {
+        fs::read_to_string(file)
+            .map_err(|error| Failure::Usage(format!("cannot read `{}`: {error}", file.display())))?
+    } else {
+        if stdin().is_terminal() {
+            eprintln!("the token, and then the end of the input (Ctrl-D):");
         }
+        let mut text = String::new();
+        stdin()
+            .take(64 * 1024)
+            .read_to_string(&mut text)
+            .context("cannot read the token from standard input")?;
+        text
     };
     let token = text.trim().to_owned();
     if token.is_empty() {

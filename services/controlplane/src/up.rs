@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     command::Global,
-    context::{BrokerUser, Context, NatsTls, absolute},
+    context::{BrokerUser, Context, Identity, NatsTls, absolute},
     failure::Failure,
     install::{
         self, EVENTS_READER, INSTALLER, OPERATOR, Passwords, Survives, Switch, stream_count,
@@ -213,8 +213,7 @@ pub async fn start(
     screen: Screen,
     children: &mut Children,
 ) -> Result<Plane, Failure> {
-    let nats_tls = broker_files(args)?;
-    let encryption = args.encryption.load(args.listen)?;
+    let (nats_tls, encryption) = (broker_files(args)?, args.encryption.load(args.listen)?);
     let settings = Settings::settle(directory, args)?;
     screen.note("data", &directory.root().display().to_string());
     services::check_binaries()?;
@@ -266,15 +265,7 @@ pub async fn start(
     }
 
     if let Some(passwords) = &passwords {
-        for identity in people.values_mut() {
-            let user = caller_name(&settings.workspace, &identity.id);
-            let password_file = passwords.file(&user);
-            // A broker of one's own may know nobody but the services.
-            identity.broker = password_file.exists().then_some(BrokerUser {
-                user,
-                password_file,
-            });
-        }
+        known_to_broker(&mut people, &settings.workspace, passwords);
     }
     let Found { behind, all } = services::start(
         &services::Wanted {
@@ -339,6 +330,22 @@ fn broker_files(args: &Args) -> Result<NatsTls, Failure> {
         ));
     }
     Ok(files)
+}
+
+/// A broker of one's own may know nobody but the services.
+fn known_to_broker(
+    people: &mut BTreeMap<String, Identity>,
+    workspace: &WorkspaceId,
+    passwords: &Passwords,
+) {
+    for identity in people.values_mut() {
+        let user = caller_name(workspace, &identity.id);
+        let password_file = passwords.file(&user);
+        identity.broker = password_file.exists().then_some(BrokerUser {
+            user,
+            password_file,
+        });
+    }
 }
 
 /// Stops everything: the services first, so that they can give back what they hold.

@@ -211,6 +211,15 @@ fn within(path: &str, problem: Problem) -> Problem {
         path: format!("{path}{}", found.path),
         ..found.clone()
     });
-    let findings = findings.collect();
-    problem.with_findings(findings)
+    let findings: Vec<Finding> = findings.collect();
+    if findings.is_empty() {
+        return problem;
+    }
+    // What it says of them names their paths.
+    let detail = if problem.code == Code::InvalidInput {
+        invalid(findings.clone()).detail
+    } else {
+        problem.detail.clone()
+    };
+    Problem { detail, ..problem }.with_findings(findings)
 }

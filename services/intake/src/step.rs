@@ -62,20 +62,15 @@ fn result(input: ReportInput) -> Result<Result<Value, Failed>, Problem> {
             odd(input.error_code.is_some(), "/errorCode", why);
             odd(input.error.is_some(), "/error", why);
             odd(input.retryable.is_some(), "/retryable", why);
-            match input.output {
-                Some(output) => {
-                    if let Err(error) = canonical::check(&output) {
-                        let path = "/output".to_owned();
-                        findings.push(finding(path, INVALID_VALUE, error.to_string()));
-                    }
-                    Ok(output)
-                }
-                None => {
-                    let why = "what the action's output schema describes".to_owned();
-                    findings.push(finding("/output".to_owned(), MISSING_MEMBER, why));
-                    Ok(Value::Null)
-                }
+            let path = "/output".to_owned();
+            let invalid = input.output.as_ref().map(canonical::check);
+            if let Some(Err(error)) = invalid {
+                findings.push(finding(path, INVALID_VALUE, error.to_string()));
+            } else if input.output.is_none() {
+                let why = "what the action's output schema describes".to_owned();
+                findings.push(finding(path, MISSING_MEMBER, why));
             }
+            Ok(input.output.unwrap_or_default())
         }
         ReportedOutcome::Failed => {
             let why = "a step that failed has no output";

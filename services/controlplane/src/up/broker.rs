@@ -22,7 +22,7 @@ use super::{
 use crate::{
     context::write_private,
     failure::Failure,
-    install::{Known, Passwords, users},
+    install::{Heard, Known, Passwords, users},
     screen::Screen,
 };
 
@@ -90,7 +90,9 @@ pub async fn start(
                 workspace: &settings.workspace,
                 serves: &settings.serves,
                 principals,
-                events_reader: settings.republish.then_some(Some(&settings.workspace)),
+                events_reader: settings
+                    .republish
+                    .then(|| Heard::In(settings.workspace.clone())),
             },
         )?,
     };

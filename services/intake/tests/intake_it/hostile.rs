@@ -164,7 +164,7 @@ async fn paths_and_methods_that_are_not_served() {
         "/v1/intent.submit/",
         "/v2/intent.submit",
         "/v1/controlPlane.controlPlane.intent.submit",
-        "/v1/execution.pause",
+        "/v1/execution.lane.get",
         "/v1/intent%2Esubmit",
         "/v1/execution.get",
         "/v1/..%2f..%2fetc%2fpasswd",

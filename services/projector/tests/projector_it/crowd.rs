@@ -27,7 +27,7 @@ const EXECUTIONS: usize = 8;
 const DEATHS: usize = 3;
 const DIES_AFTER: usize = 300;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a reader has read: by stream, the sequences and the ids of events in the order in which
 /// they came.

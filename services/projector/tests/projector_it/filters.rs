@@ -144,9 +144,9 @@ async fn a_span_of_time_has_its_beginning_and_not_its_end() {
             })
             .collect();
         instants.sort();
-        let (first, last) = (&instants[1].0, &instants[4].0);
+        let (begin, until) = (&instants[1].0, &instants[4].0);
         let found = caller
-            .ok(&format!("/v1/executions?{from}={first}&{to}={last}"))
+            .ok(&format!("/v1/executions?{from}={begin}&{to}={until}"))
             .await;
         let expected: BTreeSet<&str> = instants[1..4].iter().map(|(_, name)| *name).collect();
         assert_eq!(names(&found, &shelf), expected, "{member}");

@@ -75,7 +75,7 @@ impl Story {
     }
 
     /// Moves the clock from where it stands in the past to the machine's.
-    pub fn from_now_on(&self) {
+    pub fn go_on_now(&self) {
         let now = System.now().as_millis();
         self.clock.store(now, Ordering::Relaxed);
     }

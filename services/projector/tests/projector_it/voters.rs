@@ -13,7 +13,7 @@ use super::{
 /// Whose blocks are open now.
 async fn world() -> World {
     let world = World::new();
-    world.story.from_now_on();
+    world.story.go_on_now();
     world.story.activate(&default_bundle()).await;
     world
 }
@@ -50,7 +50,7 @@ async fn someone_is_shown_what_his_vote_counts_for() {
     let projector = world.projector().await;
     let [voter, requester, reader] = [VOTER, REQUESTER, READER].map(|name| projector.caller(name));
     let of_voter = list(&voter, &world, "").await;
-    assert_eq!(executions(&of_voter), [by_sam.clone()]);
+    assert_eq!(executions(&of_voter), std::slice::from_ref(&by_sam));
     assert_eq!(of_voter["total"], 1);
     let item = &of_voter["items"][0];
     assert_eq!(item["stepId"], "say");
@@ -64,7 +64,7 @@ async fn someone_is_shown_what_his_vote_counts_for() {
     // Who asked for it does not vote on it.
     assert_eq!(
         executions(&list(&requester, &world, "").await),
-        [by_ann.clone()]
+        std::slice::from_ref(&by_ann)
     );
     // Who may not vote is shown nothing, unless all is asked for.
     assert_eq!(list(&reader, &world, "").await["total"], 0);
@@ -86,7 +86,7 @@ async fn someone_is_shown_what_his_vote_counts_for() {
         .collect();
     assert_eq!(may, [true, false]);
     let one = list(&voter, &world, &format!("&executionId={by_ann}&all=true")).await;
-    assert_eq!(executions(&one), [by_ann.clone()]);
+    assert_eq!(executions(&one), std::slice::from_ref(&by_ann));
     let stranger = projector.caller(STRANGER);
     assert_eq!(list(&stranger, &world, "&all=true").await["total"], 0);
     assert!(!executions(&all).contains(&done.to_string()));

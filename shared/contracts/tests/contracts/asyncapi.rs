@@ -249,11 +249,11 @@ fn plain(value: &Value) -> Value {
             if let Some(Value::String(reference)) = members.get("$ref") {
                 let name = reference.rsplit('/').next().unwrap();
                 plain_members.remove("$ref");
-                if !plain_members.is_empty() {
+                if plain_members.is_empty() {
+                    plain_members.insert("of".to_owned(), name.into());
+                } else {
                     let alone = json!([{ "of": name }]);
                     plain_members.insert("allOf".to_owned(), alone);
-                } else {
-                    plain_members.insert("of".to_owned(), name.into());
                 }
             }
             Value::Object(plain_members)

@@ -73,9 +73,10 @@ pub(super) fn next(known: &Known, run: &Run, step: &PlanStep, context: &Context<
         return Next::Idle;
     };
     if let Some(event) = reported(known, run, step, state, context) {
-        return match event {
-            event @ Event::StepFailed(_) => Next::Failed(event),
-            event => Next::Completed(event),
+        return if matches!(event, Event::StepFailed(_)) {
+            Next::Failed(event)
+        } else {
+            Next::Completed(event)
         };
     }
     match &state.state {

@@ -19,16 +19,16 @@ fn a_report(attempt: u32, result: Result<Value, Failed>) -> Report {
     }
 }
 
-fn done() -> Result<Value, Failed> {
-    Ok(json!({ "value": 7 }))
+fn done() -> Value {
+    json!({ "value": 7 })
 }
 
-fn broken(retryable: bool) -> Result<Value, Failed> {
-    Err(Failed {
+fn broken(retryable: bool) -> Failed {
+    Failed {
         code: Some("SOLD_OUT".to_owned()),
         message: Some("no lamp is left".to_owned()),
         retryable,
-    })
+    }
 }
 
 fn ask(world: &World, attempt: u32, result: Result<Value, Failed>) -> Decision {
@@ -64,7 +64,7 @@ fn accepted() -> World {
 
 #[test]
 fn whoever_is_woken_by_a_report_ends_the_step() {
-    reported(accepted(), 1, done())
+    reported(accepted(), 1, Ok(done()))
         .when_woken(2)
         .then(["a completed #1", "b started #1"])
         .again()
@@ -73,7 +73,7 @@ fn whoever_is_woken_by_a_report_ends_the_step() {
 
 #[test]
 fn a_report_may_come_before_the_worker_has_answered() {
-    let world = reported(given(&[step("a")]).driven(), 1, done());
+    let world = reported(given(&[step("a")]).driven(), 1, Ok(done()));
     world
         .clone()
         .when_woken(2)
@@ -90,13 +90,13 @@ fn a_report_may_come_before_the_worker_has_answered() {
 
 #[test]
 fn a_failure_that_is_reported_is_tried_again_where_it_may() {
-    reported(accepted(), 1, broken(true))
+    reported(accepted(), 1, Err(broken(true)))
         .when_woken(2)
         .then(["a failed #1: SOLD_OUT, again"])
         .at(HOUR)
         .when_timer(2)
         .then(["a started #2"]);
-    reported(accepted(), 1, broken(false))
+    reported(accepted(), 1, Err(broken(false)))
         .when_woken(2)
         .then(["a failed #1: SOLD_OUT", "failed: STEP_FAILED"]);
 }
@@ -104,7 +104,7 @@ fn a_failure_that_is_reported_is_tried_again_where_it_may() {
 #[test]
 fn what_was_reported_in_time_counts_although_it_is_read_late() {
     let late = i64::try_from(ACCEPTED_MS_DEFAULT).unwrap() + 1;
-    reported(accepted(), 1, done())
+    reported(accepted(), 1, Ok(done()))
         .at(late)
         .when_woken(2)
         .then(["a completed #1", "b started #1"]);
@@ -120,8 +120,8 @@ fn a_worker_says_how_long_it_takes_within_bounds() {
 
 #[test]
 fn the_token_says_of_which_attempt_a_report_is() {
-    assert_eq!(refused(&accepted(), 2, done()), "TOKEN_INVALID");
-    let mut elsewhere = a_report(1, done());
+    assert_eq!(refused(&accepted(), 2, Ok(done())), "TOKEN_INVALID");
+    let mut elsewhere = a_report(1, Ok(done()));
     elsewhere.step = "z".parse().unwrap();
     let answer = report(accepted().known(), &elsewhere, at(0));
     assert_eq!(answer.unwrap_err().code(), "STEP_NOT_FOUND");
@@ -134,11 +134,11 @@ fn a_success_counts_of_any_attempt_and_a_failure_of_the_last_one() {
         .driven()
         .when_delivered(2, "a")
         .then(["a taken over #2"]);
-    assert_eq!(refused(&taken, 1, broken(true)), "STEP_NOT_IN_FLIGHT");
-    reported(taken.clone(), 1, done())
+    assert_eq!(refused(&taken, 1, Err(broken(true))), "STEP_NOT_IN_FLIGHT");
+    reported(taken.clone(), 1, Ok(done()))
         .when_woken(2)
         .then(["a completed #1", "completed"]);
-    reported(taken, 2, broken(false))
+    reported(taken, 2, Err(broken(false)))
         .when_woken(2)
         .then(["a failed #2: SOLD_OUT", "failed: STEP_FAILED"]);
 }
@@ -146,25 +146,25 @@ fn a_success_counts_of_any_attempt_and_a_failure_of_the_last_one() {
 /// A failure of an attempt that was taken over since is of no attempt that is under way.
 #[test]
 fn a_failure_that_was_overtaken_ends_nothing() {
-    let world = reported(given(&[step("a")]).driven(), 1, broken(false));
+    let world = reported(given(&[step("a")]).driven(), 1, Err(broken(false)));
     let mut overtaken = world;
     let started = overtaken.clone().forgetting().when_delivered(2, "a");
     // Whoever is woken acts on the report first.
     started.then(["a failed #1: SOLD_OUT", "failed: STEP_FAILED"]);
     overtaken = overtaken.when_woken(2);
-    assert_eq!(refused(&overtaken, 1, done()), "EXECUTION_ENDED");
+    assert_eq!(refused(&overtaken, 1, Ok(done())), "EXECUTION_ENDED");
 }
 
 #[test]
 fn the_first_report_counts() {
-    let world = reported(accepted(), 1, done());
+    let world = reported(accepted(), 1, Ok(done()));
     assert_eq!(
         refused(&world, 1, Ok(json!({ "value": 8 }))),
         "ALREADY_REPORTED"
     );
-    assert_eq!(refused(&world, 1, broken(true)), "ALREADY_REPORTED");
+    assert_eq!(refused(&world, 1, Err(broken(true))), "ALREADY_REPORTED");
     let ended = world.when_woken(2);
-    assert_eq!(refused(&ended, 1, done()), "STEP_NOT_IN_FLIGHT");
+    assert_eq!(refused(&ended, 1, Ok(done())), "STEP_NOT_IN_FLIGHT");
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn a_report_while_it_stops_is_the_end_that_is_waited_for() {
     reported(
         given(&[step("a")]).driven().when(Input::Cancel("sam")),
         1,
-        done(),
+        Ok(done()),
     )
     .when_woken(2)
     .then(["a completed #1", "failed: CANCELLED"]);
     // Cancelled while it waits, it ends at once, and what is reported later is refused.
     let cancelled = accepted().when(Input::Cancel("sam")).when_woken(2);
-    assert_eq!(refused(&cancelled, 1, done()), "EXECUTION_ENDED");
+    assert_eq!(refused(&cancelled, 1, Ok(done())), "EXECUTION_ENDED");
 }

@@ -94,9 +94,9 @@ pub fn from_query(operation: &Operation, uri: &Uri) -> Result<Map<String, Value>
         let described = schema.pointer("/properties").and_then(|all| all.get(&name));
         if described.is_some_and(is_list) {
             let values = text.split(',').map(|value| value.trim().into());
-            match input.entry(name).or_insert(Value::Array(Vec::new())) {
-                Value::Array(all) => all.extend(values),
-                other => *other = values.collect(),
+            let member = input.entry(name).or_insert(Value::Array(Vec::new()));
+            if let Value::Array(all) = member {
+                all.extend(values);
             }
             continue;
         }

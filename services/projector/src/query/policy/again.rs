@@ -83,21 +83,18 @@ pub fn step(
         Ok(engine) => engine,
         Err(unknown) => return unknown,
     };
-    let (recorded, now) = match judged {
-        Some(judged) => {
-            let Some(provisional) = verified.steps.get(id) else {
-                return unknown("there is no first verdict on the step");
-            };
-            let now = judge_step(engine, &verified.facts, id, &judged.facts, provisional);
-            (Some(&judged.verdict), Some(now))
-        }
-        None => {
-            let Some(plan) = judged_on_facts(compiled, verified) else {
-                return unknown("the plan was refused before policy was asked");
-            };
-            let mut now = judge_plan(engine, &verified.facts, plan);
-            (verified.steps.get(id), now.steps.remove(id))
-        }
+    let (recorded, now) = if let Some(judged) = judged {
+        let Some(provisional) = verified.steps.get(id) else {
+            return unknown("there is no first verdict on the step");
+        };
+        let now = judge_step(engine, &verified.facts, id, &judged.facts, provisional);
+        (Some(&judged.verdict), Some(now))
+    } else {
+        let Some(plan) = judged_on_facts(compiled, verified) else {
+            return unknown("the plan was refused before policy was asked");
+        };
+        let mut now = judge_plan(engine, &verified.facts, plan);
+        (verified.steps.get(id), now.steps.remove(id))
     };
     compared(recorded, now.as_ref())
 }
