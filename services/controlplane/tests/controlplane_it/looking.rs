@@ -100,7 +100,7 @@ async fn a_voter_is_shown_what_waits_for_a_vote() {
     let position = world.ask(&["execution", "get", &id])["position"].clone();
     let at_least = ["approvals", "--at-least", position.as_str().unwrap()];
     let waiting = world.ask(&at_least);
-    assert_eq!(ids(&waiting), [id.clone()]);
+    assert_eq!(ids(&waiting), std::slice::from_ref(&id));
     assert_eq!(waiting["items"][0]["mayVote"], true);
     let told = world.type_in(&["approvals"]);
     assert!(told.out.contains(&id), "{}", told.out);
