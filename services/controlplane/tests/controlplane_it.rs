@@ -9,6 +9,8 @@
 
 #[path = "controlplane_it/asking.rs"]
 mod asking;
+#[path = "controlplane_it/contexts.rs"]
+mod contexts;
 #[path = "controlplane_it/demonstrating.rs"]
 mod demonstrating;
 #[path = "controlplane_it/encrypting.rs"]
