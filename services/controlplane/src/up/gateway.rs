@@ -79,10 +79,12 @@ pub async fn serve(
 ) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let gateway = Gateway {
-        behind,
-        client: Client::builder(TokioExecutor::new()).build(connector),
-    };
+    // A connection for each request: a service ends the one on which it refused a request without
+    // reading all of it, and whoever is sent there next would not know whether it was carried out.
+    let client = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(connector);
+    let gateway = Gateway { behind, client };
     let routes = Router::new()
         .route(
             "/healthz",

@@ -215,3 +215,19 @@ async fn up_has_one_address_for_all() {
     }
     assert_eq!(ask("GET", "/readyz").await.status(), StatusCode::OK);
 }
+
+/// A service answers some requests without reading them, and ends the connection.
+#[tokio::test]
+async fn a_request_that_was_refused_unread_takes_no_other_with_it() {
+    let world = World::up().await;
+    let context: Value = serde_json::from_str(&world.file("context.json")).unwrap();
+    let url = context["url"].as_str().unwrap();
+    let client = client();
+    for _ in 0..200 {
+        for method in [Method::OPTIONS, Method::TRACE, Method::PUT, Method::POST] {
+            let refused = client.request(method, format!("{url}/v1/intents"));
+            let refused = refused.body("x".repeat(2000)).send().await.unwrap();
+            assert!(refused.status().is_client_error(), "{refused:?}");
+        }
+    }
+}
