@@ -1,5 +1,6 @@
 """Asks for something by a CloudEvent in the durable inbox: structured, binary, and again. All is one
-execution. What is acknowledged waits on the broker until it is taken, whoever runs meanwhile."""
+execution. What the broker has waits there until it is taken, whoever runs meanwhile. It confirms nothing
+here: who must know looks whether the execution is there."""
 
 import asyncio
 import os
@@ -30,8 +31,9 @@ async def main(order):
     for encode in (to_structured, to_binary, to_structured, to_binary):
         # NATS has the same two modes, with the headers of HTTP.
         message = encode(event, JSONFormat())
-        stored = await broker.jetstream().publish(f"cp.inbox.{USER}", message.body, headers=message.headers)
-        print(encode.__name__, "stored", stored.seq)
+        await broker.publish(f"cp.inbox.{USER}", message.body, headers=message.headers)
+        await broker.flush()
+        print(encode.__name__, "sent to the inbox")
     await broker.close()
 
 

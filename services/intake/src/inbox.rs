@@ -142,6 +142,21 @@ async fn keep(
     inbox.keep(&refusal).await
 }
 
+/// How often a message is tried of which nobody knows whose it is: the broker may know a principal
+/// a little sooner than intake does. And one that fails without a reason that is known to pass.
+const TRIED_UNKNOWN: u64 = 7;
+const TRIED_INTERNAL: u64 = 30;
+
+fn may_pass(problem: &Problem, delivered: u64) -> bool {
+    if problem.code == Code::Unauthenticated {
+        return delivered < TRIED_UNKNOWN;
+    }
+    if problem.code == Code::Internal {
+        return delivered < TRIED_INTERNAL;
+    }
+    event::is_passing(problem)
+}
+
 struct Worker {
     intake: Arc<Intake>,
     inbox: Arc<Inbox>,
@@ -155,7 +170,7 @@ impl Worker {
         let handle = &delivery.handle;
         let settled = match self.submit(raw).await {
             Ok(()) => handle.ack().await,
-            Err(problem) if event::is_passing(&problem) => {
+            Err(problem) if may_pass(&problem, delivery.delivered) => {
                 let times = u32::try_from(delivery.delivered)
                     .unwrap_or(u32::MAX)
                     .min(10);

@@ -338,6 +338,18 @@ impl Step {
         )
     }
 
+    /// Whether a success counts of an attempt that was made: also between two of them.
+    pub fn may_succeed(&self) -> bool {
+        match self.state {
+            StepState::Started(_)
+            | StepState::Accepted { .. }
+            | StepState::RetryWait { .. }
+            | StepState::Pending
+            | StepState::Proposed { .. } => true,
+            StepState::Completed { .. } | StepState::Failed { .. } | StepState::Skipped => false,
+        }
+    }
+
     /// The report that its end follows from: a success, whichever attempt it is of, or a failure of
     /// the attempt that is under way.
     pub fn last_report(&self) -> Option<&StepReported> {

@@ -235,10 +235,23 @@ fn shown(text: &str) -> String {
 /// Keys that were had are kept where the file says the same of them as before.
 fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError> {
     let shown = || path.display().to_string();
-    let bytes = fs::read(path).map_err(|source| ProvidersError::Unreadable {
-        path: shown(),
-        source,
-    })?;
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        // Taken away while it is in use: nobody is vouched for any more.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !before.is_empty() => {
+            tracing::error!(
+                path = shown(),
+                "the identity providers are gone: nobody is let in by them"
+            );
+            return Ok(Vec::new());
+        }
+        Err(source) => {
+            return Err(ProvidersError::Unreadable {
+                path: shown(),
+                source,
+            });
+        }
+    };
     let refused = |faults| ProvidersError::Faulty {
         path: shown(),
         faults,

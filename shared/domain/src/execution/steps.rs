@@ -112,15 +112,14 @@ fn reported(
     let report = state.last_report()?;
     let skill = context.catalogue.skill(&known.workspace, &step.uses);
     let outcome = Outcome::of_report(report, skill, step);
-    let ended = ending::ended(
-        known,
-        run,
-        step,
-        state,
-        report.attempt,
-        &outcome,
-        context.now,
-    );
+    // A success that is none ends whatever attempt is under way: the report has been taken.
+    let is_none = matches!(outcome, Outcome::Failed(_));
+    let attempt = if is_none {
+        state.attempts
+    } else {
+        report.attempt
+    };
+    let ended = ending::ended(known, run, step, state, attempt, &outcome, context.now);
     ended.ok()
 }
 

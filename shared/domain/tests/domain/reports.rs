@@ -180,3 +180,17 @@ fn a_report_while_it_stops_is_the_end_that_is_waited_for() {
     let cancelled = accepted().when(Input::Cancel("sam")).when_woken(2);
     assert_eq!(refused(&cancelled, 1, Ok(done())), "EXECUTION_ENDED");
 }
+
+/// A success that is reported between two attempts spares the next one.
+#[test]
+fn a_success_counts_between_two_attempts_too() {
+    let waiting = accepted().at(HOUR * 25).when_timer(2);
+    let waiting = waiting.then(["a failed #1: TIMEOUT, again"]);
+    assert_eq!(
+        refused(&waiting, 1, Err(broken(true))),
+        "STEP_NOT_IN_FLIGHT"
+    );
+    reported(waiting, 1, Ok(done()))
+        .when_woken(2)
+        .then(["a completed #1", "b started #1"]);
+}

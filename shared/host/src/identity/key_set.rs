@@ -118,6 +118,9 @@ struct State {
     tried: Option<Instant>,
 }
 
+/// How many times their greatest age keys are used while no newer ones can be had.
+const KEPT_TIMES: u32 = 6;
+
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("no usable answer")]
@@ -150,28 +153,22 @@ impl Remote {
         })
     }
 
-    /// The keys, fetched anew if this one is not among them and it is time to look again.
+    /// The keys, fetched anew if they are old or this one is not among them, and it is time to look
+    /// again. A key that was taken back is good for no request once the keys are old, but while the
+    /// provider cannot be reached; and then not for ever.
     async fn with(self: &Arc<Self>, id: Option<&str>) -> Result<Arc<Keys>, Invalid> {
-        let (keys, is_old) = self.known();
-        match keys {
-            Some(keys) if keys.has(id) => {
-                if is_old {
-                    let this = Arc::clone(self);
-                    tokio::spawn(async move { this.refresh().await });
-                }
-                Ok(keys)
-            }
-            Some(_) | None => {
-                self.refresh().await;
-                self.known().0.ok_or(Invalid::NoKeys)
-            }
+        if let Some(keys) = self.younger_than(self.age_max).filter(|keys| keys.has(id)) {
+            return Ok(keys);
         }
+        self.refresh().await;
+        let kept = self.age_max * KEPT_TIMES;
+        self.younger_than(kept).ok_or(Invalid::NoKeys)
     }
 
-    fn known(&self) -> (Option<Arc<Keys>>, bool) {
+    fn younger_than(&self, age: Duration) -> Option<Arc<Keys>> {
         let state = self.state();
-        let is_old = state.fetched.is_none_or(|at| at.elapsed() >= self.age_max);
-        (state.keys.clone(), is_old)
+        let is_young = state.fetched.is_some_and(|at| at.elapsed() < age);
+        state.keys.clone().filter(|_| is_young)
     }
 
     /// Fetches, or waits until another one has. A caller that goes away breaks nothing off.

@@ -122,10 +122,12 @@ impl Inbox {
             return Ok(Vec::new());
         }
         let from = info.ack_floor.stream_seq + 1;
-        let to = info.delivered.stream_seq.min(from + LOOKED_AT_MAX);
+        let to = info.delivered.stream_seq;
         let mut unread = Vec::new();
         let mut next = from;
-        while next <= to {
+        let mut looked_at = 0;
+        while next <= to && looked_at < LOOKED_AT_MAX {
+            looked_at += 1;
             let Some(stored) = stored(
                 link,
                 INBOX,
@@ -151,8 +153,8 @@ impl Inbox {
 
     /// Keeps what was refused and why; twice is once.
     pub async fn keep(&self, refusal: &Refusal) -> Result<(), Unavailable> {
-        /// "wrong last sequence", and the subject's only place taken
-        const KEPT: [u16; 2] = [10071, 10077];
+        /// "wrong last sequence"
+        const KEPT: u16 = 10071;
         let doing = "keep what was refused";
         let headers = header_map([("Nats-Expected-Last-Subject-Sequence", "0")]);
         let payload =
@@ -164,7 +166,7 @@ impl Inbox {
             .and_then(|answer| super::link::parse_answer::<IgnoredAny>(&answer.payload));
         match answer {
             Ok(_) => Ok(()),
-            Err(error) if error.api_code().is_some_and(|code| KEPT.contains(&code)) => Ok(()),
+            Err(error) if error.api_code() == Some(KEPT) => Ok(()),
             Err(error) => Err(Unavailable::new(doing, error)),
         }
     }
@@ -285,6 +287,9 @@ fn is_readable(block: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(block) else {
         return false;
     };
+    // A tab is white space, and a line that begins with it belongs to the one before.
+    let is_odd = |letter: char| letter.is_control() && letter != '\t';
+    let is_continued = |line: &str| line.starts_with([' ', '\t']) && !line.contains(is_odd);
     let mut lines = text.split("\r\n");
     let version = lines.next().unwrap_or_default();
     version == "NATS/1.0"
@@ -292,7 +297,7 @@ fn is_readable(block: &[u8]) -> bool {
             line.split_once(':').is_some_and(|(name, value)| {
                 !name.is_empty()
                     && name.bytes().all(|byte| byte.is_ascii_graphic())
-                    && !value.contains(char::is_control)
-            })
+                    && !value.contains(is_odd)
+            }) || is_continued(line)
         })
 }

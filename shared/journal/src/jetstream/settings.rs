@@ -319,9 +319,11 @@ fn object_stream(count: StreamCount) -> Stream {
     stream
 }
 
-/// Messages of one principal that wait in the inbox: more are refused to that one, who is told so
-/// by the broker, and nobody else.
-const INBOX_OF_ONE_MAX: u32 = 10_000;
+/// Messages of one principal that wait in the inbox, and bytes of each: together no more than half
+/// of the inbox, and far fewer than are delivered before they are answered, so that one who floods
+/// it is in nobody else's way.
+const INBOX_OF_ONE_MAX: u32 = 1_000;
+const INBOX_MESSAGE_BYTES_MAX: u32 = 128 * 1024;
 
 /// Of all that waits there; the broker sets it apart on its disk, however little is used.
 const INBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -336,6 +338,10 @@ fn inbox_stream(count: StreamCount) -> Stream {
     stream.set("discard_new_per_subject", json!(true));
     stream.set("max_msgs_per_subject", json!(INBOX_OF_ONE_MAX));
     stream.set("max_bytes", json!(INBOX_BYTES_MAX));
+    stream.set("max_msg_size", json!(INBOX_MESSAGE_BYTES_MAX));
+    // INVARIANT: the broker answers where the publisher says, with rights that the publisher has
+    // not: an acknowledgement below `controlPlane.` would be stored as an event.
+    stream.set("no_ack", json!(true));
     stream.set("allow_direct", json!(false));
     // The shortest there is: an id that was seen under another's subject drops a message, and what
     // is to happen once is said by the event's own `source` and `id`.

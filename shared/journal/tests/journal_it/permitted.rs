@@ -15,9 +15,9 @@ use journal::{
     Journal,
     append::AppendError,
     broker::{Durability, ServerConfig, User},
-    delivery::{ConsumerSpec, Purpose},
+    delivery::{ConsumerSpec, Message, Purpose},
     history::Read,
-    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    jetstream::{ConnectOptions, Inbox, InstallOptions, JetStreamJournal, install},
     permissions::{self, Permissions, caller_inbox_prefix, caller_name, inbox_prefix},
     request::{Reply, Request, skill_subject},
     tail::Scope,
@@ -415,6 +415,43 @@ async fn a_caller_does_not_choose_where_an_answer_is_stored() {
     };
     let (answered, ()) = tokio::join!(asking, answering);
     assert_eq!(answered.unwrap().payload, "done");
+    for stream in intake.streams() {
+        assert_eq!(intake.last_sequence(stream).await.unwrap(), 0);
+    }
+}
+
+/// What is published to the inbox is answered by the broker itself, with every right: so it is not.
+#[tokio::test]
+async fn nor_does_it_where_it_publishes() {
+    let server = broker().await;
+    let intake = connect(&server, "intake").await;
+    let ada = "ada".parse().unwrap();
+    let own = caller_inbox_prefix(&acme(), &ada);
+    let caller = Intruder::with_inbox(&server, &caller_name(&acme(), &ada), own).await;
+    let subject = "cp.inbox.acme.ada";
+    let elsewhere = [
+        event_subject(EventName::IntentReceived),
+        event_subject(EventName::PolicyActivated),
+        "cp.inbox.acme.bob".to_owned(),
+        "cp.refused.acme.bob.1".to_owned(),
+    ];
+    let sent = elsewhere.len();
+    for reply in elsewhere {
+        let sending = caller.client.publish_with_reply(subject, reply, "x".into());
+        sending.await.unwrap();
+    }
+    caller.client.publish(subject, "last".into()).await.unwrap();
+    let inbox = Inbox::open(&options_of(&server, "intake")).await.unwrap();
+    let mut letters = inbox.letters(Duration::from_secs(15)).await.unwrap();
+    let mut subjects = Vec::new();
+    while subjects.len() <= sent {
+        let delivery = soon(letters.next()).await;
+        let Message::Letter { raw, .. } = delivery.message.as_ref() else {
+            panic!("{delivery:?}");
+        };
+        subjects.push(raw.subject.clone());
+    }
+    assert_eq!(subjects, vec![subject; sent + 1]);
     for stream in intake.streams() {
         assert_eq!(intake.last_sequence(stream).await.unwrap(), 0);
     }

@@ -13,7 +13,7 @@ use contracts::{
             FailureCode, StepAccepted, StepBlocked, StepCompleted, StepFailed, StepProposed,
             StepSkipped, StepStarted,
         },
-        intake::{ExecutionApproved, ExecutionRejected, StepReported},
+        intake::{ExecutionApproved, ExecutionRejected, ReportedOutcome, StepReported},
         verifier::StepJudged,
     },
     ids::{RunId, StepId},
@@ -176,6 +176,10 @@ pub(super) fn started(known: &mut Known, recorded: &Recorded, event: &StepStarte
     }
     step.attempts = event.attempt;
     step.tokens.insert(event.attempt, event.token_hash);
+    if !event.takeover {
+        // What was reported of an attempt before did not end the step.
+        step.report = None;
+    }
     if !event.takeover || planted::is(Bug::TakeoverIsRetry) {
         step.tries += 1;
     }
@@ -209,7 +213,11 @@ pub(super) fn accepted(known: &mut Known, event: &StepAccepted) -> Fold {
 /// The report ends nothing by itself; it is what whoever drives acts on.
 pub(super) fn reported(known: &mut Known, event: &StepReported) -> Fold {
     let step = step(known, event.run_id, &event.step_id)?;
-    if !step.in_flight() {
+    let counts = match event.outcome {
+        ReportedOutcome::Completed => step.may_succeed(),
+        ReportedOutcome::Failed => step.in_flight(),
+    };
+    if !counts {
         return Err("the step is not under way".to_owned());
     }
     if event.attempt == 0 || event.attempt > step.attempts {

@@ -80,7 +80,10 @@ pub fn report(known: &Known, report: &Report, now: Timestamp) -> Decision {
             Err(Rejection::AlreadyReported(report.step.clone()))
         };
     }
-    let counts = step.in_flight() && (report.result.is_ok() || attempt == step.attempts);
+    let counts = match report.result {
+        Ok(_) => step.may_succeed(),
+        Err(_) => step.in_flight() && attempt == step.attempts,
+    };
     if counts {
         Ok(vec![event.into()])
     } else {
