@@ -273,6 +273,8 @@ class Fleet:
             "CONTROL_PLANE_STREAMS": str(self.options.streams),
             "CONTROL_PLANE_ACK_WAIT_MS": str(self.options.ack_wait_ms),
             "CONTROL_PLANE_LISTEN": join((place.address, port)),
+            # The hosts are namespaces of this machine.
+            "CONTROL_PLANE_PLAINTEXT": "allow",
             "CONTROL_PLANE_LOG": self.options.log,
             "CONTROL_PLANE_CLOCK_OFFSET_FILE": str(self.clock_file(name)),
             "CONTROL_PLANE_PRINCIPALS_FILE": str(self.root / "principals.json"),
