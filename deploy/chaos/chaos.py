@@ -33,7 +33,7 @@ from load import Load
 HERE = Path(__file__).resolve().parent
 
 # The short form: every kind of fault once, on a machine that does other things too.
-SHORT = {"servers": 1, "minutes": 1.9, "load": 2.5, "ack_wait_ms": 3000, "gap": 5.0, "disk_mib": 256}
+SHORT = {"servers": 1, "minutes": 1.9, "load": 2.5, "ack_wait_ms": 3000, "gap": 5.0, "disk_mib": 768}
 LONG = {"servers": 1, "minutes": 30.0, "load": 3.0, "ack_wait_ms": 15_000, "gap": 9.0, "disk_mib": 1024}
 
 # How long everything may take to end once faults have stopped.
