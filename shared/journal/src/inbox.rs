@@ -18,6 +18,9 @@ const REFUSED_ROOT: &str = "cp.refused";
 /// How much of a refused payload is kept: enough to see what it was.
 pub const KEPT_BYTES_MAX: usize = 16 * 1024;
 
+/// How many refusals of one sender are kept.
+const KEPT_OF_ONE_MAX: u64 = 256;
+
 /// How many of its headers are kept, and how much of each.
 const KEPT_HEADERS_MAX: usize = 64;
 const KEPT_HEADER_CHARS_MAX: usize = 256;
@@ -77,10 +80,11 @@ impl Refusal {
         }
     }
 
-    /// Where it is kept: once, however often the message is refused.
+    /// Where it is kept: once, however often the message is refused, and in the place of an older
+    /// one of the same sender, so that nobody's refusals push out another's.
     pub(crate) fn subject(&self) -> String {
         let sender = self.subject.strip_prefix(INBOX_ROOT).unwrap_or_default();
-        format!("{REFUSED_ROOT}{sender}.{}", self.sequence)
+        format!("{REFUSED_ROOT}{sender}.{}", self.sequence % KEPT_OF_ONE_MAX)
     }
 }
 

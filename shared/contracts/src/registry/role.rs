@@ -50,7 +50,7 @@ roles! {
         ExecutionRead TraceRead PolicyRead SkillRead
     ];
     Planner = "planner", "drafts plans for intents, as an outside planner" [
-        PlanDraft ExecutionRead
+        PlanDraft ExecutionRead SkillRead
     ];
     Worker = "worker", "reports what became of the steps that it was given" [
         StepReport

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     ConnectError, ConnectOptions, JetStreamJournal,
     direct::READ_PATIENCE,
-    link::{CallError, Link, Reconnections, header_map},
+    link::{CallError, Link, Reconnections},
     open,
 };
 use crate::{
@@ -153,22 +153,17 @@ impl Inbox {
 
     /// Keeps what was refused and why; twice is once.
     pub async fn keep(&self, refusal: &Refusal) -> Result<(), Unavailable> {
-        /// "wrong last sequence"
-        const KEPT: u16 = 10071;
         let doing = "keep what was refused";
-        let headers = header_map([("Nats-Expected-Last-Subject-Sequence", "0")]);
         let payload =
             serde_json::to_vec(refusal).map_err(|error| Unavailable::new(doing, error))?;
         let link = &self.journal.link;
         let answer = link
-            .call(&refusal.subject(), headers, Bytes::from(payload))
+            .call(&refusal.subject(), None, Bytes::from(payload))
             .await
             .and_then(|answer| super::link::parse_answer::<IgnoredAny>(&answer.payload));
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) if error.api_code() == Some(KEPT) => Ok(()),
-            Err(error) => Err(Unavailable::new(doing, error)),
-        }
+        answer
+            .map(|_| ())
+            .map_err(|error| Unavailable::new(doing, error))
     }
 
     /// Takes out a message that cannot be acknowledged, since it cannot be received.
