@@ -10,7 +10,7 @@ use contracts::{
 };
 use domain::{
     catalogue::{Builtin, Catalogue, EntryPoint},
-    execution::ending::{ACCEPTED_MS_DEFAULT, Failure, MESSAGE_CHARS_MAX, Outcome},
+    execution::ending::{ACCEPTED_MS_DEFAULT, CODE_CHARS_MAX, Failure, MESSAGE_CHARS_MAX, Outcome},
 };
 use host::{
     clock::Ambient,
@@ -35,9 +35,6 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// How soon a worker that is still at it is asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// The longest code of a skill's error that is kept, in characters.
-const CODE_CHARS_MAX: usize = 64;
 
 /// Everything an attempt needs, decided and stored before.
 pub struct Call {

@@ -3,6 +3,10 @@
 //! INVARIANT: a wake-up is acknowledged only when every effect that this driver started has its
 //! end stored, and whatever the state waits for has a durable wake-up armed. So redelivery is the
 //! takeover.
+//!
+//! * [`waiting`]: the timers that are armed before a rest
+
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +16,7 @@ use std::{
 
 use contracts::{
     canonical::Digest,
-    event::{Event, Service},
+    event::Event,
     events::executor::StepStarted,
     ids::{EventId, StepId},
     planted::{self, Bug},
@@ -25,7 +29,7 @@ use domain::{
         Execution, Step, ending,
         running::{self, Context},
         steps,
-        waits::{self, Left, Wait},
+        waits::Left,
     },
 };
 use host::{
@@ -39,9 +43,9 @@ use host::{
     trace::told::Parent,
     trouble::{self, Trouble},
 };
-use journal::timer::Timer;
 use tokio::{sync::mpsc, time::Instant};
 
+use self::waiting::{Armed, Nap, sleep};
 use crate::{
     calls::{Brought, Calls},
     dispatch::{self, Call},
@@ -49,9 +53,6 @@ use crate::{
     held::{Deliveries, Lead, is_too_old},
     tracked::Tracked,
 };
-
-/// A wait shorter than this has no durable timer: the process sleeps and keeps its wake-up.
-const SLEEP_MS_MAX: u64 = 2000;
 
 /// A step starts on facts whose confirmation began at most this long ago.
 const FACTS_AGE_MAX: Duration = Duration::from_secs(1);
@@ -555,66 +556,6 @@ impl Driver<'_> {
         self.held.forget(&theirs);
     }
 
-    /// Arms a timer for everything that is waited for; what is near is slept for instead.
-    async fn arm(&mut self) -> Result<Option<Nap>, Trouble> {
-        let Confirmed { catalogue, .. } = self.facts().await?;
-        let now = self.execution.instant(self.due);
-        let mut nap: Option<Timestamp> = None;
-        for Wait { due, kind } in waits::of_executor(&self.execution.state, &catalogue) {
-            let remaining = due.since_ms(now);
-            if remaining < SLEEP_MS_MAX {
-                nap = Some(nap.map_or(due, |nap| nap.min(due)));
-                continue;
-            }
-            self.arm_once(self.timer(kind.key(), due, remaining))
-                .await?;
-        }
-        for left in waits::left_to_others(&self.execution.state, self.host.incarnation) {
-            let key = Left::key(&left.step, left.attempt);
-            let timer = self.timer(key, left.due, left.after_ms);
-            self.arm_once(Timer {
-                // However often others come by.
-                stays: true,
-                ..timer
-            })
-            .await?;
-        }
-        Ok(nap.map(|due| Nap {
-            // At least a millisecond, so that there is a pause in any case.
-            length: Duration::from_millis(due.since_ms(now).max(1)),
-            due,
-        }))
-    }
-
-    fn timer(&self, key: String, due: Timestamp, after_ms: u64) -> Timer {
-        Timer {
-            service: Service::Executor,
-            aggregate: self.execution.aggregate.clone(),
-            key,
-            version: self.execution.state.version(),
-            due,
-            after_ms,
-            wake: None,
-            stays: false,
-        }
-    }
-
-    async fn arm_once(&mut self, timer: Timer) -> Result<(), Trouble> {
-        let armed = self.armed.get(&timer.key);
-        if armed.is_some_and(|armed| armed.due == timer.due) {
-            return Ok(());
-        }
-        failpoint::reach("before-timer-armed");
-        self.host.journal.arm(&timer).await?;
-        failpoint::reach("after-timer-armed");
-        let Timer {
-            key, due, stays, ..
-        } = timer;
-        tracing::debug!(timer = key, %due, "armed");
-        self.armed.insert(key, Armed { due, stays });
-        Ok(())
-    }
-
     /// A fault: what will pass brings everything again, what will not is put off or told first.
     async fn give_up(&mut self, trouble: Trouble) {
         self.execution.distrust();
@@ -689,34 +630,6 @@ impl Driver<'_> {
             }
         }
         self.held.acknowledge().await;
-    }
-}
-
-/// A timer that is armed.
-#[derive(Debug, Clone, Copy)]
-struct Armed {
-    due: Timestamp,
-    /// Whether nobody replaces it.
-    stays: bool,
-}
-
-/// A sleep instead of a durable timer.
-#[derive(Debug, Clone, Copy)]
-struct Nap {
-    length: Duration,
-    /// What is decided afterwards is decided no earlier, wherever the clock was set meanwhile: as
-    /// with a timer, what was to pass has passed.
-    due: Timestamp,
-}
-
-/// Until what was waited for is due; for ever where there is nothing to sleep for.
-async fn sleep(nap: Option<Nap>) -> Timestamp {
-    match nap {
-        Some(nap) => {
-            tokio::time::sleep(nap.length).await;
-            nap.due
-        }
-        None => std::future::pending().await,
     }
 }
 

@@ -8,7 +8,10 @@ use contracts::{
     plan::Finding,
     problem::Problem,
 };
-use domain::execution::intake::{self, Failed, Report};
+use domain::execution::{
+    ending::{CODE_CHARS_MAX, MESSAGE_CHARS_MAX},
+    intake::{self, Failed, Report},
+};
 use host::http::input::{INVALID_VALUE, MISSING_MEMBER, UNKNOWN_MEMBER, finding, invalid};
 use serde_json::Value;
 
@@ -16,10 +19,6 @@ use crate::{
     api::Call,
     execution::{decided, status, unrecorded},
 };
-
-/// The longest code and message of an error, in characters.
-const CODE_CHARS_MAX: usize = 64;
-const MESSAGE_CHARS_MAX: usize = 1000;
 
 pub(crate) async fn report(call: &Call<'_>, input: ReportInput) -> Result<ReportOutput, Problem> {
     let (execution_id, step_id) = (input.execution_id, input.step_id.clone());

@@ -83,7 +83,8 @@ impl Outcome {
     }
 }
 
-/// The longest message of a failure that is kept, in characters.
+/// The longest code and message of a failure that are kept, in characters.
+pub const CODE_CHARS_MAX: usize = 64;
 pub const MESSAGE_CHARS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,6 +51,18 @@ fn place(known: &Known, run: RunId) -> Result<Place<'_>, Rejection> {
     })
 }
 
+/// The run that is meant, where it is under way and nothing ends it.
+fn under_way(known: &Known, run: RunId) -> Result<&Run, Rejection> {
+    match place(known, run)? {
+        Place::UnderWay(under_way) => {
+            open(known)?;
+            Ok(under_way)
+        }
+        Place::ToCome => Err(Rejection::NotRunning(known.status())),
+        Place::Last | Place::Earlier => Err(Rejection::RunEnded(run)),
+    }
+}
+
 /// Nothing new is started from here on; what is under way ends, and votes count.
 pub fn pause(
     known: &Known,
@@ -59,55 +71,42 @@ pub fn pause(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Decision {
-    match place(known, run)? {
-        Place::UnderWay(under_way) => {
-            open(known)?;
-            if under_way.paused {
-                return Ok(Vec::new());
-            }
-            Ok(vec![
-                Paused {
-                    execution_id: known.id,
-                    run_id: run,
-                    by: by.clone(),
-                    reason: reason.map(str::to_owned),
-                    paused_at: now,
-                    rules: RULES,
-                }
-                .into(),
-            ])
-        }
-        Place::ToCome => Err(Rejection::NotRunning(known.status())),
-        Place::Last | Place::Earlier => Err(Rejection::RunEnded(run)),
+    if under_way(known, run)?.paused {
+        return Ok(Vec::new());
     }
+    Ok(vec![
+        Paused {
+            execution_id: known.id,
+            run_id: run,
+            by: by.clone(),
+            reason: reason.map(str::to_owned),
+            paused_at: now,
+            rules: RULES,
+        }
+        .into(),
+    ])
 }
 
 pub fn resume(known: &Known, run: RunId, by: &Actor, now: Timestamp) -> Decision {
-    match place(known, run)? {
-        Place::UnderWay(under_way) => {
-            open(known)?;
-            if !under_way.paused {
-                // Where it was paused before, the same was asked and done.
-                return if under_way.was_paused {
-                    Ok(Vec::new())
-                } else {
-                    Err(Rejection::NotPaused(run))
-                };
-            }
-            Ok(vec![
-                Resumed {
-                    execution_id: known.id,
-                    run_id: run,
-                    by: by.clone(),
-                    resumed_at: now,
-                    rules: RULES,
-                }
-                .into(),
-            ])
-        }
-        Place::ToCome => Err(Rejection::NotRunning(known.status())),
-        Place::Last | Place::Earlier => Err(Rejection::RunEnded(run)),
+    let under_way = under_way(known, run)?;
+    if !under_way.paused {
+        // Where it was paused before, the same was asked and done.
+        return if under_way.was_paused {
+            Ok(Vec::new())
+        } else {
+            Err(Rejection::NotPaused(run))
+        };
     }
+    Ok(vec![
+        Resumed {
+            execution_id: known.id,
+            run_id: run,
+            by: by.clone(),
+            resumed_at: now,
+            rules: RULES,
+        }
+        .into(),
+    ])
 }
 
 /// A failed run goes on from what it had not done. Not after what people decided: that would go
