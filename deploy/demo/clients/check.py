@@ -192,7 +192,7 @@ class Check:
     def events_over_nats(self):
         outputs = "".join(self.client(name, "order-nats") for name in self.scripts("events_nats"))
         sent = 4 * len(self.scripts("events_nats"))
-        expect(outputs.count(" sent ") == sent, "not every event is sent", outputs)
+        expect(outputs.count(" is kept in ") == sent, "not every event is acknowledged", outputs)
         self.until(lambda: self.executions("order-nats"), "an event of the inbox is not taken")
         self.is_one("order-nats")
         refused = self.run(["controlplane", "inbox", "refused"])

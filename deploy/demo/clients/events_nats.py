@@ -1,6 +1,5 @@
 """Asks for something by a CloudEvent in the durable inbox: structured, binary, and again. All is one
-execution. What the broker has waits there until it is taken, whoever runs meanwhile. It confirms nothing
-here: who must know looks whether the execution is there."""
+execution. What the broker acknowledges waits there until it is taken, whoever runs meanwhile."""
 
 import asyncio
 import os
@@ -21,7 +20,6 @@ async def main(order):
         os.environ["CONTROL_PLANE_NATS_URL"],
         user=USER,
         password=Path(os.environ["CONTROL_PLANE_NATS_PASSWORD_FILE"]).read_text().strip(),
-        inbox_prefix=f"_INBOX_API.{USER}".encode(),
     )
     draft = {"steps": [{"id": "say", "uses": "core.echo/echo", "with": {"message": order}}]}
     event = CloudEvent(
@@ -31,9 +29,8 @@ async def main(order):
     for encode in (to_structured, to_binary, to_structured, to_binary):
         # NATS has the same two modes, with the headers of HTTP.
         message = encode(event, JSONFormat())
-        await broker.publish(f"cp.inbox.{USER}", message.body, headers=message.headers)
-        await broker.flush()
-        print(encode.__name__, "sent to the inbox")
+        kept = await broker.jetstream().publish(f"cp.inbox.{USER}", message.body, headers=message.headers)
+        print(encode.__name__, "is kept in", kept.stream, "as", kept.seq)
     await broker.close()
 
 

@@ -9,7 +9,7 @@ use host::{
     principals::Document,
 };
 use journal::{
-    broker::{Durability, ServerConfig, ServerTls, User},
+    broker::{Caller, Durability, ServerConfig, ServerTls, User},
     jetstream::{self, ConnectOptions, InstallOptions, Installed},
     layout::StreamCount,
     permissions::{self, Permissions, caller_name},
@@ -215,7 +215,8 @@ pub struct BrokerConfigArgs {
     events_reader: Option<Heard>,
 }
 
-/// Prints a configuration with one user for each service and the least each needs.
+/// Prints a configuration with one user for each service and the least each needs, and an account
+/// for each principal.
 pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.passwords)
         .with_context(|| format!("cannot make `{}`", args.passwords.display()))?;
@@ -228,7 +229,6 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
         streams: args.streams,
         workspace: &args.workspace,
         serves: &args.serves,
-        principals: &principals,
         events_reader: args.events_reader.clone(),
     };
     let config = ServerConfig {
@@ -245,6 +245,7 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
                 client_ca_file: args.tls_client_ca.clone(),
             }),
         users: users(&passwords, &known)?,
+        callers: callers(&passwords, &principals)?,
     };
     put(config.render().trim_end());
     Ok(())
@@ -329,13 +330,12 @@ pub struct Known<'a> {
     /// Whose skills the workers serve, under these names.
     pub workspace: &'a WorkspaceId,
     pub serves: &'a [String],
-    pub principals: &'a Document,
     /// Whether someone may subscribe to republished events, and to those of which workspace.
     pub events_reader: Option<Heard>,
 }
 
-/// One user for each service and each principal, one for the workers of a workspace, one who
-/// installs, and one who reads.
+/// One user for each service, one for the workers of a workspace, one who installs, and one who
+/// reads.
 pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<User>> {
     let streams = known.streams;
     let serves = known.serves.iter().map(String::as_str);
@@ -349,12 +349,6 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
             )
         })
         .collect();
-    allowed.extend(known.principals.principals.iter().map(|held| {
-        (
-            caller_name(&held.workspace, &held.id),
-            permissions::caller(&held.workspace, &held.id),
-        )
-    }));
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
     allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
     allowed.insert(WORKER.to_owned(), worker);
@@ -372,6 +366,18 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
             })
         })
         .collect()
+}
+
+/// Each principal, in an account of its own.
+pub fn callers(passwords: &Passwords, principals: &Document) -> anyhow::Result<Vec<Caller>> {
+    let mut named: BTreeMap<String, Caller> = BTreeMap::new();
+    // One may hold several credentials.
+    for held in &principals.principals {
+        let name = caller_name(&held.workspace, &held.id);
+        let password = passwords.of(&name)?;
+        named.insert(name, Caller::of(&held.workspace, &held.id, password));
+    }
+    Ok(named.into_values().collect())
 }
 
 pub fn stream_count(text: &str) -> Result<StreamCount, String> {

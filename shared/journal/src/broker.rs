@@ -1,9 +1,15 @@
 //! A configuration for nats-server with one user per service and worker, each with its
-//! permissions and no more.
+//! permissions and no more, and an account for each caller.
+//!
+//! Permissions say what a user publishes, and not where it has an answer sent: `JetStream`
+//! acknowledges to whatever subject a publisher named, with every right. In an account of its own a
+//! caller has its answers there, whatever it names, and the subjects of the log do not exist.
 
 use std::fmt::Write as _;
 
-use crate::permissions::Permissions;
+use contracts::ids::{PrincipalId, WorkspaceId};
+
+use crate::permissions::{self, Permissions, caller_name};
 
 /// What survives what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +28,33 @@ pub struct User {
     pub permissions: Permissions,
 }
 
+/// The account of services and workers, in which the streams are.
+pub const ACCOUNT: &str = "CONTROL_PLANE";
+
+/// A user in an account of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Also the account's.
+    pub user: User,
+    /// What it reaches of the account of the services.
+    pub imports: Vec<String>,
+}
+
+impl Caller {
+    /// As whom a principal asks, and publishes intents.
+    pub fn of(workspace: &WorkspaceId, principal: &PrincipalId, password: String) -> Self {
+        let permissions = permissions::caller(workspace, principal);
+        Self {
+            imports: permissions.publish.clone(),
+            user: User {
+                name: caller_name(workspace, principal),
+                password,
+                permissions,
+            },
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Such as `127.0.0.1:4222`; port -1 is any free one.
@@ -30,7 +63,9 @@ pub struct ServerConfig {
     pub durability: Durability,
     /// Without it, whoever is on the way reads passwords and events.
     pub tls: Option<ServerTls>,
+    /// Services, workers, and who looks after them.
     pub users: Vec<User>,
+    pub callers: Vec<Caller>,
 }
 
 /// What the broker's connections are encrypted with: files in PEM.
@@ -58,11 +93,32 @@ impl ServerConfig {
         if let Some(tls) = &self.tls {
             render_tls(&mut text, tls);
         }
-        text.push_str("authorization {\n  users: [\n");
-        for user in &self.users {
-            render_user(&mut text, user);
+        let _ = writeln!(text, "accounts {{\n  {ACCOUNT} {{\n    jetstream: enabled");
+        render_list(&mut text, "exports", &self.callers, |text, caller| {
+            let account = quoted(&caller.user.name);
+            for import in &caller.imports {
+                let subject = quoted(import);
+                let _ = writeln!(
+                    text,
+                    "      {{ service: {subject}, accounts: [{account}] }}"
+                );
+            }
+        });
+        render_list(&mut text, "users", &self.users, render_user);
+        text.push_str("  }\n");
+        for caller in &self.callers {
+            let _ = writeln!(text, "  {} {{", quoted(&caller.user.name));
+            render_list(&mut text, "imports", &caller.imports, |text, import| {
+                let subject = quoted(import);
+                let _ = writeln!(
+                    text,
+                    "      {{ service: {{ account: {ACCOUNT}, subject: {subject} }} }}"
+                );
+            });
+            render_list(&mut text, "users", [&caller.user], render_user);
+            text.push_str("  }\n");
         }
-        text.push_str("  ]\n}\n");
+        text.push_str("}\n");
         text
     }
 }
@@ -76,6 +132,19 @@ fn render_tls(text: &mut String, tls: &ServerTls) {
     text.push_str("}\n");
 }
 
+fn render_list<T>(
+    text: &mut String,
+    name: &str,
+    items: impl IntoIterator<Item = T>,
+    render: impl Fn(&mut String, T),
+) {
+    let _ = writeln!(text, "    {name}: [");
+    for item in items {
+        render(text, item);
+    }
+    text.push_str("    ]\n");
+}
+
 fn render_user(text: &mut String, user: &User) {
     let Permissions {
         publish,
@@ -84,24 +153,24 @@ fn render_user(text: &mut String, user: &User) {
     } = &user.permissions;
     let _ = write!(
         text,
-        "    {{\n      user: {}\n      password: {}\n      permissions: {{\n",
+        "      {{\n        user: {}\n        password: {}\n        permissions: {{\n",
         quoted(&user.name),
         quoted(&user.password)
     );
     for (verb, subjects) in [("publish", publish), ("subscribe", subscribe)] {
         // An empty list of what is allowed would allow everything.
         if subjects.is_empty() {
-            let _ = writeln!(text, "        {verb}: {{ deny: [\">\"] }}");
+            let _ = writeln!(text, "          {verb}: {{ deny: [\">\"] }}");
         } else {
             let list: Vec<_> = subjects.iter().map(|subject| quoted(subject)).collect();
-            let _ = writeln!(text, "        {verb}: {{ allow: [{}] }}", list.join(", "));
+            let _ = writeln!(text, "          {verb}: {{ allow: [{}] }}", list.join(", "));
         }
     }
     if *allow_responses {
         // One answer a request, for as long as a call may take.
-        text.push_str("        allow_responses: { max: 1, expires: \"16m\" }\n");
+        text.push_str("          allow_responses: { max: 1, expires: \"16m\" }\n");
     }
-    text.push_str("      }\n    }\n");
+    text.push_str("        }\n      }\n");
 }
 
 fn quoted(text: &str) -> String {

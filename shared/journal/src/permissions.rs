@@ -42,11 +42,13 @@ pub fn inbox_prefix(user: &str) -> String {
     format!("_INBOX_{user}")
 }
 
-/// The prefix of a principal's inbox: apart from those of services, whose names are in small
-/// letters.
-pub fn caller_inbox_prefix(workspace: &WorkspaceId, principal: &PrincipalId) -> String {
-    format!("_INBOX_API.{}", caller_name(workspace, principal))
-}
+/// The prefix of a caller's inbox: what clients have by themselves. In its account there is nobody
+/// else.
+pub const CALLER_INBOX_PREFIX: &str = "_INBOX";
+
+/// Where the broker has answers brought that are for another account. No user may name such a
+/// subject for its own answer, so this tells who asks across a border from who does not.
+pub const ACROSS_ACCOUNTS: &str = "_R_.";
 
 /// What a service may do.
 pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
@@ -123,14 +125,15 @@ const fn serves_api(service: Service) -> bool {
 }
 
 /// What a principal may do: ask for operations and publish intents in its own name, and hear the
-/// answers.
+/// answers. In the account that it has for itself everything else would be in vain; here it is
+/// refused, which is heard.
 pub fn caller(workspace: &WorkspaceId, principal: &PrincipalId) -> Permissions {
     Permissions {
         publish: vec![
             caller_subject(workspace, principal, ">"),
             inbox_subject(workspace, principal),
         ],
-        subscribe: vec![format!("{}.>", caller_inbox_prefix(workspace, principal))],
+        subscribe: vec![format!("{CALLER_INBOX_PREFIX}.>")],
         allow_responses: false,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use host::principals::Document;
-use journal::broker::ServerConfig;
+use journal::broker::{ACCOUNT, ServerConfig};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     context::write_private,
     failure::Failure,
-    install::{Heard, Known, Passwords, users},
+    install::{Heard, Known, Passwords, callers, users},
     screen::Screen,
 };
 
@@ -77,9 +77,10 @@ pub async fn start(
     children: &mut Children,
 ) -> Result<String, Failure> {
     let config_file = directory.broker().join("nats-server.conf");
+    let store = directory.broker().join("data");
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
-        data_directory: directory.broker().join("data").display().to_string(),
+        data_directory: store.display().to_string(),
         durability: settings.durability.durability(),
         // It listens on this machine only.
         tls: None,
@@ -89,13 +90,14 @@ pub async fn start(
                 streams: settings.stream_count()?,
                 workspace: &settings.workspace,
                 serves: &settings.serves,
-                principals,
                 events_reader: settings
                     .republish
                     .then(|| Heard::In(settings.workspace.clone())),
             },
         )?,
+        callers: callers(passwords, principals)?,
     };
+    settle_streams(&store)?;
     write_private(&config_file, config.render().as_bytes())
         .context("cannot write the broker's configuration")?;
     let run = directory.run();
@@ -126,6 +128,27 @@ pub async fn start(
     children.start_broker(recipe).ready().await?;
     let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
     address(&run).ok_or_else(unnamed)
+}
+
+/// The broker keeps streams in a folder of their account. Those that were made while there was one
+/// account for all come to the account of the services.
+fn settle_streams(store: &Path) -> anyhow::Result<()> {
+    /// As the broker calls an account that no configuration names.
+    const UNNAMED: &str = "$G";
+    let (unnamed, named) = (
+        store.join("jetstream").join(UNNAMED),
+        store.join("jetstream").join(ACCOUNT),
+    );
+    if unnamed.exists() && !named.exists() {
+        fs::rename(&unnamed, &named).with_context(|| {
+            format!(
+                "cannot rename `{}` to `{}`",
+                unnamed.display(),
+                named.display()
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// What the server writes once it listens: a file of its own making, by process id.

@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     caller,
     cases::{echo, intent, refund},
-    world::{WORKSPACE, World, token},
+    world::{NEIGHBOUR, WORKSPACE, World, token},
 };
 
 pub fn spawn(world: &World, principals: Option<&Path>, directory: &Path) -> Process {
@@ -301,9 +301,10 @@ async fn no_header_of_a_caller_stops_it() {
     assert!(process.is_running());
 }
 
-/// Nothing is done whose answer would go to someone else.
+/// Nothing is done for who shares the account of the services: there an answer could be sent to
+/// anybody, or be stored.
 #[tokio::test]
-async fn an_answer_goes_to_the_askers_inbox_only() {
+async fn who_asks_has_an_account_of_its_own() {
     let mut world = World::on_broker().await;
     let directory = tempfile::tempdir().unwrap();
     let process = spawn(&world, Some(&world.principals_file), directory.path());
@@ -311,14 +312,9 @@ async fn an_answer_goes_to_the_askers_inbox_only() {
     process.line("serves operations over NATS").await;
     let input = intent(echo()).to_string();
     let subject = format!("cp.api.{WORKSPACE}.sam.intent.submit");
-    for inbox in [
-        format!("_INBOX_API.{WORKSPACE}.ada.x"),
-        format!("_INBOX_API.{WORKSPACE}.samuel.x"),
-        "_INBOX_executor.x".to_owned(),
-        "_INBOX.x".to_owned(),
-    ] {
+    for inbox in ["_INBOX_executor.x", "_INBOX.x", "_INBOX_neighbour.x"] {
         let message = format!("PUB {subject} {inbox} {}\r\n{input}\r\n", input.len());
-        send_raw(&world, "sam", message.as_bytes()).await;
+        send_raw(&world, NEIGHBOUR, message.as_bytes()).await;
         process.line(&format!("reply=\"{inbox}\"")).await;
     }
     let last = world

@@ -44,13 +44,13 @@ use host::{
 };
 use journal::{
     Journal,
-    broker::{Durability, ServerConfig, ServerTls, User},
+    broker::{Caller, Durability, ServerConfig, ServerTls, User},
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
     memory::MemoryJournal,
-    permissions,
+    permissions::{self, Permissions},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -61,6 +61,9 @@ use tokio_util::sync::CancellationToken;
 use crate::caller::{self, Answer};
 
 pub const WORKSPACE: &str = "acme";
+
+/// Who may ask in every name, and shares the account of the services.
+pub const NEIGHBOUR: &str = "neighbour";
 
 /// Long enough for a busy machine, and short enough to wait for where nobody answers.
 pub const OUTCOME_WITHIN: Duration = Duration::from_secs(8);
@@ -377,9 +380,17 @@ pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
         "operator",
         permissions::reader("operator", StreamCount::ONE),
     );
+    let neighbour = user(
+        &format!("{WORKSPACE}.{NEIGHBOUR}"),
+        Permissions {
+            publish: vec!["cp.api.>".to_owned()],
+            subscribe: Vec::new(),
+            allow_responses: false,
+        },
+    );
     let callers = everybody().principals.into_iter().map(|held| {
         let name = permissions::caller_name(&held.workspace, &held.id);
-        user(&name, permissions::caller(&held.workspace, &held.id))
+        Caller::of(&held.workspace, &held.id, format!("{name}-password"))
     });
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
@@ -388,9 +399,9 @@ pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
         tls,
         users: services
             .into_iter()
-            .chain([installer, operator])
-            .chain(callers)
+            .chain([installer, operator, neighbour])
             .collect(),
+        callers: callers.collect(),
     };
     let options = ServerOptions {
         config: config.render(),

@@ -87,9 +87,9 @@ fn security_schemes() -> Value {
     let user = |what: &str| json!({ "type": "userPassword", "description": what });
     json!({
         "principal": user(
-            "The user `<workspace>.<principal>`: it publishes below its own `cp.api` subject and on \
-             its own `cp.inbox` subject, and hears its own answers, below \
-             `_INBOX_API.<workspace>.<principal>.`",
+            "The user `<workspace>.<principal>`, in an account of its own: it publishes below its own \
+             `cp.api` subject and on its own `cp.inbox` subject, and hears its own answers, below \
+             `_INBOX.`",
         ),
         "eventsReader": user(
             "The user `events-reader`: it hears what is published again, of one workspace or of \

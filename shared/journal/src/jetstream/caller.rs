@@ -7,7 +7,7 @@ use contracts::ids::{PrincipalId, WorkspaceId};
 
 use super::{BrokerTls, ConnectError, ConnectOptions, link::Link, open, serve};
 use crate::{
-    permissions::{caller_inbox_prefix, caller_name, caller_subject},
+    permissions::{CALLER_INBOX_PREFIX, caller_name, caller_subject},
     request::{Reply, Request, RequestError},
 };
 
@@ -38,7 +38,7 @@ impl Caller {
     ) -> Result<Self, ConnectError> {
         let user = caller_name(workspace, principal);
         let options = ConnectOptions {
-            inbox_prefix: caller_inbox_prefix(workspace, principal),
+            inbox_prefix: CALLER_INBOX_PREFIX.to_owned(),
             ..ConnectOptions::new(url, &user)
                 .credentials(&user, password)
                 .tls(tls)

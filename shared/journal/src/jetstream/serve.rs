@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use super::link::{Link, header_map, header_pairs};
 use crate::{
     Unavailable,
+    permissions::ACROSS_ACCOUNTS,
     request::{HEADERS_MAX, Incoming, Reply, Request, RequestError, Requests, Respond},
 };
 
@@ -73,8 +74,8 @@ pub(super) async fn serve(
     }))
 }
 
-/// Where answers go: the inbox of a client, with its own prefix or the usual one.
-const INBOXES: &str = "_INBOX";
+/// Where answers go: across to the account of who asks, or to the inbox of who asks in this one.
+const INBOXES: [&str; 2] = [ACROSS_ACCOUNTS, "_INBOX"];
 
 struct Served {
     client: Client,
@@ -124,7 +125,7 @@ impl Respond for Responder {
         let failed = |error: String| Unavailable::new("answer a request", error);
         // INVARIANT: who answers may publish what who asks may not, so the asker does not choose
         // where to: an answer below `controlPlane.` would be stored as an event.
-        if !to.starts_with(INBOXES) {
+        if !INBOXES.iter().any(|inbox| to.starts_with(inbox)) {
             return Err(failed(format!("`{to}` is no inbox")));
         }
         let headers =

@@ -87,12 +87,17 @@ pub async fn install(
     for mut wanted in all_streams(install.streams) {
         wanted.set("num_replicas", json!(install.replicas));
         if let Some(found) = find(&link, &wanted.name).await? {
-            differences.extend(wanted.differences(&found, install.streams)?);
-            if install
-                .republish
-                .is_some_and(|on| wanted.is_of_log && on != is_republished(&found))
+            let mut settings = found.clone();
+            acknowledge(&mut settings);
+            differences.extend(wanted.differences(&settings, install.streams)?);
+            if let Some(on) = install.republish
+                && wanted.is_of_log
+                && on != is_republished(&found)
             {
-                to_change.push((wanted.name, found));
+                settings = republishing(settings, on);
+            }
+            if settings != found {
+                to_change.push((wanted.name, settings));
             }
         } else {
             if install.republish == Some(true) && wanted.is_of_log {
@@ -104,8 +109,7 @@ pub async fn install(
     }
     // Nothing is changed in a log that is not as it has to be.
     if differences.is_empty() {
-        for (name, found) in to_change {
-            let settings = republishing(found, install.republish == Some(true));
+        for (name, settings) in to_change {
             send(&link, "UPDATE", &name, settings).await?;
             installed.changed.push(name);
         }
@@ -115,6 +119,13 @@ pub async fn install(
         Ok(installed)
     } else {
         Err(ConnectError::Settings(differences))
+    }
+}
+
+/// The inbox of older logs acknowledged nothing, since its publishers had no accounts of their own.
+fn acknowledge(settings: &mut Map<String, Value>) {
+    if settings.get("no_ack") == Some(&json!(true)) {
+        settings.insert("no_ack".to_owned(), json!(false));
     }
 }
 
@@ -332,6 +343,9 @@ const INBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const REFUSED_MESSAGES_MAX: u32 = 100_000;
 const REFUSED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// INVARIANT: whoever publishes here has an account of its own. The broker acknowledges to whatever
+/// subject the publisher named, with rights that the publisher has not: in this account that could be
+/// one below `controlPlane.`, and the acknowledgement be stored as an event.
 fn inbox_stream(count: StreamCount) -> Stream {
     let mut stream = Stream::named(INBOX.to_owned(), count, &["cp.inbox.>".to_owned()]);
     stream.set("retention", json!("workqueue"));
@@ -339,9 +353,6 @@ fn inbox_stream(count: StreamCount) -> Stream {
     stream.set("max_msgs_per_subject", json!(INBOX_OF_ONE_MAX));
     stream.set("max_bytes", json!(INBOX_BYTES_MAX));
     stream.set("max_msg_size", json!(INBOX_MESSAGE_BYTES_MAX));
-    // INVARIANT: the broker answers where the publisher says, with rights that the publisher has
-    // not: an acknowledgement below `controlPlane.` would be stored as an event.
-    stream.set("no_ack", json!(true));
     stream.set("allow_direct", json!(false));
     // The shortest there is: an id that was seen under another's subject drops a message, and what
     // is to happen once is said by the event's own `source` and `id`.

@@ -14,11 +14,13 @@ use futures::StreamExt as _;
 use journal::{
     Journal,
     append::AppendError,
-    broker::{Durability, ServerConfig, User},
+    broker::{Caller, Durability, ServerConfig, User},
     delivery::{ConsumerSpec, Message, Purpose},
     history::Read,
     jetstream::{ConnectOptions, Inbox, InstallOptions, JetStreamJournal, install},
-    permissions::{self, Permissions, caller_inbox_prefix, caller_name, inbox_prefix},
+    permissions::{
+        self, ACROSS_ACCOUNTS, CALLER_INBOX_PREFIX, Permissions, caller_name, inbox_prefix,
+    },
     request::{Reply, Request, skill_subject},
     tail::Scope,
     timer::Timer,
@@ -57,17 +59,18 @@ async fn broker() -> NatsServer {
     for (name, of) in [("events-reader", Some(acme())), ("events-of-all", None)] {
         users.push(user(name, permissions::events_reader(of.as_ref())));
     }
-    for (workspace, id) in [("acme", "ada"), ("acme", "bob")] {
-        let (workspace, id) = (self::workspace(workspace), id.parse().unwrap());
-        let permissions = permissions::caller(&workspace, &id);
-        users.push(user(&caller_name(&workspace, &id), permissions));
-    }
+    let callers = ["ada", "bob"].map(|id| {
+        let id = id.parse().unwrap();
+        let password = format!("{}-password", caller_name(&acme(), &id));
+        Caller::of(&acme(), &id, password)
+    });
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
         data_directory: DATA_DIRECTORY.to_owned(),
         durability: Durability::Disk,
         tls: None,
         users,
+        callers: callers.into(),
     };
     let options = ServerOptions {
         config: config.render(),
@@ -106,6 +109,10 @@ struct Intruder {
 impl Intruder {
     async fn of(server: &NatsServer, user: &str) -> Self {
         Self::with_inbox(server, user, inbox_prefix(user)).await
+    }
+
+    async fn caller(server: &NatsServer, user: &str) -> Self {
+        Self::with_inbox(server, user, CALLER_INBOX_PREFIX.to_owned()).await
     }
 
     async fn with_inbox(server: &NatsServer, user: &str, inbox: String) -> Self {
@@ -339,8 +346,7 @@ async fn a_caller_asks_in_its_own_name_and_nothing_else() {
     let server = broker().await;
     let ada = "ada".parse().unwrap();
     let user = caller_name(&acme(), &ada);
-    let inbox = caller_inbox_prefix(&acme(), &ada);
-    let mut caller = Intruder::with_inbox(&server, &user, inbox.clone()).await;
+    let mut caller = Intruder::caller(&server, &user).await;
     let own = "cp.api.acme.ada.intent.submit".to_owned();
     assert!(caller.may_publish(&own).await);
     assert!(caller.may_publish("cp.inbox.acme.ada").await);
@@ -360,57 +366,71 @@ async fn a_caller_asks_in_its_own_name_and_nothing_else() {
         "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_00".to_owned(),
         "$JS.API.DIRECT.GET.CONTROL_PLANE_00".to_owned(),
         "$SRV.INFO".to_owned(),
-        "_INBOX_API.acme.bob.x".to_owned(),
+        "_INBOX.x".to_owned(),
         "_INBOX_intake.x".to_owned(),
     ]);
     for subject in subjects {
         assert!(!caller.may_publish(&subject).await, "{subject}");
     }
-    assert!(caller.may_subscribe(&format!("{inbox}.x")).await);
+    assert!(caller.may_subscribe("_INBOX.x").await);
     for subject in [
         "cp.api.>",
         "cp.api.acme.ada.>",
         "controlPlane.>",
         "events.>",
         "$SRV.>",
-        "_INBOX.>",
-        "_INBOX_API.>",
-        "_INBOX_API.acme.>",
-        "_INBOX_API.acme.bob.>",
         "_INBOX_intake.>",
+        "_R_.>",
+        ">",
     ] {
         assert!(!caller.may_subscribe(subject).await, "{subject}");
     }
 }
 
-/// The service may store what the caller may not: an answer goes to an inbox and nowhere else.
+/// Where a caller may want an answer that is not its own.
+fn elsewhere() -> Vec<String> {
+    let mut subjects = vec![
+        event_subject(EventName::IntentReceived),
+        event_subject(EventName::PolicyActivated),
+        "cp.inbox.acme.bob".to_owned(),
+        "cp.refused.acme.bob.1".to_owned(),
+        "cp.api.acme.bob.intent.submit".to_owned(),
+        skill_subject(&acme(), SKILL),
+        "$JS.API.STREAM.DELETE.CONTROL_PLANE_00".to_owned(),
+    ];
+    subjects.extend(["_INBOX.bobs", "_INBOX_executor.x"].map(str::to_owned));
+    subjects
+}
+
+/// The service may store what the caller may not: an answer goes to the caller's account, in which
+/// there is nothing but its own, whatever it is called there.
 #[tokio::test]
 async fn a_caller_does_not_choose_where_an_answer_is_stored() {
     let server = broker().await;
     let intake = connect(&server, "intake").await;
-    let mut requests = intake
-        .serve("cp.api.*.*.intent.submit", "intake")
-        .await
-        .unwrap();
-    let ada = "ada".parse().unwrap();
-    let inbox = caller_inbox_prefix(&acme(), &ada);
-    let caller = Intruder::with_inbox(&server, &caller_name(&acme(), &ada), inbox).await;
+    let mut requests = intake.serve("cp.api.>", "intake").await.unwrap();
+    let caller = Intruder::caller(&server, "acme.ada").await;
+    let bob = Intruder::caller(&server, "acme.bob").await;
+    let mut heard_by_bob = bob.client.subscribe("_INBOX.bobs").await.unwrap();
+    bob.client.flush().await.unwrap();
     let subject = "cp.api.acme.ada.intent.submit";
-    let stored = event_subject(EventName::IntentReceived);
-    caller
-        .client
-        .publish_with_reply(subject, stored, "x".into())
-        .await
-        .unwrap();
     let answer = || Reply {
         headers: Vec::new(),
         payload: Bytes::from_static(b"done"),
     };
-    let refused = soon(requests.next()).await.unwrap().respond(answer()).await;
-    assert!(refused.is_err());
+    for reply in elsewhere() {
+        let asking = caller.client.publish_with_reply(subject, reply, "x".into());
+        asking.await.unwrap();
+        let asked = soon(requests.next()).await.unwrap();
+        assert_eq!(asked.subject, subject);
+        assert!(asked.reply.as_ref().unwrap().starts_with(ACROSS_ACCOUNTS));
+        asked.respond(answer()).await.unwrap();
+    }
     let asking = caller.client.request(subject, "x".into());
     let answering = async {
         let request = soon(requests.next()).await.unwrap();
+        // None of the answers before was a request, to this caller's own or another's.
+        assert_eq!(request.subject, subject);
         request.respond(answer()).await.unwrap();
     };
     let (answered, ()) = tokio::join!(asking, answering);
@@ -418,23 +438,27 @@ async fn a_caller_does_not_choose_where_an_answer_is_stored() {
     for stream in intake.streams() {
         assert_eq!(intake.last_sequence(stream).await.unwrap(), 0);
     }
+    // It hears what is its own, and before it there was nothing.
+    let asking = bob.client.publish_with_reply(
+        "cp.api.acme.bob.intent.submit",
+        "_INBOX.bobs",
+        "bob's".into(),
+    );
+    asking.await.unwrap();
+    let asked = soon(requests.next()).await.unwrap();
+    asked.respond(answer()).await.unwrap();
+    let heard = soon(heard_by_bob.next()).await.unwrap();
+    assert_eq!(heard.payload, "done");
 }
 
-/// What is published to the inbox is answered by the broker itself, with every right: so it is not.
+/// What is published to the inbox is acknowledged by the broker itself, with every right.
 #[tokio::test]
 async fn nor_does_it_where_it_publishes() {
     let server = broker().await;
     let intake = connect(&server, "intake").await;
-    let ada = "ada".parse().unwrap();
-    let own = caller_inbox_prefix(&acme(), &ada);
-    let caller = Intruder::with_inbox(&server, &caller_name(&acme(), &ada), own).await;
+    let caller = Intruder::caller(&server, "acme.ada").await;
     let subject = "cp.inbox.acme.ada";
-    let elsewhere = [
-        event_subject(EventName::IntentReceived),
-        event_subject(EventName::PolicyActivated),
-        "cp.inbox.acme.bob".to_owned(),
-        "cp.refused.acme.bob.1".to_owned(),
-    ];
+    let elsewhere = elsewhere();
     let sent = elsewhere.len();
     for reply in elsewhere {
         let sending = caller.client.publish_with_reply(subject, reply, "x".into());
@@ -455,6 +479,31 @@ async fn nor_does_it_where_it_publishes() {
     for stream in intake.streams() {
         assert_eq!(intake.last_sequence(stream).await.unwrap(), 0);
     }
+}
+
+/// What is acknowledged is kept; what is not taken is told with its reason.
+#[tokio::test]
+async fn the_inbox_acknowledges_what_it_keeps() {
+    let server = broker().await;
+    let caller = Intruder::caller(&server, "acme.ada").await;
+    let publishing = async_nats::jetstream::new(caller.client);
+    let subject = "cp.inbox.acme.ada";
+    let kept = publishing.publish(subject, "x".into()).await.unwrap();
+    assert_eq!(soon(kept.into_future()).await.unwrap().sequence, 1);
+    let too_large = vec![b'x'; 128 * 1024 + 1];
+    let refused = publishing.publish(subject, too_large.into()).await.unwrap();
+    let error = soon(refused.into_future()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("message size exceeds"),
+        "{error}"
+    );
+    for _ in 1..1_000 {
+        let kept = publishing.publish(subject, "x".into()).await.unwrap();
+        soon(kept.into_future()).await.unwrap();
+    }
+    let refused = publishing.publish(subject, "x".into()).await.unwrap();
+    let error = soon(refused.into_future()).await.unwrap_err();
+    assert!(error.to_string().contains("maximum messages"), "{error}");
 }
 
 #[tokio::test]

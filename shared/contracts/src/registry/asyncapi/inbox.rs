@@ -25,9 +25,9 @@ const BINARY_MODE: &str = "inbox.binary";
 
 const WHAT: &str = "An intent as a CloudEvent whose type is `controlPlane.intent.submit` and whose \
     data is the input of that operation, one event a message. `source` and `id` are its idempotency \
-    key: the same event again is the same execution. Nobody answers, the broker neither: whoever \
-    must know looks whether the execution is there. A message has at most 128 KiB. What is refused \
-    is kept with its reason for the operator.";
+    key: the same event again is the same execution. The broker acknowledges what it keeps, as any \
+    stream of JetStream, and refuses a message of more than 128 KiB and one beyond 1,000 of a principal \
+    that wait. What is kept and then refused by intake is kept with its reason for the operator.";
 
 pub(super) fn add(parts: &mut Parts) {
     parts.schemas.define("CloudEvent", structured());

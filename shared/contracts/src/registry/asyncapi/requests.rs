@@ -26,8 +26,8 @@ const ANSWERS: &str = "answer";
 /// Every refusal of every operation.
 const REFUSAL: &str = "refusal";
 
-const INBOX: &str = "The inbox of the asker, below `_INBOX_API.<workspace>.<principal>.`: what wants \
-    its answer elsewhere is neither carried out nor answered.";
+const INBOX: &str = "The inbox of the asker, below `_INBOX.`, in the broker account that it has for \
+    itself: an answer goes nowhere else.";
 
 pub(super) fn add(parts: &mut Parts) {
     let problem = parts.schemas.add("Problem", schemars::schema_for!(Problem));
