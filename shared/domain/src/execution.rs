@@ -124,6 +124,8 @@ pub enum Stage {
         stop: Stop,
         /// Absent where it failed before it ran.
         run: Option<Run>,
+        /// The run after it, where that was asked for and this came before it began.
+        never_begun: Option<u32>,
         /// As far as it had come.
         compiled: Option<Arc<PlanCompiled>>,
         judged: Option<Judged>,
@@ -164,6 +166,8 @@ pub struct Run {
     pub paused: bool,
     /// Whether it is or ever was.
     pub was_paused: bool,
+    /// When the last of its steps that ended well did so; of one before the run began, the verdict.
+    pub last_end_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -288,6 +292,7 @@ impl Verified {
             steps,
             paused: false,
             was_paused: false,
+            last_end_at: self.judged.verdict.verified_at,
         }
     }
 

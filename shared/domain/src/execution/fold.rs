@@ -309,18 +309,21 @@ fn completed(known: &mut Known, event: &ExecutionCompleted) -> Fold {
 }
 
 fn failed(known: &mut Known, event: &ExecutionFailed) -> Fold {
-    let (run, run_id) = match &known.stage {
+    let (run, run_id, never_begun) = match &known.stage {
         Stage::Running(run) if run.in_flight() => {
             return Err("a step is still under way".to_owned());
         }
-        Stage::Running(run) => (Some(run.clone()), Some(run.id(known.id))),
+        Stage::Running(run) => (Some(run.clone()), Some(run.id(known.id)), None),
         // A run that was to be tried again stays the last one, and may be tried again.
-        Stage::Verified(verified) => (verified.last_run(), None),
+        Stage::Verified(verified) => {
+            let to_come = verified.retried.as_ref().map(|retried| retried.number);
+            (verified.last_run(), None, to_come)
+        }
         Stage::Received
         | Stage::AwaitingDraft { .. }
         | Stage::Drafted { .. }
         | Stage::DraftRefused { .. }
-        | Stage::Compiled { .. } => (None, None),
+        | Stage::Compiled { .. } => (None, None, None),
         Stage::Rejected { .. } | Stage::Completed { .. } | Stage::Failed { .. } => {
             return misplaced(known);
         }
@@ -343,6 +346,7 @@ fn failed(known: &mut Known, event: &ExecutionFailed) -> Fold {
     known.stage = Stage::Failed {
         stop,
         run,
+        never_begun,
         compiled: known.compiled().cloned(),
         judged: known.judged().cloned(),
     };

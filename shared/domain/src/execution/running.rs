@@ -76,19 +76,11 @@ pub fn drive(state: &Execution, context: &Context<'_>) -> Vec<Event> {
     if let Some(stop) = &known.stop {
         return stopping(known, stop, context);
     }
-    // Like an approval, a deadline is met by recorded times, not by when the executor woke: a run
-    // whose last step ended in time is done.
-    let done = matches!(&known.stage, Stage::Running(run) if run.is_done());
-    let reached = if done { known.head.time } else { context.now };
-    if known
-        .deadline_at
-        .is_some_and(|deadline| reached >= deadline)
+    if let Some(deadline) = known.deadline_at
+        && context.now >= deadline
+        && let Some(event) = too_late(known, deadline, context)
     {
-        return vec![stop(
-            known,
-            Reason::deadline("the deadline of the intent has passed"),
-            context,
-        )];
+        return vec![event];
     }
     match &known.stage {
         Stage::Verified(verified) => start(known, verified, context),
@@ -103,6 +95,25 @@ pub fn drive(state: &Execution, context: &Context<'_>) -> Vec<Event> {
         | Stage::Completed { .. }
         | Stage::Failed { .. } => nothing(),
     }
+}
+
+/// Like an approval, a deadline is met by recorded times, not by when the executor woke: what was
+/// reported is taken first, and a run whose last step ended in time is done.
+fn too_late(known: &Known, deadline: Timestamp, context: &Context<'_>) -> Option<Event> {
+    if let Stage::Running(run) = &known.stage {
+        let steps = &run.judged.compiled.plan.steps;
+        let end = steps
+            .iter()
+            .find_map(|step| steps::reported_end(known, run, step, context));
+        if end.is_some() {
+            return end;
+        }
+        if run.is_done() && run.last_end_at < deadline {
+            return None;
+        }
+    }
+    let reason = Reason::deadline("the deadline of the intent has passed");
+    Some(stop(known, reason, context))
 }
 
 fn start(known: &Known, verified: &Verified, context: &Context<'_>) -> Vec<Event> {

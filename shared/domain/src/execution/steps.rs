@@ -72,7 +72,7 @@ pub(super) fn next(known: &Known, run: &Run, step: &PlanStep, context: &Context<
     let Some(state) = run.steps.get(&step.id) else {
         return Next::Idle;
     };
-    if let Some(event) = reported(known, run, step, state, context) {
+    if let Some(event) = reported_end(known, run, step, context) {
         return if matches!(event, Event::StepFailed(_)) {
             Next::Failed(event)
         } else {
@@ -102,25 +102,23 @@ pub(super) fn next(known: &Known, run: &Run, step: &PlanStep, context: &Context<
 }
 
 /// The end that was reported from outside, by whichever process comes to know of it.
-fn reported(
+pub(super) fn reported_end(
     known: &Known,
     run: &Run,
     step: &PlanStep,
-    state: &Step,
     context: &Context<'_>,
 ) -> Option<Event> {
+    let state = run.steps.get(&step.id)?;
     let report = state.last_report()?;
     let skill = context.catalogue.skill(&known.workspace, &step.uses);
     let outcome = Outcome::of_report(report, skill, step);
     // A success that is none ends whatever attempt is under way: the report has been taken.
-    let is_none = matches!(outcome, Outcome::Failed(_));
-    let attempt = if is_none {
-        state.attempts
+    let (attempt, at) = if matches!(outcome, Outcome::Failed(_)) {
+        (state.attempts, context.now)
     } else {
-        report.attempt
+        (report.attempt, report.reported_at)
     };
-    let ended = ending::ended(known, run, step, state, attempt, &outcome, context.now);
-    ended.ok()
+    ending::ended(known, run, step, state, attempt, &outcome, at).ok()
 }
 
 fn timed_out(
@@ -422,7 +420,7 @@ pub(super) fn stopped(
 ) -> Option<Event> {
     let code = why.code.as_str();
     let state = run.steps.get(&step.id)?;
-    if let Some(event) = reported(known, run, step, state, context) {
+    if let Some(event) = reported_end(known, run, step, context) {
         return Some(event);
     }
     match &state.state {

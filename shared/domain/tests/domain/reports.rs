@@ -7,7 +7,9 @@ use domain::execution::{
 };
 use serde_json::{Value, json};
 
-use super::kit::{HOUR, Input, World, after, at, given, step, succeeded, tried, who};
+use super::kit::{
+    DEADLINE, HOUR, Input, World, after, at, given, step, succeeded, tried, who, with_deadline,
+};
 
 fn a_report(attempt: u32, result: Result<Value, Failed>) -> Report {
     Report {
@@ -108,6 +110,40 @@ fn what_was_reported_in_time_counts_although_it_is_read_late() {
         .at(late)
         .when_woken(2)
         .then(["a completed #1", "b started #1"]);
+}
+
+/// The deadline is met by when the report was recorded.
+#[test]
+fn what_was_reported_before_the_deadline_completes_a_run_that_is_read_after_it() {
+    let accepted = || {
+        with_deadline(&[step("a")])
+            .driven()
+            .when(accepting(ACCEPTED_MS_DEFAULT))
+    };
+    reported(accepted().at(DEADLINE - 1), 1, Ok(done()))
+        .at(DEADLINE)
+        .when_woken(2)
+        .then(["a completed #1", "completed"])
+        .again()
+        .then_nothing();
+    reported(accepted().at(DEADLINE), 1, Ok(done()))
+        .when_woken(2)
+        .then(["a completed #1", "failed: DEADLINE_EXCEEDED"]);
+    reported(accepted().at(DEADLINE - 1), 1, Err(broken(false)))
+        .at(DEADLINE)
+        .when_woken(2)
+        .then(["a failed #1: SOLD_OUT", "failed: STEP_FAILED"]);
+}
+
+/// What else was to be done is not begun after it.
+#[test]
+fn what_was_reported_before_the_deadline_starts_nothing_after_it() {
+    let two = with_deadline(&[step("a"), after("b", &["a"])]);
+    let accepted = two.driven().when(accepting(ACCEPTED_MS_DEFAULT));
+    reported(accepted.at(DEADLINE - 1), 1, Ok(done()))
+        .at(DEADLINE)
+        .when_woken(2)
+        .then(["a completed #1", "failed: DEADLINE_EXCEEDED"]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A retry of a run that failed: where it may follow, and what it keeps.
 
 use contracts::{events::executor::FailureCode, plan::Status};
+use domain::execution::intake::{self, Decision};
 
 use super::kit::{
-    DAY, DEADLINE, HOUR, Input, after, assist, given, retried, step, succeeded, tried,
-    with_deadline,
+    DAY, DEADLINE, HOUR, Input, World, after, assist, at, given, retried, step, succeeded, tried,
+    who, with_deadline,
 };
 
 #[test]
@@ -192,4 +193,33 @@ fn tries_begin_anew_with_a_retry_and_attempts_count_on() {
         .then(["a completed #1"])
         .when_woken(1)
         .then(["completed"]);
+}
+
+/// Asked again, by the id of a run that was called off before it began, it is the same answer.
+#[test]
+fn a_run_that_was_called_off_before_it_began_is_called_off_once() {
+    let to_come = retried(
+        given(&[step("a")])
+            .driven()
+            .when_failed("a")
+            .when_woken(1)
+            .then(["failed: STEP_FAILED"]),
+    );
+    let mut run = to_come.known().run_id().unwrap();
+    assert_eq!(run.number, 2);
+    let abort = |world: &World| {
+        let now = at(world.now);
+        intake::cancel_run(world.known(), run, &who("ann"), None, now)
+    };
+    assert_eq!(abort(&to_come).unwrap().len(), 1);
+    let called_off = to_come.when(Input::Cancel("ann"));
+    assert_eq!(abort(&called_off), Ok(Vec::new()));
+    let ended = called_off.when_woken(1).then(["failed: CANCELLED"]);
+    assert_eq!(abort(&ended), Ok(Vec::new()));
+    let refused = |decision: Decision| decision.unwrap_err().code();
+    let paused = intake::pause(ended.known(), run, &who("ann"), None, at(ended.now));
+    assert_eq!(refused(paused), "RUN_ENDED");
+    run.number += 1;
+    let none = intake::cancel_run(ended.known(), run, &who("ann"), None, at(ended.now));
+    assert_eq!(refused(none), "RUN_NOT_FOUND");
 }

@@ -19,6 +19,7 @@ use contracts::{
     ids::{RunId, StepId},
     planted::{self, Bug},
     record::Recorded,
+    time::Timestamp,
 };
 
 use super::{Fold, running};
@@ -247,10 +248,16 @@ pub(super) fn completed(known: &mut Known, event: &StepCompleted) -> Fold {
             step.state = StepState::Completed {
                 output: Arc::new(event.output.clone()),
             };
-            Ok(())
+            ended_well(known, event.run_id, event.completed_at)
         }
         _ => Err("the step has ended before".to_owned()),
     }
+}
+
+fn ended_well(known: &mut Known, run: RunId, at: Timestamp) -> Fold {
+    let run = running(known, run)?;
+    run.last_end_at = run.last_end_at.max(at);
+    Ok(())
 }
 
 pub(super) fn failed(known: &mut Known, event: &StepFailed) -> Fold {
@@ -291,7 +298,7 @@ pub(super) fn skipped(known: &mut Known, event: &StepSkipped) -> Fold {
     match step.state {
         StepState::Pending | StepState::Proposed { .. } | StepState::RetryWait { .. } => {
             step.state = StepState::Skipped;
-            Ok(())
+            ended_well(known, event.run_id, event.skipped_at)
         }
         _ => Err("the step is not waiting to start".to_owned()),
     }

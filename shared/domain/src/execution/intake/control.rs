@@ -20,12 +20,18 @@ enum Place<'a> {
     Earlier,
     /// It was asked for, and the executor has not begun it yet.
     ToCome,
+    /// It was asked for, and the execution ended before it began.
+    NeverBegun,
 }
 
 fn place(known: &Known, run: RunId) -> Result<Place<'_>, Rejection> {
     let (number, place) = match &known.stage {
         Stage::Running(under_way) => (under_way.number, Place::UnderWay(under_way)),
         Stage::Completed { run_id, .. } => (run_id.number, Place::Last),
+        Stage::Failed {
+            never_begun: Some(number),
+            ..
+        } if run.number == *number => (*number, Place::NeverBegun),
         Stage::Failed {
             run: Some(last), ..
         } => (last.number, Place::Last),
@@ -59,7 +65,7 @@ fn under_way(known: &Known, run: RunId) -> Result<&Run, Rejection> {
             Ok(under_way)
         }
         Place::ToCome => Err(Rejection::NotRunning(known.status())),
-        Place::Last | Place::Earlier => Err(Rejection::RunEnded(run)),
+        Place::Last | Place::Earlier | Place::NeverBegun => Err(Rejection::RunEnded(run)),
     }
 }
 
@@ -122,6 +128,8 @@ pub fn retry(
         // It was asked for, and what came of it is another run.
         Place::Earlier => Ok(Vec::new()),
         Place::UnderWay(_) | Place::ToCome => Err(Rejection::NotFailed(known.status())),
+        // The one before it is still the last that ran.
+        Place::NeverBegun => Err(Rejection::RunNotFound(run)),
         Place::Last => {
             let Stage::Failed { stop, .. } = &known.stage else {
                 return Err(Rejection::NotFailed(known.status()));
@@ -154,7 +162,9 @@ pub fn cancel_run(
     now: Timestamp,
 ) -> Decision {
     match place(known, run)? {
-        Place::UnderWay(_) | Place::Last | Place::ToCome => cancel(known, by, reason, now),
+        Place::UnderWay(_) | Place::Last | Place::ToCome | Place::NeverBegun => {
+            cancel(known, by, reason, now)
+        }
         Place::Earlier => Err(Rejection::RunEnded(run)),
     }
 }
