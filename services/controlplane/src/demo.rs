@@ -29,7 +29,7 @@ use crate::{
     failure::Failure,
     log,
     replay::{Selection, Source},
-    screen::Screen,
+    screen::{Screen, count},
     skill,
     up::{self, Stop, child::Children, directory::Directory},
 };
@@ -291,7 +291,10 @@ fn verdict(screen: Screen, script: &Script, missed: &[String]) -> Result<(), Fai
         screen.note("differs", difference);
     }
     if missed.is_empty() {
-        let text = format!("all {} intents ended as they should", script.intents.len());
+        let text = match script.intents.len() as u64 {
+            1 => "the one intent ended as it should".to_owned(),
+            number => format!("all {} ended as they should", count(number, "intent")),
+        };
         screen.note("demo", &text);
         Ok(())
     } else {

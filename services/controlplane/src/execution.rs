@@ -22,7 +22,7 @@ use crate::{
     api::Api,
     command::Global,
     failure::{Failure, found},
-    screen::{Screen, plain},
+    screen::{Screen, count, plain},
     vote, watch,
 };
 
@@ -286,9 +286,9 @@ pub fn terms(approval: &OpenApproval) -> String {
         })
         .collect();
     format!(
-        "  {} of {} votes so far; may vote: {}, but not who asked; until {}",
+        "  {} of {} so far; may vote: {}, but not who asked; until {}",
         approval.votes.len(),
-        approval.quorum,
+        count(approval.quorum.into(), "vote"),
         eligible.join(", "),
         approval.expires_at
     )

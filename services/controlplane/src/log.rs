@@ -17,6 +17,7 @@ use crate::{
     export,
     failure::Failure,
     replay::{self, Report, Selection, Source},
+    screen::count,
     tail,
 };
 
@@ -105,7 +106,8 @@ pub async fn events(command: Events, global: &Global) -> Result<(), Failure> {
     let exported = exported.map_err(anyhow::Error::new)?;
     if let Some(path) = output {
         global.screen().answer(&exported, || {
-            format!("wrote {} messages to {}", exported.messages, path.display())
+            let messages = count(exported.messages, "message");
+            format!("wrote {messages} to {}", path.display())
         });
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::{
     api::Api,
     command::Global,
     failure::Failure,
-    screen::{Screen, plain, pretty, quoted},
+    screen::{Screen, count, plain, pretty, quoted},
 };
 
 /// The file of a bundle's directory that holds what is not Cedar.
@@ -209,8 +209,8 @@ fn default(global: &Global, write: Option<&Path>) -> Result<(), Failure> {
         json!({ "directory": directory, "policies": bundle.policies.keys().collect::<Vec<_>>() });
     screen.answer(&report, || {
         format!(
-            "wrote {} policies and {SETTINGS_FILE} into {}\nchange them, then: {} policy activate {}",
-            bundle.policies.len(),
+            "wrote {} and {SETTINGS_FILE} into {}\nchange them, then: {} policy activate {}",
+            count(bundle.policies.len() as u64, "policy"),
             directory.display(),
             global.typed(),
             quoted(&directory.to_string_lossy())

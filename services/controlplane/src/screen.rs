@@ -15,6 +15,18 @@ pub struct Screen {
 /// How much of a text a column of a table shows.
 const CELL_CHARS_MAX: usize = 60;
 
+/// So many of a thing, in the number it takes: `1 execution`, `2 policies`.
+pub fn count(number: u64, one: &str) -> String {
+    if number == 1 {
+        return format!("1 {one}");
+    }
+    let before_y = one.strip_suffix('y');
+    match before_y.filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u'])) {
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {one}s"),
+    }
+}
+
 impl Screen {
     pub fn new(json: bool, no_colour: bool) -> Self {
         Self {

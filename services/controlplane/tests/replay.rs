@@ -16,6 +16,8 @@ mod cases;
 mod clocks;
 #[path = "replay/copies.rs"]
 mod copies;
+#[path = "replay/counts.rs"]
+mod counts;
 #[path = "replay/documents.rs"]
 mod documents;
 #[path = "replay/forging.rs"]

@@ -19,7 +19,7 @@ use crate::{
     execution,
     failure::{Failure, found},
     feed::{CloudEvent, Feed},
-    screen::{Screen, plain, pretty},
+    screen::{Screen, count, plain, pretty},
     trace, vote,
 };
 
@@ -166,12 +166,11 @@ fn tell_event(screen: Screen, event: &CloudEvent) {
 fn tell_plan(screen: Screen, event: &CloudEvent) {
     let steps = list(event.data.get("plan").and_then(|plan| plan.get("steps")));
     let hash = plain(event.text("deterministicHash").unwrap_or_default());
-    let number = steps.len();
-    let noun = if number == 1 { "step" } else { "steps" };
+    let number = count(steps.len() as u64, "step");
     say(
         screen,
         "plan",
-        &format!("{number} {noun}, hash {}", hash.get(..16).unwrap_or(&hash)),
+        &format!("{number}, hash {}", hash.get(..16).unwrap_or(&hash)),
     );
     for step in steps {
         let member = |name| plain(step.get(name).and_then(Value::as_str).unwrap_or_default());
@@ -278,8 +277,8 @@ fn tell_end(screen: Screen, record: &ExecutionRecord, entries: &[TraceEntry]) {
         (Some(_) | None, None) | (None, Some(_)) => 0,
     };
     let summary = format!(
-        "{} events in {took} ms, each chained to the one before",
-        entries.len()
+        "{} in {took} ms, each chained to the one before",
+        count(entries.len() as u64, "event")
     );
     say(screen, "trace", &summary);
     let names: Vec<_> = entries

@@ -6,6 +6,8 @@ use contracts::{ids::WorkspaceId, position::Position, subject::AggregateId};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::screen::count;
+
 /// How many differences, decisions that were not re-derived and unfinished executions are listed
 /// each; all of them are counted.
 const LISTED_MAX: usize = 1000;
@@ -291,21 +293,15 @@ impl fmt::Display for Report {
         for difference in &self.differences {
             writeln!(f, "{difference}")?;
         }
-        more(
-            f,
-            "differences",
-            summary.differences,
-            self.differences.len(),
-        )?;
+        if let Some(number) = left_out(summary.differences, self.differences.len()) {
+            writeln!(f, "… and {}", count(number, "more difference"))?;
+        }
         for NotRederived { place, reason } in &self.not_rederived {
             writeln!(f, "{place}: not re-derived: {reason}")?;
         }
-        more(
-            f,
-            "not re-derived",
-            summary.not_rederived,
-            self.not_rederived.len(),
-        )?;
+        if let Some(number) = left_out(summary.not_rederived, self.not_rederived.len()) {
+            writeln!(f, "… and {number} more not re-derived")?;
+        }
         for execution in &self.unfinished {
             let Unfinished {
                 workspace,
@@ -318,27 +314,27 @@ impl fmt::Display for Report {
                 "{workspace}/execution/{execution} version {version}: unfinished: {status}"
             )?;
         }
-        more(f, "unfinished", summary.unfinished, self.unfinished.len())?;
+        if let Some(number) = left_out(summary.unfinished, self.unfinished.len()) {
+            writeln!(f, "… and {number} more unfinished")?;
+        }
         writeln!(
             f,
-            "{} executions and {} other aggregates, {} events: {} decisions re-derived, {} inputs \
-             from outside, {} not re-derived, {} differences, {} unfinished",
-            summary.executions,
-            summary.other_aggregates,
-            summary.events,
-            summary.decisions,
-            summary.inputs,
+            "{} and {}, {}: {} re-derived, {} from outside, {} not re-derived, {}, {} unfinished",
+            count(summary.executions, "execution"),
+            count(summary.other_aggregates, "other aggregate"),
+            count(summary.events, "event"),
+            count(summary.decisions, "decision"),
+            count(summary.inputs, "input"),
             summary.not_rederived,
-            summary.differences,
+            count(summary.differences, "difference"),
             summary.unfinished,
         )
     }
 }
 
-fn more(f: &mut fmt::Formatter<'_>, of: &str, counted: u64, listed: usize) -> fmt::Result {
-    let left_out = counted.saturating_sub(listed as u64);
-    if left_out > 0 {
-        writeln!(f, "… and {left_out} more {of}")?;
-    }
-    Ok(())
+/// How many were counted and are not listed, where there are any.
+fn left_out(counted: u64, listed: usize) -> Option<u64> {
+    counted
+        .checked_sub(listed as u64)
+        .filter(|number| *number > 0)
 }
