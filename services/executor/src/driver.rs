@@ -37,6 +37,7 @@ use host::{
     catalogue::Confirmed,
     engine::{Host, chain},
     failpoint,
+    health::Why,
     incident::{self, Incident},
     metrics::decisions::Outcome,
     telemetry,
@@ -566,13 +567,11 @@ impl Driver<'_> {
                 self.later().await;
             }
             Trouble::Newer(subject) => {
-                let reason = format!("newer event: upgrade ({subject})");
-                self.host.health.unready_for_now("upgrade", reason);
+                trouble::told_newer(self.host, &subject);
                 self.much_later().await;
             }
             Trouble::Stuck(reason) => {
-                tracing::error!(reason, "an operator has to act");
-                self.host.health.unready_for_now("stuck", reason);
+                trouble::told_stuck(self.host, &reason);
                 self.much_later().await;
             }
             Trouble::Fatal(reason) => {
@@ -596,7 +595,8 @@ impl Driver<'_> {
                     Err(error) => {
                         let reason = chain(&error);
                         tracing::error!(reason, "cannot raise an incident");
-                        self.host.health.unready_for_now("incidents", reason);
+                        let why = "an incident cannot be stored: see the log of the process";
+                        self.host.health.unready_for_now("incidents", Why::of(why));
                         self.much_later().await;
                     }
                 }

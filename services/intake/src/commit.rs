@@ -14,11 +14,12 @@ use contracts::{
 };
 use host::{
     aggregate::{Aggregate, known},
-    engine::chain,
     failpoint,
+    health::Why,
     metrics::decisions::Outcome,
     telemetry,
     trace::told::Parent,
+    trouble::told_newer,
     write::{WriteError, Writer},
 };
 use journal::{
@@ -35,6 +36,7 @@ const ROUNDS_MAX: usize = 50;
 
 /// The topic of readiness for a broker that is there and does not answer.
 const LOG: &str = "log";
+const NO_ANSWER: Why = Why::of("the broker gives no usable answer: see the log of the process");
 
 /// An aggregate's events, and their fold.
 pub(crate) struct History<A> {
@@ -167,10 +169,9 @@ impl Intake {
         });
         understood.map_err(|error| {
             if let LoadError::Newer { subject } = &error {
-                let reason = format!("newer event: upgrade (`{subject}`)");
-                self.host.health.unready_for_now("upgrade", reason);
+                told_newer(&self.host, subject);
             } else if let LoadError::Unavailable(_) = &error {
-                self.host.health.unready_for_now(LOG, chain(&error));
+                self.host.health.unready_for_now(LOG, NO_ANSWER);
             }
             refusal::load(&error)
         })
@@ -255,7 +256,7 @@ impl Intake {
                 Err(WriteError::Conflict { .. }) => return Ok(false),
                 Err(error) => {
                     if let WriteError::Append(AppendError::Unavailable { .. }) = &error {
-                        self.host.health.unready_for_now(LOG, chain(&error));
+                        self.host.health.unready_for_now(LOG, NO_ANSWER);
                     }
                     return Err(refusal::write(&error));
                 }

@@ -10,6 +10,7 @@ use contracts::position::{Position, Positions};
 use domain::catalogue::Catalogue;
 use host::{
     engine::{Host, chain},
+    health::Why,
     telemetry,
 };
 use journal::{
@@ -118,8 +119,9 @@ impl Projection {
         builtin_skills(&mut writer.connection).await?;
         let catching_up = unread(&host, &reached).await?;
         if let Some(end) = &catching_up {
-            let reason = format!("the read model is brought from `{reached}` to `{end}`");
-            host.health.unready(CATCHING_UP, reason);
+            let why = Why::of("the read model is behind the log");
+            let why = why.between(reached.clone(), end.clone());
+            host.health.unready(CATCHING_UP, why);
         }
         tracing::info!(position = %reached, "the read model goes on");
         host.metrics.reading.reached(&reached);
@@ -171,9 +173,10 @@ impl Projection {
                 return Ok(());
             }
             if let Some(entry) = beyond.and_then(|beyond| beyond.into_iter().next()) {
-                let reason = format!("newer event: upgrade (`{}`)", entry.raw.subject);
-                tracing::error!(reason, "the read model stands still");
-                self.host.health.unready("upgrade", reason);
+                let subject = entry.raw.subject;
+                tracing::error!(subject, "newer event: upgrade; the read model stands still");
+                let why = Why::of("newer event: upgrade").at(entry.position);
+                self.host.health.unready("upgrade", why);
                 // Only another binary can go on; what is read so far is still served.
                 shutdown.cancelled().await;
                 return Ok(());
@@ -240,7 +243,8 @@ impl Projection {
             }
             let reason = chain(&error);
             tracing::warn!(reason, "a batch will be stored again");
-            self.host.health.unready("projection", reason);
+            let why = Why::of("the database takes nothing now: see the log of the process");
+            self.host.health.unready("projection", why);
             tokio::select! {
                 () = tokio::time::sleep(RETRY_AFTER) => {}
                 () = self.host.shutdown.cancelled() => return Ok(Stored::Stopped),

@@ -21,6 +21,7 @@ use journal::{
 use crate::{
     catalogue::FollowError,
     engine::{Host, chain},
+    health::Why,
     incident::{self, Incident, RaiseError},
     wake::Wake,
     write::WriteError,
@@ -149,13 +150,11 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
             delivery.handle.retry_later(RETRY_AFTER).await
         }
         Err(Trouble::Newer(subject)) => {
-            let reason = format!("newer event: upgrade ({subject})");
-            host.health.unready_for_now("upgrade", reason);
+            told_newer(host, &subject);
             put_off(host, delivery).await
         }
         Err(Trouble::Stuck(reason)) => {
-            tracing::error!(reason, "an operator has to act");
-            host.health.unready_for_now("stuck", reason);
+            told_stuck(host, &reason);
             put_off(host, delivery).await
         }
         Err(Trouble::Fatal(reason)) => {
@@ -168,7 +167,8 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
                 Ok(()) => delivery.handle.ack().await,
                 Err(error) => {
                     tracing::error!(reason = chain(&error), "cannot raise an incident");
-                    host.health.unready_for_now("incidents", chain(&error));
+                    let why = Why::of("an incident cannot be stored: see the log of the process");
+                    host.health.unready_for_now("incidents", why);
                     put_off(host, delivery).await
                 }
             }
@@ -178,6 +178,22 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
         // The message comes again, which is harmless.
         tracing::debug!(reason = chain(&error), "an acknowledgement was not sent");
     }
+}
+
+/// Says that only another binary can go on: which event it is stands in the log, and in what
+/// stream it is for anyone to read.
+pub fn told_newer(host: &Host, subject: &str) {
+    tracing::error!(subject, "newer event: upgrade");
+    let stream = host.journal.stream_count().stream_of_subject(subject);
+    let why = Why::of("newer event: upgrade").within(stream);
+    host.health.unready_for_now("upgrade", why);
+}
+
+/// Says that an operator has to act, and in the log on what.
+pub fn told_stuck(host: &Host, reason: &str) {
+    tracing::error!(reason, "an operator has to act");
+    let why = Why::of("work waits for an operator to act: see the log of the process");
+    host.health.unready_for_now("stuck", why);
 }
 
 /// Puts a timer in the place of a message that cannot be worked on now, and acknowledges it: one

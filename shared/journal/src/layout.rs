@@ -60,6 +60,21 @@ impl StreamCount {
         }
     }
 
+    /// The stream that holds a subject, also that of an event this version does not know; nothing
+    /// where it is none of the log.
+    pub fn stream_of_subject(self, subject: &str) -> Option<StreamId> {
+        let mut tokens = subject.split('.').skip(2);
+        let (kind, shard) = (tokens.next()?, tokens.next()?);
+        let kind = AggregateKind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)?;
+        if kind.in_catalogue() {
+            return Some(StreamId::Catalogue);
+        }
+        let shard = Shard::all().find(|known| known.to_string() == shard)?;
+        Some(StreamId::Log(self.index_of(shard)))
+    }
+
     fn index_of(self, shard: Shard) -> u8 {
         shard.index() / (SHARDS / self.0)
     }

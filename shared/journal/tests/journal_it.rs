@@ -21,6 +21,8 @@ mod crashes;
 mod following;
 #[path = "journal_it/permitted.rs"]
 mod permitted;
+#[path = "journal_it/placing.rs"]
+mod placing;
 #[path = "journal_it/samples.rs"]
 mod samples;
 #[path = "journal_it/starting.rs"]

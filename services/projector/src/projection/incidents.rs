@@ -5,6 +5,7 @@ use std::time::Duration;
 use contracts::{canonical::Digest, ids::WorkspaceId, record::Recorded};
 use host::{
     engine::{Host, chain},
+    health::Why,
     incident::{self, Incident, RaiseError},
     write::WriteError,
 };
@@ -67,7 +68,8 @@ pub async fn raise(host: &Host, incident: &Incident) -> Stored {
             about = incident.about,
             "an incident is not stored yet"
         );
-        host.health.unready("incidents", reason);
+        let why = Why::of("an incident cannot be stored: see the log of the process");
+        host.health.unready("incidents", why);
         tokio::select! {
             () = tokio::time::sleep(RETRY_AFTER) => {}
             () = host.shutdown.cancelled() => return Stored::Stopped,
