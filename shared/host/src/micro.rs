@@ -18,7 +18,7 @@ use std::{mem, sync::Arc};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header},
 };
 use contracts::{
     ids::{PrincipalId, WorkspaceId},
@@ -46,6 +46,7 @@ use crate::{
         PREFIX,
         door::{Door, Vouched},
     },
+    metrics::requests::{Interface, TurnedAway},
 };
 
 /// The HTTP status of an answer.
@@ -225,7 +226,13 @@ impl Api {
                 Ok(response) => reply(response).await,
                 Err(never) => match never {},
             },
-            Err(problem) => refusal(&problem),
+            Err(problem) => {
+                let status = StatusCode::from_u16(problem.status).unwrap_or_default();
+                let why = TurnedAway::of(status).unwrap_or(TurnedAway::Other);
+                let requests = &self.host.metrics.requests;
+                requests.turned_away(Interface::Nats, why);
+                refusal(&problem)
+            }
         };
         let error = answer.header(ERROR).map(str::to_owned);
         self.statistics.count(endpoint, began.elapsed(), error);

@@ -11,3 +11,5 @@
 mod metrics;
 #[path = "telemetry/spans.rs"]
 mod spans;
+#[path = "telemetry/strangers.rs"]
+mod strangers;

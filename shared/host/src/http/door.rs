@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -102,6 +105,17 @@ struct Use {
 pub struct Caller {
     pub headers: HeaderMap,
     vouched: Option<Principal>,
+    let_in: LetIn,
+}
+
+/// Whether a request was let in, for whoever sees it from outside: an extension of the request.
+#[derive(Debug, Clone, Default)]
+pub struct LetIn(Arc<AtomicBool>);
+
+impl LetIn {
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Someone whom another door than HTTP has let in. Nothing that comes over HTTP can hold it: it is
@@ -120,6 +134,7 @@ impl Caller {
         Self {
             headers: parts.headers.clone(),
             vouched: vouched.map(|Vouched(principal)| principal.clone()),
+            let_in: parts.extensions.get().cloned().unwrap_or_default(),
         }
     }
 
@@ -128,6 +143,7 @@ impl Caller {
         Self {
             headers: HeaderMap::new(),
             vouched: Some(principal),
+            let_in: LetIn::default(),
         }
     }
 }
@@ -187,6 +203,7 @@ impl Door {
                 .map_err(Refused::from)?,
         };
         self.take_place(&key(&principal))?;
+        caller.let_in.0.store(true, Ordering::Relaxed);
         Ok(Admitted {
             principal,
             door: Arc::clone(self),

@@ -1,5 +1,8 @@
 //! Each request as it is seen from outside, over HTTP and over NATS: counted, timed, and told as a
 //! span where it is part of a trace.
+//!
+//! INVARIANT: a request that was not let in leaves a count and nothing else, whatever it says of
+//! itself. Anyone can send those, and they would fill the queue to the collector, where others' are.
 
 use std::sync::Arc;
 
@@ -16,10 +19,13 @@ use contracts::{
 };
 use tokio::time::Instant;
 
-use super::{door::is_vouched, operation, traceparent};
+use super::{
+    door::{LetIn, is_vouched},
+    operation, traceparent,
+};
 use crate::{
     engine::Host,
-    metrics::requests::{Asked, Interface},
+    metrics::requests::{Asked, Interface, TurnedAway},
     trace::{
         span::{Context, Kind, Span, SpanId},
         told,
@@ -70,10 +76,20 @@ async fn see(State(host): State<Arc<Host>>, mut request: Request, next: Next) ->
     if let Some(own) = own {
         request.extensions_mut().insert(Own(own));
     }
+    let let_in = LetIn::default();
+    request.extensions_mut().insert(let_in.clone());
     let requests = &host.metrics.requests;
     let in_flight = requests.came(interface);
     let response = next.run(request).await;
     drop(in_flight);
+    if !let_in.is() {
+        // What is published is for anyone, and is no refusal.
+        match TurnedAway::of(response.status()) {
+            Some(why) => requests.turned_away(interface, why),
+            None => requests.answered(Asked::Other, interface, response.status(), began.elapsed()),
+        }
+        return response;
+    }
     requests.answered(asked, interface, response.status(), began.elapsed());
     let about = response.extensions().get::<About>();
     let context = own.or_else(|| about?.began);

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use contracts::registry::{FeedName, OperationName};
 use prometheus_client::metrics::{family::Family, gauge::Gauge, histogram::Histogram};
 
-use super::described::{Described, Times, labels};
+use super::described::{Counts, Described, Times, labels};
 
 labels!(OfRequest {
     operation: &'static str,
@@ -14,6 +14,10 @@ labels!(OfRequest {
     status: &'static str
 });
 labels!(OfInterface { interface: &'static str });
+labels!(OfTurnedAway {
+    interface: &'static str,
+    reason: &'static str
+});
 
 /// From what is answered out of memory to a command that waits for another service's outcome.
 const REQUEST_SECONDS: [f64; 13] = [
@@ -36,15 +40,40 @@ pub enum Interface {
     Nats,
 }
 
+/// Why a request was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// It has no credential, or none that is good.
+    Unauthenticated,
+    /// More was asked than is served at once.
+    Limited,
+    /// Nothing is served there, or not by that method.
+    NotServed,
+    /// Anything else.
+    Other,
+}
+
 #[derive(Debug)]
 pub struct Requests {
     times: Times<OfRequest>,
     in_flight: Family<OfInterface, Gauge>,
+    turned_away: Counts<OfTurnedAway>,
 }
 
 impl Default for Requests {
+    /// All reasons are there from the start, at zero.
     fn default() -> Self {
+        let turned_away = Counts::<OfTurnedAway>::default();
+        for interface in [Interface::Http, Interface::Nats] {
+            for why in TurnedAway::ALL {
+                drop(turned_away.get_or_create(&OfTurnedAway {
+                    interface: interface.as_str(),
+                    reason: why.as_str(),
+                }));
+            }
+        }
         Self {
+            turned_away,
             times: Times::new_with_constructor(
                 (|| Histogram::new(REQUEST_SECONDS)) as fn() -> Histogram,
             ),
@@ -66,6 +95,21 @@ impl Requests {
             "Requests that are not answered yet",
             &self.in_flight,
         );
+        described.family(
+            "requests_turned_away",
+            "Requests that were not let in, by the way they came: `unauthenticated`, `limited` (more \
+             than is served at once), `not_served` (nothing is there, or not by that method), \
+             `other`; they are in no other metric and in no trace",
+            &self.turned_away,
+        );
+    }
+
+    pub fn turned_away(&self, interface: Interface, why: TurnedAway) {
+        let label = OfTurnedAway {
+            interface: interface.as_str(),
+            reason: why.as_str(),
+        };
+        self.turned_away.get_or_create(&label).inc();
     }
 
     /// One that has come; it counts until it is dropped.
@@ -84,6 +128,35 @@ impl Requests {
             status: known(status),
         };
         self.times.get_or_create(&label).observe(took.as_secs_f64());
+    }
+}
+
+impl TurnedAway {
+    const ALL: [Self; 4] = [
+        Self::Unauthenticated,
+        Self::Limited,
+        Self::NotServed,
+        Self::Other,
+    ];
+
+    /// Nothing of an answer that is no refusal.
+    pub fn of(status: StatusCode) -> Option<Self> {
+        match status.as_u16() {
+            0..400 => None,
+            401 => Some(Self::Unauthenticated),
+            429 => Some(Self::Limited),
+            404 | 405 => Some(Self::NotServed),
+            _ => Some(Self::Other),
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Limited => "limited",
+            Self::NotServed => "not_served",
+            Self::Other => "other",
+        }
     }
 }
 

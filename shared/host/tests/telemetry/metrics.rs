@@ -22,7 +22,7 @@ use host::{
         decisions::Outcome,
         described::{Description, table},
         driving::Brought,
-        requests::{Asked, Interface},
+        requests::{Asked, Interface, TurnedAway},
         spans::Lost,
     },
     trouble::Trouble,
@@ -56,6 +56,9 @@ fn everything(metrics: &Metrics) {
         .requests
         .answered(asked, Interface::Nats, StatusCode::OK, took);
     drop(metrics.requests.came(Interface::Http));
+    metrics
+        .requests
+        .turned_away(Interface::Http, TurnedAway::Unauthenticated);
     metrics.driving.called(Brought::Completed, took);
     let position = Position {
         stream: StreamId::Catalogue,
