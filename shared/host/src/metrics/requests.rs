@@ -141,8 +141,10 @@ impl TurnedAway {
 
     /// Nothing of an answer that is no refusal.
     pub fn of(status: StatusCode) -> Option<Self> {
+        if !status.is_client_error() && !status.is_server_error() {
+            return None;
+        }
         match status.as_u16() {
-            0..400 => None,
             401 => Some(Self::Unauthenticated),
             429 => Some(Self::Limited),
             404 | 405 => Some(Self::NotServed),
