@@ -25,6 +25,7 @@ mod projector_it {
     mod skills;
     mod story;
     mod tags;
+    mod ties;
     mod traces;
     mod voters;
     mod world;

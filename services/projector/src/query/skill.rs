@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 
 use contracts::{
-    operations::skill::{
-        ListInput, ListOutput, SkillStatus, SkillSummary, VerifyInput, VerifyOutput,
-    },
+    operations::skill::{ListInput, ListOutput, SkillStatus, VerifyInput, VerifyOutput},
     position::{Position, Positions, StreamId},
     problem::{Code, Problem},
     registry::OperationName,
@@ -23,6 +21,7 @@ use tokio::time::Instant;
 use super::{Findings, cursor::List};
 use crate::{
     api::{Api, unreadable},
+    database::read::catalogue::Listed,
     log::{refusal, unavailable},
 };
 
@@ -49,12 +48,12 @@ pub async fn list(
     let found = api.reader.skills(&principal.workspace).await;
     let (mut skills, position) = found.map_err(|error| unreadable(&error))?;
     if input.include_disabled != Some(true) {
-        skills.retain(|skill| skill.status == SkillStatus::Installed);
+        skills.retain(|listed| listed.skill.status == SkillStatus::Installed);
     }
     skills.sort_by_cached_key(order);
     let total = skills.len() as u64;
     if let Some(after) = after {
-        skills.retain(|skill| order(skill) > after);
+        skills.retain(|listed| order(listed) > after);
     }
     let offset = usize::try_from(input.offset.unwrap_or(0)).unwrap_or(usize::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -63,36 +62,47 @@ pub async fn list(
     let last = items.last().filter(|_| following.next().is_some());
     Ok(ListOutput {
         next_cursor: last.map(|last| pages.after(&key(last))),
-        items,
+        items: items.into_iter().map(|listed| listed.skill).collect(),
         total,
         position: Some(position),
     })
 }
 
-/// A shared skill may have the key and the version of one of the workspace's own.
-type Order = (String, Reverse<Option<Version>>, Option<String>);
+/// By what a row is known by and nothing that may change of it, so that no two are at one place and
+/// none moves: the key, the version (as it is written too, where it is none that can be compared),
+/// and whether it is shared, as a shared skill may have the key and the version of one of the
+/// workspace's own.
+type Order = (String, Reverse<Option<Version>>, String, bool);
 
-fn order(skill: &SkillSummary) -> Order {
-    let version = Version::parse(skill.version.as_str()).ok();
-    let digest = skill.manifest_digest.map(|digest| digest.to_string());
-    (skill.skill_key.to_string(), Reverse(version), digest)
+fn order(Listed { skill, is_shared }: &Listed) -> Order {
+    placed(skill.skill_key.as_str(), skill.version.as_str(), *is_shared)
 }
 
-fn key(skill: &SkillSummary) -> String {
-    let digest = skill.manifest_digest.map(|digest| digest.to_string());
-    let digest = digest.unwrap_or_default();
-    format!("{} {} {digest}", skill.skill_key, skill.version)
+fn placed(key: &str, version: &str, is_shared: bool) -> Order {
+    let compared = Reverse(Version::parse(version).ok());
+    (key.to_owned(), compared, version.to_owned(), is_shared)
 }
 
-fn after(key: &str) -> Option<Order> {
-    let mut parts = key.split(' ');
-    let (skill, version, digest) = (parts.next()?, parts.next()?, parts.next()?);
-    let digest = (!digest.is_empty()).then(|| digest.to_owned());
-    Some((
-        skill.to_owned(),
-        Reverse(Version::parse(version).ok()),
-        digest,
-    ))
+fn key(Listed { skill, is_shared }: &Listed) -> String {
+    let whose = if *is_shared { SHARED } else { OWN };
+    format!("{} {} {whose}", skill.skill_key, skill.version)
+}
+
+const OWN: &str = "own";
+const SHARED: &str = "shared";
+
+fn after(text: &str) -> Option<Order> {
+    let mut parts = text.split(' ');
+    let (key, version, whose) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_shared = match whose {
+        OWN => false,
+        SHARED => true,
+        _ => return None,
+    };
+    parts
+        .next()
+        .is_none()
+        .then(|| placed(key, version, is_shared))
 }
 
 /// Against the trust of the bundle that is active now, and what is installed; nothing is recorded.

@@ -12,19 +12,27 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{ReadError, Reader, optional, word};
 
+/// A version of a skill that a workspace may use.
+#[derive(Debug)]
+pub struct Listed {
+    pub skill: SkillSummary,
+    /// Whether it is everyone's: one of the workspace's own may have the same key and version.
+    pub is_shared: bool,
+}
+
 impl Reader {
     /// Every known version of every skill that a workspace may use, its own and shared ones.
     pub async fn skills(
         &self,
         workspace: &WorkspaceId,
-    ) -> Result<(Vec<SkillSummary>, Positions), ReadError> {
+    ) -> Result<(Vec<Listed>, Positions), ReadError> {
         let (mut snapshot, position) = self.snapshot().await?;
         let rows = sqlx::query("SELECT * FROM skills WHERE workspace IN (?, ?) ORDER BY key")
             .bind(workspace.as_str())
             .bind(WorkspaceId::global().as_str())
             .fetch_all(&mut *snapshot)
             .await?;
-        let skills = rows.iter().map(skill).collect::<Result<_, _>>()?;
+        let skills = rows.iter().map(listed).collect::<Result<_, _>>()?;
         Ok((skills, position))
     }
 
@@ -44,6 +52,14 @@ impl Reader {
             .map(|bundle| serde_json::from_str(&bundle))
             .transpose()?)
     }
+}
+
+fn listed(row: &SqliteRow) -> Result<Listed, ReadError> {
+    let workspace: &str = row.try_get("workspace")?;
+    Ok(Listed {
+        is_shared: workspace == WorkspaceId::global().as_str(),
+        skill: skill(row)?,
+    })
 }
 
 fn skill(row: &SqliteRow) -> Result<SkillSummary, ReadError> {
