@@ -45,7 +45,7 @@ use crate::{
     answer::{Asked, shown},
     database::read::{ReadError, Reader},
     feed::{self, Feeds},
-    query::{self, policy::Engines},
+    query::{self, policy::engines::Engines},
     reached::Reached,
 };
 

@@ -29,7 +29,7 @@ use crate::{
     database::{Database, read::Reader},
     feed::Feeds,
     projection::Projection,
-    query::policy::Engines,
+    query::policy::engines::Engines,
     reached::Reached,
 };
 

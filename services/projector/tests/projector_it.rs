@@ -13,6 +13,7 @@
 mod projector_it {
     mod broker;
     mod crowd;
+    mod engines;
     mod explanations;
     mod faults;
     mod feeds;

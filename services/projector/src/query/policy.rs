@@ -2,11 +2,9 @@
 //! made by.
 //!
 //! * [`again`]: whether the same comes out when it is judged again
+//! * [`engines`]: on which thread, and by which bundles that are kept
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
     canonical::Digest,
@@ -27,20 +25,15 @@ use policy::{
 };
 use serde_json::{Map, Value};
 
-use self::again::Basis;
+use self::{again::Basis, engines::Bundle};
 use crate::{
     api::{Api, unreadable},
-    log,
+    log::{self, History},
 };
 
+pub mod engines;
+
 mod again;
-
-/// How many loaded bundles are kept: people ask about a few at a time.
-const ENGINES_MAX: usize = 16;
-
-/// Loaded bundles, by hash.
-#[derive(Default)]
-pub struct Engines(Mutex<BTreeMap<Digest, Arc<Engine>>>);
 
 pub async fn explain(
     api: &Api,
@@ -56,38 +49,60 @@ pub async fn explain(
         at_least,
     )
     .await?;
-    let verified = last_verdict(&history.events).ok_or_else(|| Problem::of(Code::NotVerified))?;
-    let position = Some(history.position);
-    let plan = again::plan_of(&history.events, verified);
-    match input.step_id {
-        None => {
-            let hash = verified.policy_version;
-            let engine = engine(api, principal, hash, verified.catalogue).await?;
-            let basis = Basis::of(hash, engine.as_deref());
-            Ok(ExplainOutput {
-                reevaluation: Some(again::plan(&basis, plan, verified)),
-                position,
-                ..of_plan(engine.as_deref(), verified)
-            })
-        }
-        Some(step) => {
-            let judged = last_judgement(&history.events, &step);
-            let (hash, catalogue) = match judged {
-                Some(judged) => (judged.policy_version, judged.catalogue),
-                None => (verified.policy_version, verified.catalogue),
-            };
-            let engine = engine(api, principal, hash, catalogue).await?;
-            let basis = Basis::of(hash, engine.as_deref());
-            let reevaluation = again::step(&basis, plan, verified, judged, &step);
-            let explained = of_step(engine.as_deref(), verified, judged, step);
-            let explained = explained.ok_or_else(|| Problem::of(Code::StepNotFound))?;
-            Ok(ExplainOutput {
-                reevaluation: Some(reevaluation),
-                position,
-                ..explained
-            })
-        }
-    }
+    let Question { hash, catalogue } = question(&history.events, input.step_id.as_ref())?;
+    let bundle = match hash {
+        None => None,
+        Some(hash) => Some(bundle(api, principal, hash, catalogue).await?),
+    };
+    let History { events, position } = history;
+    let judge = move |engine: Option<&Engine>| {
+        let basis = Basis::of(hash, engine);
+        explained(&events, input.step_id, engine, &basis)
+    };
+    Ok(ExplainOutput {
+        position: Some(position),
+        ..api.engines.judge(bundle, judge).await??
+    })
+}
+
+/// The bundle that was asked, which was active at a sequence of the catalogue; none where no policy
+/// was.
+struct Question {
+    hash: Option<Digest>,
+    catalogue: u64,
+}
+
+fn question(events: &[Recorded], step: Option<&StepId>) -> Result<Question, Problem> {
+    let verified = last_verdict(events).ok_or_else(|| Problem::of(Code::NotVerified))?;
+    let judged = step.and_then(|step| last_judgement(events, step));
+    let (hash, catalogue) = match judged {
+        Some(judged) => (judged.policy_version, judged.catalogue),
+        None => (verified.policy_version, verified.catalogue),
+    };
+    Ok(Question { hash, catalogue })
+}
+
+fn explained(
+    events: &[Recorded],
+    step: Option<StepId>,
+    engine: Option<&Engine>,
+    basis: &Basis<'_>,
+) -> Result<ExplainOutput, Problem> {
+    let verified = last_verdict(events).ok_or_else(|| Problem::of(Code::NotVerified))?;
+    let plan = again::plan_of(events, verified);
+    let Some(step) = step else {
+        return Ok(ExplainOutput {
+            reevaluation: Some(again::plan(basis, plan, verified)),
+            ..of_plan(engine, verified)
+        });
+    };
+    let judged = last_judgement(events, &step);
+    let reevaluation = again::step(basis, plan, verified, judged, &step);
+    let explained = of_step(engine, verified, judged, step);
+    Ok(ExplainOutput {
+        reevaluation: Some(reevaluation),
+        ..explained.ok_or_else(|| Problem::of(Code::StepNotFound))?
+    })
 }
 
 fn last_verdict(events: &[Recorded]) -> Option<&PlanVerified> {
@@ -276,18 +291,15 @@ fn members(facts: &Facts) -> Map<String, Value> {
     }
 }
 
-/// The bundle that was active at a sequence of the catalogue; none where no policy was.
-async fn engine(
+/// As it was recorded, unless it is loaded.
+async fn bundle(
     api: &Api,
     principal: &Principal,
-    hash: Option<Digest>,
+    hash: Digest,
     catalogue: u64,
-) -> Result<Option<Arc<Engine>>, Problem> {
-    let Some(hash) = hash else {
-        return Ok(None);
-    };
-    if let Some(engine) = api.engines.get(&hash) {
-        return Ok(Some(engine));
+) -> Result<Bundle, Problem> {
+    if let Some(engine) = api.engines.kept(&hash) {
+        return Ok(Bundle::Loaded(engine));
     }
     // The read model keeps every bundle there was, and may not be as far yet.
     let activated = Positions::from(Position {
@@ -296,32 +308,6 @@ async fn engine(
     });
     api.reached.at_least(Some(&activated)).await?;
     let found = api.reader.bundle(&principal.workspace, &hash).await;
-    let bundle = found.map_err(|error| unreadable(&error))?;
-    // One that no longer loads is explained without its texts.
-    let engine = bundle
-        .and_then(|bundle| Engine::load(&bundle).ok())
-        .map(Arc::new);
-    if let Some(engine) = &engine {
-        api.engines.keep(hash, Arc::clone(engine));
-    }
-    Ok(engine)
-}
-
-impl Engines {
-    fn get(&self, hash: &Digest) -> Option<Arc<Engine>> {
-        self.lock().get(hash).cloned()
-    }
-
-    fn keep(&self, hash: Digest, engine: Arc<Engine>) {
-        let mut engines = self.lock();
-        if engines.len() >= ENGINES_MAX {
-            engines.pop_first();
-        }
-        engines.insert(hash, engine);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Engine>>> {
-        // A map is whole after any panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let json = found.map_err(|error| unreadable(&error))?;
+    Ok(Bundle::Recorded { hash, json })
 }

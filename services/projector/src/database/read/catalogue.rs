@@ -1,7 +1,6 @@
 //! Skills and bundles: few, and listed whole.
 
 use contracts::{
-    bundle::Bundle,
     canonical::Digest,
     ids::WorkspaceId,
     operations::skill::{SkillStatus, SkillSummary},
@@ -36,21 +35,19 @@ impl Reader {
         Ok((skills, position))
     }
 
-    /// A bundle that was once asked for in a workspace.
+    /// A bundle that was once asked for in a workspace, as JSON.
     pub async fn bundle(
         &self,
         workspace: &WorkspaceId,
         hash: &Digest,
-    ) -> Result<Option<Bundle>, ReadError> {
-        let bundle: Option<String> =
+    ) -> Result<Option<String>, ReadError> {
+        let bundle =
             sqlx::query_scalar("SELECT bundle FROM policies WHERE workspace = ? AND hash = ?")
                 .bind(workspace.as_str())
                 .bind(hash.to_string())
                 .fetch_optional(&self.pool)
                 .await?;
-        Ok(bundle
-            .map(|bundle| serde_json::from_str(&bundle))
-            .transpose()?)
+        Ok(bundle)
     }
 }
 
