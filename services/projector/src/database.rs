@@ -28,7 +28,7 @@ pub mod write;
 
 /// The version of how rows follow from events. To be raised with each change of that: rows of
 /// another version are emptied when a database is opened, and built anew from the log.
-const PROJECTION: i64 = 2;
+const PROJECTION: i64 = 3;
 
 /// All that [`PROJECTION`] is the version of.
 const EMPTY: [&str; 9] = [
@@ -183,6 +183,7 @@ fn migrations() -> Migrator {
             "filters and feeds",
             include_str!("../migrations/0002_filters_and_feeds.sql"),
         ),
+        migration(3, "modes", include_str!("../migrations/0003_modes.sql")),
     ])
 }
 

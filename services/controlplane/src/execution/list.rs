@@ -6,7 +6,7 @@ use contracts::{
         execution::{ExecutionSummary, ListInput, ListOutput, WaitingFor},
         several::Several,
     },
-    plan::{RiskTier, Status, Verdict},
+    plan::{Mode, RiskTier, Status, Verdict},
     position::Positions,
     registry::OperationName,
     time::Timestamp,
@@ -48,6 +48,9 @@ pub struct Args {
     /// may be repeated
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = waiting)]
     waiting_for: Vec<WaitingFor>,
+    /// Only those that are driven so: autonomous, assist or observe; may be repeated
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = super::mode)]
+    mode: Vec<Mode>,
     /// Only those whose text has these words in it, in any case
     #[arg(long, value_name = "WORDS")]
     text: Option<String>,
@@ -111,6 +114,7 @@ impl Args {
             actor_id: self.actor,
             channel_key: self.channel,
             waiting_for: Several::of(self.waiting_for),
+            mode: Several::of(self.mode),
             text: self.text,
             created_from: self.since,
             created_to: self.until,
@@ -128,6 +132,7 @@ fn table(screen: Screen, items: &[ExecutionSummary]) -> String {
         vec![
             item.execution_id.to_string(),
             item.status.as_str().to_owned(),
+            item.mode.map_or("", Mode::as_str).to_owned(),
             item.risk_tier.map_or("", |tier| tier.as_str()).to_owned(),
             item.updated_at.to_string(),
             waits.join(", "),
@@ -139,6 +144,7 @@ fn table(screen: Screen, items: &[ExecutionSummary]) -> String {
     let headings = [
         "EXECUTION",
         "STATUS",
+        "MODE",
         "RISK",
         "UPDATED",
         "WAITS FOR",

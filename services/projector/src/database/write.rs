@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use contracts::{
     operations::execution::WaitingFor,
-    plan::{RiskTier, Verdict},
+    plan::{Mode, RiskTier, Verdict},
     position::{Position, Positions, StreamId},
     subject::AggregateId,
     time::Timestamp,
@@ -203,7 +203,7 @@ impl Write<'_> {
             let mut query = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
                  requires_approval, waiting, waits, actor, channel, text, text_folded, plan_hash, \
-                 error_code, created_at, updated_at) ",
+                 error_code, mode, created_at, updated_at) ",
             );
             query.push_values(chunk, |mut values, row| {
                 let record = &row.record;
@@ -223,6 +223,7 @@ impl Write<'_> {
                     .push_bind(record.text.as_deref().map(folded))
                     .push_bind(record.plan_hash.map(|hash| hash.to_string()))
                     .push_bind(record.failure.as_ref().map(|failure| &failure.code))
+                    .push_bind(record.mode.map(Mode::as_str))
                     .push_bind(record.created_at.as_millis())
                     .push_bind(record.updated_at.as_millis());
             });
@@ -231,7 +232,7 @@ impl Write<'_> {
                  status = excluded.status, verdict = excluded.verdict, \
                  risk_tier = excluded.risk_tier, requires_approval = excluded.requires_approval, \
                  waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
-                 error_code = excluded.error_code, updated_at = excluded.updated_at \
+                 error_code = excluded.error_code, mode = excluded.mode, updated_at = excluded.updated_at \
                  WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
             );
             query.build().execute(&mut *self.transaction).await?;

@@ -88,6 +88,7 @@ fn wanted(principal: &Principal, input: ListInput) -> Wanted {
         verdicts: all(input.verdict.as_ref()),
         tiers: all(input.risk_tier.as_ref()),
         waits: all(input.waiting_for.as_ref()),
+        modes: all(input.mode.as_ref()),
         skill: input.skill_key,
         actor: input.actor_id,
         channel: input.channel_key,

@@ -61,6 +61,58 @@ fn names<'a>(list: &Value, shelf: &BTreeMap<String, &'a str>) -> BTreeSet<&'a st
         .collect()
 }
 
+/// It is completed as one that ran is; only its mode says that nothing of it did.
+#[tokio::test]
+async fn what_was_only_observed_is_told_from_what_ran() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    let ran = world.story.submitted(Mode::Autonomous, &echo()).await;
+    let observed = world.story.submitted(Mode::Observe, &echo()).await;
+    let waits = world.story.submitted(Mode::Assist, &echo()).await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let end = world.story.end().await;
+    let told = async |query: &str| -> Vec<(String, String, String)> {
+        let list = caller
+            .ok(&format!("/v1/executions?atLeast={end}{query}"))
+            .await;
+        let text = |item: &Value, member: &str| item[member].as_str().unwrap().to_owned();
+        let items = list["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|item| {
+                (
+                    text(item, "executionId"),
+                    text(item, "status"),
+                    text(item, "mode"),
+                )
+            })
+            .collect()
+    };
+    let of = |id: contracts::ids::ExecutionId, status: &str, mode: &str| {
+        (id.to_string(), status.to_owned(), mode.to_owned())
+    };
+    let (ran, observed, waits) = (
+        of(ran, "completed", "autonomous"),
+        of(observed, "completed", "observe"),
+        of(waits, "blocked", "assist"),
+    );
+    assert_eq!(
+        told("").await,
+        [waits.clone(), observed.clone(), ran.clone()]
+    );
+    assert_eq!(told("&mode=observe").await, std::slice::from_ref(&observed));
+    assert_eq!(
+        told("&status=completed&mode=autonomous,assist").await,
+        [ran]
+    );
+    let got = caller.ok(&format!("/v1/executions/{}", observed.0)).await;
+    assert_eq!(got["execution"]["mode"], "observe");
+    let answer = caller.get("/v1/executions?mode=asleep").await;
+    Caller::refused(&answer, 400, "INVALID_INPUT");
+    projector.stop().await;
+}
+
 #[tokio::test]
 async fn each_filter_finds_what_fits_and_nothing_else() {
     let world = World::new();

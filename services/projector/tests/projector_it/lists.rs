@@ -69,6 +69,7 @@ fn row_of(record: &ExecutionRecord) -> Value {
         "requiresApproval",
         "verdict",
         "channelKey",
+        "mode",
         "waitingFor",
     ] {
         if let Some(value) = record.get(member) {

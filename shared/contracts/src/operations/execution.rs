@@ -242,6 +242,8 @@ message! {
         /// The channel that the intent named.
         channel_key: String,
         waiting_for: Several<WaitingFor>,
+        /// How they are driven: `observe` for those that were judged and never run.
+        mode: Several<Mode>,
         /// Words of the intent's text, in any case: 1 to 200 characters.
         text: String,
         /// Created at or after this instant.
@@ -318,6 +320,8 @@ message! {
         verdict: Verdict,
         channel_key: String,
         waiting_for: Vec<WaitingFor>,
+        /// How it is driven; in mode `observe` it was judged, and nothing of it ran.
+        mode: Mode,
     }
 
     /// Part of the reference contract; this control plane has no lanes and never sets it.

@@ -3,7 +3,7 @@
 use contracts::{
     ids::{ExecutionId, PrincipalId, SkillKey, WorkspaceId},
     operations::execution::{ExecutionSummary, WaitingFor},
-    plan::{RiskTier, Status, Verdict},
+    plan::{Mode, RiskTier, Status, Verdict},
     time::Timestamp,
 };
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
@@ -19,6 +19,7 @@ pub struct Wanted {
     pub verdicts: Vec<Verdict>,
     pub tiers: Vec<RiskTier>,
     pub waits: Vec<WaitingFor>,
+    pub modes: Vec<Mode>,
     pub skill: Option<SkillKey>,
     pub actor: Option<PrincipalId>,
     pub channel: Option<String>,
@@ -84,6 +85,7 @@ fn filtered(select: &str, wanted: &Wanted) -> QueryBuilder<Sqlite> {
     one_of(&mut query, "status", &wanted.statuses, Status::as_str);
     one_of(&mut query, "verdict", &wanted.verdicts, Verdict::as_str);
     one_of(&mut query, "risk_tier", &wanted.tiers, RiskTier::as_str);
+    one_of(&mut query, "mode", &wanted.modes, Mode::as_str);
     if !wanted.waits.is_empty() {
         // As the index has it, and then what of it.
         query.push(" AND waits <> 0 AND (waits & ");
@@ -171,5 +173,6 @@ fn summary(row: &SqliteRow) -> Result<ExecutionSummary, ReadError> {
         verdict: optional(row.try_get("verdict")?)?,
         channel_key: row.try_get("channel")?,
         waiting_for: (!waiting_for.is_empty()).then_some(waiting_for),
+        mode: optional(row.try_get("mode")?)?,
     })
 }
