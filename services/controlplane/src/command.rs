@@ -12,7 +12,7 @@ use contracts::{
 
 use crate::{
     api::{Api, Over},
-    approvals,
+    approvals, ask,
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
@@ -114,6 +114,8 @@ enum Command {
     /// What can be done, and who vouches for it
     #[command(subcommand)]
     Skill(skill::Command),
+    /// Ask for any operation by its name, with its input as it is sent
+    Ask(ask::Args),
     /// Who may ask for what
     #[command(subcommand)]
     User(user::Command),
@@ -178,6 +180,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure
         Command::Trace(command) => trace::run(command, global).await?,
         Command::Policy(command) => policy::run(command, global).await?,
         Command::Skill(command) => skill::run(command, global).await?,
+        Command::Ask(args) => ask::run(args, global).await?,
         Command::Login(args) => login::login(args, global).await?,
         Command::Context(command) => login::run(command, global)?,
         Command::User(command) => user::run(command, global)?,

@@ -109,7 +109,8 @@ impl Submit {
             }
         }
         if let Some(draft) = &self.draft {
-            body.insert("draft".to_owned(), Value::Object(draft_of(draft)?));
+            let draft = object_given(draft, "--draft")?;
+            body.insert("draft".to_owned(), Value::Object(draft));
         }
         if self.playbook.is_some() || !self.params.is_empty() {
             let metadata = body.entry("metadata").or_insert_with(|| json!({}));
@@ -130,9 +131,10 @@ impl Submit {
     }
 }
 
-fn draft_of(given: &str) -> Result<Map<String, Value>, Failure> {
+/// A JSON object: a file, `-` for standard input, or the JSON itself, which is called `name`.
+pub fn object_given(given: &str, name: &str) -> Result<Map<String, Value>, Failure> {
     if given.trim_start().starts_with('{') {
-        return object(given, "--draft");
+        return object(given, name);
     }
     if given == "-" {
         let mut text = String::new();

@@ -7,6 +7,7 @@
 //! * [`command`]: the command line, and which module answers it
 //! * [`intent`], [`execution`], [`approvals`], [`vote`], [`watch`], [`tail`], [`trace`],
 //!   [`policy`], [`skill`]: the operator's commands
+//! * [`ask`]: any operation, as it is
 //! * [`user`]: who may ask
 //! * [`inbox`]: what was published and refused
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
@@ -16,6 +17,7 @@
 
 pub mod api;
 pub mod approvals;
+pub mod ask;
 pub mod command;
 pub mod context;
 pub mod demo;
