@@ -238,5 +238,11 @@ async fn what_is_wrong_with_a_filter_is_named_at_once() {
         found.dedup();
         assert_eq!(found, paths, "{input}: {findings:#?}");
     }
+    let asleep = json!({ "status": "sleeping" });
+    let (_, answer) = caller.post("execution.list", &asleep).await;
+    let message = answer["findings"][0]["message"].as_str().unwrap();
+    for status in ["received", "completed", "blocked", "corrupt"] {
+        assert!(message.contains(&format!("`{status}`")), "{message}");
+    }
     projector.stop().await;
 }

@@ -208,17 +208,20 @@ fn explained(schema: &Value, input: &Value, fault: Fault) -> Vec<Finding> {
         }
         ("oneOf", Some(described), _) => {
             let choices = described.get("oneOf").and_then(Value::as_array);
-            let choices: Vec<_> = choices
-                .into_iter()
-                .flatten()
-                .filter_map(|choice| choice.get("const")?.as_str())
-                .collect();
+            let choices: Vec<_> = choices.into_iter().flatten().flat_map(named).collect();
             let message = format!("use one of `{}`", choices.join("`, `"));
             vec![finding(fault.path, INVALID_VALUE, message)]
         }
         ("type", _, _) => vec![finding(fault.path, WRONG_TYPE, fault.message)],
         (_, _, _) => vec![finding(fault.path, INVALID_VALUE, fault.message)],
     }
+}
+
+/// The texts that a choice takes: those that need no words of their own stand together.
+fn named(choice: &Value) -> impl Iterator<Item = &str> {
+    let several = choice.get("enum").and_then(Value::as_array);
+    let several = several.into_iter().flatten();
+    several.chain(choice.get("const")).filter_map(Value::as_str)
 }
 
 fn with_definitions(part: &Value, whole: &Value) -> Value {
