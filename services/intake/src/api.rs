@@ -116,17 +116,13 @@ async fn carry_out(
         return Err(Refused::method_not_allowed("POST"));
     }
     let (parts, body) = request.into_parts();
-    let traced = |refused: Refused| traced(refused, &parts.headers);
-    let admitted = intake.door.admit(&Caller::of(&parts)).await;
-    let mut admitted = admitted.map_err(traced)?;
-    let input = admitted.object(&parts.headers, body).await;
-    let mut input = input.map_err(traced)?;
+    let mut admitted = intake.door.admit(&Caller::of(&parts)).await?;
+    let mut input = admitted.object(&parts.headers, body).await?;
     for (member, value) in named {
         let other = input.insert(member.clone(), value.clone());
         if other.is_some_and(|other| other != value) {
             let message = "the path names another one: leave it out".to_owned();
-            let problem = one_finding(&format!("/{member}"), INVALID_VALUE, message);
-            return Err(traced(problem.into()));
+            return Err(one_finding(&format!("/{member}"), INVALID_VALUE, message).into());
         }
     }
     let call = Call {
@@ -168,20 +164,10 @@ async fn carry_out(
             }
             response
         })
-        .map_err(|problem| {
-            traced(match about {
-                Some(about) => problem.with_instance(path_of(about)).into(),
-                None => problem.into(),
-            })
+        .map_err(|problem| match about {
+            Some(about) => problem.with_instance(path_of(about)).into(),
+            None => problem.into(),
         })
-}
-
-/// With the caller's trace id, where there is one.
-pub(crate) fn traced(refused: Refused, headers: &HeaderMap) -> Refused {
-    match http::traceparent(headers).and_then(host::trace::trace_id) {
-        Some(trace) => refused.map(|problem| problem.with_trace_id(trace)),
-        None => refused,
-    }
 }
 
 async fn command(

@@ -37,7 +37,7 @@ use tracing::Instrument as _;
 
 use crate::{
     Intake,
-    api::{self, Call, created, parse},
+    api::{Call, created, parse},
     cloud_event::{self, CloudEvent},
     intent::{self, Once, Submitted},
 };
@@ -61,19 +61,16 @@ pub(crate) async fn take(
     }
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
-    let traced = |refused| api::traced(refused, headers);
-    let admitted = intake.door.admit(&Caller::of(&parts)).await;
-    let mut admitted = admitted.map_err(traced)?;
+    let mut admitted = intake.door.admit(&Caller::of(&parts)).await?;
     let kinds = [STRUCTURED, BATCH, JSON];
-    let (kind, sent) = admitted.json(headers, body, &kinds).await.map_err(traced)?;
+    let (kind, sent) = admitted.json(headers, body, &kinds).await?;
     let (intake, principal) = (&intake, &admitted.principal);
     let asked = Asked {
         traceparent: seen::passed_on(&parts.extensions, headers),
         is_seen: kind != BATCH,
     };
     if kind == BATCH {
-        let answer = batch(intake, principal, &asked, sent).await;
-        return answer.map_err(|problem| traced(problem.into()));
+        return Ok(batch(intake, principal, &asked, sent).await?);
     }
     let event = if kind == STRUCTURED {
         one(sent)
@@ -83,13 +80,8 @@ pub(crate) async fn take(
             .map(|(name, value)| (name.as_str(), value.as_bytes()));
         cloud_event::binary(pairs, sent).map_err(invalid)
     };
-    let submitted = match event {
-        Ok(event) => submit(intake, principal, &asked, event).await,
-        Err(problem) => Err(problem),
-    };
-    submitted
-        .map(|submitted| created(&submitted))
-        .map_err(|problem| traced(problem.into()))
+    let submitted = submit(intake, principal, &asked, event?).await?;
+    Ok(created(&submitted))
 }
 
 /// What is sent as one event is an object.

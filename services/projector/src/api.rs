@@ -168,12 +168,24 @@ async fn told(
         answer(api, principal, name, input, asked).await
     };
     let answered = answering.instrument(telemetry::asked(name.entry().key));
-    let mut response = answered.await?;
+    let mut response = answered.await.map_err(|refused| named_in(refused, about))?;
     if let Some(execution) = about {
         let began = None;
         response.extensions_mut().insert(About { execution, began });
     }
     Ok(response)
+}
+
+/// A refusal says which execution it is about, where one was named.
+fn named_in(refused: Refused, about: Option<ExecutionId>) -> Refused {
+    match about {
+        Some(about) => refused.map(|problem| problem.with_instance(path_of(about))),
+        None => refused,
+    }
+}
+
+fn path_of(execution: ExecutionId) -> String {
+    format!("/v1/executions/{execution}")
 }
 
 fn unreadable_path(error: &RawPathParamsRejection) -> Problem {
@@ -199,7 +211,8 @@ async fn live(
             asked.end()?;
             let ids = ids.map_err(|error| unreadable_path(&error))?;
             let id = execution_id(&ids)?;
-            feed::execution::watch(api, principal, id, after, headers).await
+            let watched = feed::execution::watch(api, principal, id, after, headers).await;
+            watched.map_err(|refused| named_in(refused, Some(id)))
         }
         FeedName::Workspace => {
             let filter = asked.filter(principal);

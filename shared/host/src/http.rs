@@ -3,6 +3,7 @@
 //! * [`door`]: credentials, and how much one caller may ask at once
 //! * [`body`]: JSON that means one thing only
 //! * [`input`]: inputs of operations, with every fault named at once
+//! * [`refusal`]: what a refusal says of the request
 //! * [`published`]: what is served, for who wants to know before asking
 //! * [`seen`]: each request in numbers and traces
 //! * [`server`], [`tls`]: connections, what one may take, and encryption
@@ -11,6 +12,7 @@ pub mod body;
 pub mod door;
 pub mod input;
 pub mod published;
+pub mod refusal;
 pub mod seen;
 pub mod server;
 pub mod tls;
@@ -118,7 +120,9 @@ impl IntoResponse for Refused {
         let status =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let unauthenticated = self.problem.code == Code::Unauthenticated;
-        let mut response = (status, Json(self.problem)).into_response();
+        let mut response = (status, Json(&self.problem)).into_response();
+        // For whoever knows the request: see `refusal`.
+        response.extensions_mut().insert(*self.problem);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -45,6 +45,7 @@ use crate::{
     http::{
         PREFIX,
         door::{Door, Vouched},
+        refusal::Refusing,
     },
     metrics::requests::{Interface, TurnedAway},
 };
@@ -222,10 +223,13 @@ impl Api {
             return;
         }
         let answer = match self.asked(&mut request) {
-            Ok(asked) => match self.routes.clone().oneshot(asked).await {
-                Ok(response) => reply(response).await,
-                Err(never) => match never {},
-            },
+            Ok(asked) => {
+                let refusing = Refusing::of(&asked);
+                match self.routes.clone().oneshot(asked).await {
+                    Ok(response) => reply(response, &refusing).await,
+                    Err(never) => match never {},
+                }
+            }
             Err(problem) => {
                 let status = StatusCode::from_u16(problem.status).unwrap_or_default();
                 let why = TurnedAway::of(status).unwrap_or(TurnedAway::Other);
@@ -245,20 +249,20 @@ impl Api {
     fn asked(&self, request: &mut Incoming) -> Result<Request<Body>, Problem> {
         let headers = headers(request)?;
         let payload = mem::take(&mut request.payload);
-        let (workspace, principal, operation) = parts(&request.subject)
-            .ok_or_else(|| Problem::new(Code::NotFound, "the subject names no operation"))?;
+        let nothing = || Problem::new(Code::NotFound, "the subject names no operation");
+        let (workspace, principal, operation) = parts(&request.subject).ok_or_else(nothing)?;
+        let mut asked = Request::post(format!("{PREFIX}{operation}"))
+            .body(Body::from(payload))
+            .map_err(|_| nothing())?;
+        *asked.headers_mut() = headers;
         let vouched = self.door.named(&workspace, &principal).ok_or_else(|| {
             let detail = format!(
                 "`{principal}` of workspace `{workspace}` has no credential that is valid: ask \
                  who administers them"
             );
-            Problem::new(Code::Unauthenticated, detail)
+            Refusing::of(&asked).complete(Problem::new(Code::Unauthenticated, detail))
         })?;
-        let mut asked = Request::post(format!("{PREFIX}{operation}"))
-            .extension(Vouched(vouched))
-            .body(Body::from(payload))
-            .map_err(|_| Problem::new(Code::NotFound, "the subject names no operation"))?;
-        *asked.headers_mut() = headers;
+        asked.extensions_mut().insert(Vouched(vouched));
         Ok(asked)
     }
 }
@@ -296,11 +300,11 @@ fn headers(request: &mut Incoming) -> Result<HeaderMap, Problem> {
     Ok(headers)
 }
 
-async fn reply(response: Response<Body>) -> Reply {
+async fn reply(response: Response<Body>, refusing: &Refusing) -> Reply {
     let (parts, body) = response.into_parts();
     let room = MESSAGE_BYTES_MAX - HEADERS_BYTES_MAX;
     let Ok(payload) = to_bytes(body, room).await else {
-        return refusal(&Problem::of(Code::AnswerTooLarge));
+        return refusal(&refusing.complete(Problem::of(Code::AnswerTooLarge)));
     };
     let mut headers = vec![(STATUS.to_owned(), parts.status.as_u16().to_string())];
     for name in HEADERS_KEPT {

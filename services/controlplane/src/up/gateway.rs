@@ -25,6 +25,7 @@ use contracts::{
 };
 use host::http::{
     Refused, fallback,
+    refusal::Refusing,
     server::{self, Bounds},
     tls::Tls,
 };
@@ -101,18 +102,19 @@ pub async fn serve(
 }
 
 async fn forward(State(gateway): State<Gateway>, request: Request) -> Response {
+    let refusing = Refusing::of(&request);
     let path = request.uri().path();
     let address = match routing::served_by(request.method().as_str(), path) {
         Some(Kind::Command) => gateway.behind.intake,
         Some(Kind::Query) => gateway.behind.projector,
         None => {
             let (method, uri) = (request.method().clone(), request.uri().clone());
-            return fallback(method, uri).await.into_response();
+            return refusing.told(fallback(method, uri).await.into_response());
         }
     };
     match gateway.pass(request, address).await {
         Ok(response) => response,
-        Err(problem) => Refused::from(problem).into_response(),
+        Err(problem) => refusing.told(Refused::from(problem).into_response()),
     }
 }
 

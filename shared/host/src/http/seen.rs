@@ -1,5 +1,5 @@
 //! Each request as it is seen from outside, over HTTP and over NATS: counted, timed, and told as a
-//! span where it is part of a trace.
+//! span where it is part of a trace; and each refusal says which request it refuses.
 //!
 //! INVARIANT: a request that was not let in leaves a count and nothing else, whatever it says of
 //! itself. Anyone can send those, and they would fill the queue to the collector, where others' are.
@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use super::{
     door::{LetIn, is_vouched},
-    operation, traceparent,
+    operation,
+    refusal::Refusing,
+    traceparent,
 };
 use crate::{
     engine::Host,
@@ -80,7 +82,8 @@ async fn see(State(host): State<Arc<Host>>, mut request: Request, next: Next) ->
     request.extensions_mut().insert(let_in.clone());
     let requests = &host.metrics.requests;
     let in_flight = requests.came(interface);
-    let response = next.run(request).await;
+    let refusing = Refusing::of(&request);
+    let response = refusing.told(next.run(request).await);
     drop(in_flight);
     if !let_in.is() {
         // What is published is for anyone, and is no refusal.
