@@ -9,24 +9,39 @@
 
 #[path = "controlplane_it/asking.rs"]
 mod asking;
+#[path = "controlplane_it/conforming.rs"]
+mod conforming;
 #[path = "controlplane_it/contexts.rs"]
 mod contexts;
 #[path = "controlplane_it/demonstrating.rs"]
 mod demonstrating;
+#[path = "controlplane_it/doors.rs"]
+mod doors;
 #[path = "controlplane_it/encrypting.rs"]
 mod encrypting;
+#[path = "controlplane_it/every_error.rs"]
+mod every_error;
+#[path = "controlplane_it/every_operation.rs"]
+mod every_operation;
 #[path = "controlplane_it/gateway.rs"]
 mod gateway;
+#[path = "controlplane_it/held_back.rs"]
+mod held_back;
 #[path = "controlplane_it/helping.rs"]
 mod helping;
 #[path = "controlplane_it/installing.rs"]
 mod installing;
 #[path = "controlplane_it/looking.rs"]
 mod looking;
+/// What the reference contract says, which the contracts themselves are tested against.
+#[path = "../../../shared/contracts/tests/contracts/reference/fixture.rs"]
+mod reference;
 #[path = "controlplane_it/ruling.rs"]
 mod ruling;
 #[path = "controlplane_it/skills.rs"]
 mod skills;
+#[path = "controlplane_it/stage.rs"]
+mod stage;
 #[path = "controlplane_it/staying_up.rs"]
 mod staying_up;
 #[path = "controlplane_it/users.rs"]

@@ -6,10 +6,12 @@
 //! * [`nats`]: nats-server, alone or as a cluster
 //! * [`issuer`]: an identity provider, its keys and tokens
 //! * [`authority`]: certificates, and who issues them
+//! * [`guest`]: a broker's user, who tries what it may not
 //! * [`stub`]: a broker that only announces a version
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 pub mod authority;
+pub mod guest;
 pub mod issuer;
 pub mod nats;
 pub mod process;
