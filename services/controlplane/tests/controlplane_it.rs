@@ -44,6 +44,8 @@ mod skills;
 mod stage;
 #[path = "controlplane_it/staying_up.rs"]
 mod staying_up;
+#[path = "controlplane_it/two_workspaces.rs"]
+mod two_workspaces;
 #[path = "controlplane_it/users.rs"]
 mod users;
 #[path = "controlplane_it/watching.rs"]

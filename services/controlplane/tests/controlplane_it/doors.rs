@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use contracts::{
-    event::EventName,
+    event::{EventName, Service},
     ids::{ExecutionId, PrincipalId, WorkspaceId},
     position::Positions,
     registry::OperationName,
@@ -102,8 +102,8 @@ pub struct Doors {
 
 /// Someone who is let in beside those that `up` makes.
 pub struct Newcomer {
-    pub workspace: &'static str,
-    pub id: &'static str,
+    pub workspace: String,
+    pub id: String,
     /// As `user add` has it.
     pub may: &'static [&'static str],
 }
@@ -119,14 +119,14 @@ impl Doors {
             let mut words = vec!["user", "add", id, "--workspace", workspace];
             words.extend(*may);
             let token = world.ask(&words)["token"].as_str().unwrap().to_owned();
-            tokens.insert(((*workspace).to_owned(), (*id).to_owned()), token);
+            tokens.insert((workspace.clone(), id.clone()), token);
         }
         world.process().term();
         assert!(world.process().wait(STOP_WITHIN).await.success());
         world.again().await;
         let context = Context::read(&world.path("context.json")).unwrap();
         for identity in context.identities.values() {
-            let key = (WORKSPACE.to_owned(), identity.id.to_string());
+            let key = (context.workspace.to_string(), identity.id.to_string());
             tokens.insert(key, identity.token.clone());
         }
         let mut people = BTreeMap::new();
@@ -180,6 +180,18 @@ impl Doors {
         let key = (workspace.to_owned(), who.to_owned());
         let person = self.people.get(&key);
         person.unwrap_or_else(|| panic!("nobody is `{who}` of `{workspace}`"))
+    }
+
+    /// What the metrics of all services are.
+    pub async fn metrics(&self) -> String {
+        let mut all = String::new();
+        for service in Service::ALL {
+            let address = self.world.file(&format!("run/{service}.address"));
+            let url = format!("http://{}/metrics", address.trim());
+            let answer = self.http.get(url).send().await.unwrap();
+            all.push_str(&answer.text().await.unwrap());
+        }
+        all
     }
 
     /// A connection as the broker's user of this name.
@@ -285,7 +297,7 @@ impl Doors {
         sent(request).await
     }
 
-    /// A live feed, from after `last` on.
+    /// A live feed.
     pub async fn feed(&self, workspace: &str, who: &str, path: &str) -> reqwest::Response {
         let token = &self.person(workspace, who).token;
         let request = self
@@ -294,10 +306,6 @@ impl Doors {
             .header("accept", "text/event-stream")
             .bearer_auth(token);
         request.send().await.unwrap()
-    }
-
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
     }
 
     /// Any bytes, over NATS.

@@ -31,22 +31,14 @@ const PUBLISHER: &str = "test";
 const PROVENANCE: &str = "ci:test/desk";
 
 /// Who may ask beside the three that `up` makes.
-const NEWCOMERS: [Newcomer; 6] = [
-    newcomer("reporter", &["--role", "worker"]),
-    newcomer("both", &["--role", "submitter", "--role", "approver"]),
-    newcomer("viewer", &["--role", "viewer"]),
-    newcomer("gone", &["--role", "admin"]),
-    newcomer("ada", &["--role", "approver"]),
-    newcomer("busy", &["--role", "viewer"]),
+const NEWCOMERS: [(&str, &[&str]); 6] = [
+    ("reporter", &["--role", "worker"]),
+    ("both", &["--role", "submitter", "--role", "approver"]),
+    ("viewer", &["--role", "viewer"]),
+    ("gone", &["--role", "admin"]),
+    ("ada", &["--role", "approver"]),
+    ("busy", &["--role", "viewer"]),
 ];
-
-const fn newcomer(id: &'static str, may: &'static [&'static str]) -> Newcomer {
-    Newcomer {
-        workspace: WORKSPACE,
-        id,
-        may,
-    }
-}
 
 /// A vote within seconds, and one that only one person has.
 const POLICIES: &str = r#"
@@ -90,7 +82,12 @@ impl Blocked {
 
 impl Stage {
     pub async fn set() -> Self {
-        let doors = Doors::open(&["--serves", "desk"], &NEWCOMERS).await;
+        let newcomers = NEWCOMERS.map(|(id, may)| Newcomer {
+            workspace: WORKSPACE.to_owned(),
+            id: id.to_owned(),
+            may,
+        });
+        let doors = Doors::open(&["--serves", "desk"], &newcomers).await;
         let worker = doors.guest("worker", "_INBOX_worker").await;
         let tokens: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let subject = format!("cp.skill.{WORKSPACE}.desk");
@@ -273,10 +270,20 @@ pub fn desk(action: &str) -> Value {
 /// The bundle that comes with the build, and what the skill needs.
 #[must_use]
 pub fn bundle() -> Bundle {
-    let mut bundle = policy::shipped::default_bundle();
+    let mut bundle = trusting();
     bundle
         .policies
         .insert("test.cedar".to_owned(), POLICIES.to_owned());
+    let trust = FOREIGN["trust"].clone();
+    let foreign: Trust = serde_json::from_value(trust).unwrap();
+    bundle.trust.publishers.extend(foreign.publishers);
+    bundle
+}
+
+/// The bundle that comes with the build, and trust in who signs here.
+#[must_use]
+pub fn trusting() -> Bundle {
+    let mut bundle = policy::shipped::default_bundle();
     bundle.trust.publishers.push(TrustedPublisher {
         id: PUBLISHER.to_owned(),
         provenances: [PROVENANCE.to_owned()].into(),
@@ -286,9 +293,6 @@ pub fn bundle() -> Bundle {
         }],
         ..TrustedPublisher::default()
     });
-    let trust = FOREIGN["trust"].clone();
-    let foreign: Trust = serde_json::from_value(trust).unwrap();
-    bundle.trust.publishers.extend(foreign.publishers);
     bundle
 }
 
