@@ -23,7 +23,7 @@ const HEADER_PREFIX: &str = "ce-";
 
 /// An event that asks for an execution.
 #[derive(Debug, PartialEq)]
-pub(crate) struct CloudEvent {
+pub struct CloudEvent {
     pub source: String,
     pub id: String,
     /// Of the extension for distributed tracing.
@@ -33,12 +33,12 @@ pub(crate) struct CloudEvent {
 }
 
 /// Whether headers say that they hold the attributes of an event.
-pub(crate) fn is_binary<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
+pub fn is_binary<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     names.any(|name| attribute(name).is_some())
 }
 
 /// One event in structured mode, or all that is wrong with it.
-pub(crate) fn structured(mut event: Map<String, Value>) -> Result<CloudEvent, Vec<Finding>> {
+pub fn structured(mut event: Map<String, Value>) -> Result<CloudEvent, Vec<Finding>> {
     let mut findings = Vec::new();
     let data = match (event.remove("data"), event.remove("data_base64")) {
         (Some(data), None) => object(data, "/data", &mut findings),
@@ -79,7 +79,7 @@ pub(crate) fn structured(mut event: Map<String, Value>) -> Result<CloudEvent, Ve
 
 /// An event whose attributes are in headers and whose data was the body, or all that is wrong
 /// with it.
-pub(crate) fn binary<'a>(
+pub fn binary<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     data: Value,
 ) -> Result<CloudEvent, Vec<Finding>> {

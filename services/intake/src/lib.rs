@@ -18,7 +18,7 @@
 //! * [`refusal`]: how rejections and failures are answered
 
 mod api;
-mod cloud_event;
+pub mod cloud_event;
 mod commit;
 mod event;
 mod execution;

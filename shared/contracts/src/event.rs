@@ -82,7 +82,19 @@ fn encode<T: Serialize>(event: EventName, payload: &T) -> Result<Vec<u8>, CodecE
 }
 
 fn decode<T: DeserializeOwned>(event: EventName, bytes: &[u8]) -> Result<T, CodecError> {
-    rmp_serde::from_slice(bytes).map_err(|source| CodecError::Decode { event, source })
+    payload(bytes).map_err(|source| CodecError::Decode { event, source })
+}
+
+/// How many arrays and maps of a payload may stand in each other. Twice what readers of JSON take,
+/// which is where everything deep in an event has come from; and as the reader calls itself, a
+/// payload without a bound would end the process each time it is delivered.
+const PAYLOAD_DEPTH_MAX: usize = 256;
+
+/// Reads a payload, or a part of what it says.
+pub(crate) fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(PAYLOAD_DEPTH_MAX);
+    T::deserialize(&mut deserializer)
 }
 
 macro_rules! events {

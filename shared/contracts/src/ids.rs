@@ -166,7 +166,7 @@ text_id! {
     /// A skill's name, without version. It may hold any characters but those that a plan's pin
     /// uses as separators.
     SkillKey("a skill key: 1 to 200 characters without white space, control characters, `/`, `@` and `#`", 200, "^[^\\s/@#]+$")
-        |text| text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | '@' | '#'));
+        |text| text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | '@' | '#' | '\u{feff}'));
     /// An action of a skill.
     ActionName("an action name: 1 to 64 of letters, digits, `_`, `-` and `.`", 64, "^[A-Za-z0-9._-]+$")
         |text| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     canonical::Digest,
     envelope::{Attributes, Envelope, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders},
-    event::{CodecError, Event, Service},
+    event::{self, CodecError, Event, Service},
     events::RULES,
     ids::EventId,
     subject::{AggregateId, Subject},
@@ -107,7 +107,7 @@ fn newer(payload: &[u8]) -> Option<Undecodable> {
     struct Written {
         rules: u32,
     }
-    let Written { rules } = rmp_serde::from_slice(payload).ok()?;
+    let Written { rules } = event::payload(payload).ok()?;
     (rules > RULES).then_some(Undecodable::Newer { rules })
 }
 

@@ -15,8 +15,8 @@
 mod claims;
 pub mod document;
 mod key_set;
-mod keys;
-mod token;
+pub mod keys;
+pub mod token;
 
 use std::{
     fs, io,

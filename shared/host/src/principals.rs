@@ -51,6 +51,27 @@ pub struct Document {
 }
 
 impl Document {
+    /// What the text says, with roles and grants as they stand there; `from` is where it was found.
+    pub fn parse(text: &str, from: &str) -> Result<Self, PrincipalsError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let document: Self =
+            serde_json::from_str(text).map_err(|source| PrincipalsError::Malformed {
+                path: from.to_owned(),
+                source,
+            })?;
+        let faults = contradictions(&document.principals);
+        if faults.is_empty() {
+            Ok(document)
+        } else {
+            Err(PrincipalsError::Contradictory {
+                path: from.to_owned(),
+                faults,
+            })
+        }
+    }
+
     /// Reads the file. A faulty one is an error; none, or an empty one, is nobody.
     pub fn read(path: &Path) -> Result<Self, PrincipalsError> {
         Ok(Self {
@@ -356,7 +377,8 @@ fn find<'a>(credentials: &'a [Credential], hash: &Digest) -> Option<&'a Credenti
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
+/// The token that a request carries, good or not.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Unauthenticated> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Unauthenticated::Missing)?;
     if values.next().is_some() {
@@ -401,22 +423,7 @@ fn written(path: &Path) -> Result<Vec<Credential>, PrincipalsError> {
             });
         }
     };
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let document: Document =
-        serde_json::from_str(&text).map_err(|source| PrincipalsError::Malformed {
-            path: shown(),
-            source,
-        })?;
-    let faults = contradictions(&document.principals);
-    if !faults.is_empty() {
-        return Err(PrincipalsError::Contradictory {
-            path: shown(),
-            faults,
-        });
-    }
-    Ok(document.principals)
+    Ok(Document::parse(&text, &shown())?.principals)
 }
 
 /// With the grants that its roles stand for.

@@ -98,7 +98,8 @@ impl Timer {
         format!("{}{aggregate}.{}", self.service, encode_token(&self.key))
     }
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// As it is published.
+    pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::json!({
             "service": self.service.as_str(),
             "aggregate": self.aggregate.prefix(),
@@ -113,7 +114,8 @@ impl Timer {
         .into_bytes()
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidTimer> {
+    /// What [`Self::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidTimer> {
         let document: Document = serde_json::from_slice(bytes)?;
         let service = Service::ALL
             .into_iter()

@@ -24,6 +24,7 @@ pub mod fault;
 mod flow;
 pub mod judge;
 mod load;
+mod nesting;
 mod request;
 pub mod shipped;
 pub mod signals;

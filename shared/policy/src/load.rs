@@ -21,6 +21,7 @@ use crate::{
     dependence,
     engine::{Engine, LoadedPolicy},
     fault::{Fault, policy_path},
+    nesting,
     request::{Inputs, Question, Vocabulary},
     shipped,
     slices::Slices,
@@ -110,6 +111,10 @@ fn schema(bundle: &Bundle) -> Result<Schema, BundleFinding> {
     } else {
         &bundle.schema
     };
+    if let Err(error) = nesting::of_schema(text) {
+        let error = error.to_string();
+        return Err(Fault::Schema { error }.at("/schema"));
+    }
     let usable = bundle
         .thresholds
         .iter()
@@ -163,6 +168,11 @@ fn policies<'b>(bundle: &'b Bundle, findings: &mut Vec<BundleFinding>) -> Vec<Fo
     let mut ids: BTreeMap<String, &str> = BTreeMap::new();
     for (file, text) in &bundle.policies {
         let path = policy_path(file);
+        if let Err(error) = nesting::of_policies(text) {
+            let (at, error) = (String::new(), error.to_string());
+            findings.push(Fault::Syntax { at, error }.at(&*path));
+            continue;
+        }
         let set = match text.parse::<PolicySet>() {
             Ok(set) => set,
             Err(errors) => {

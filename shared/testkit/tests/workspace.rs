@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates a crate may depend on; tests may use the test kit beside them.
-const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
+const MAY_DEPEND_ON: [(&str, &[&str]); 16] = [
     ("contracts", &[]),
     ("domain", &["contracts"]),
     ("policy", &["contracts", "domain", "skills"]),
@@ -31,6 +31,20 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 15] = [
     ("projector", SHARED),
     ("controlplane", SHARED),
     ("simulation", EVERYTHING),
+    ("fuzz", PARSERS),
+];
+
+/// Who reads what comes from outside; nothing depends on what looks for faults in them.
+const PARSERS: &[&str] = &[
+    "contracts",
+    "domain",
+    "policy",
+    "skills",
+    "journal",
+    "host",
+    "worker",
+    "intake",
+    "projector",
 ];
 
 /// What is simulated is everything; nothing depends on the simulation.

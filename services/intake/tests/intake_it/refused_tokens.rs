@@ -227,6 +227,8 @@ async fn a_token_that_is_not_good_is_refused_with_the_reason() {
     let published = set["keys"].as_array_mut().unwrap();
     published.push(json!({ "kty": "RSA", "kid": "weak", "n": WEAK_MODULUS, "e": "AQAB" }));
     published.push(json!({ "kty": "oct", "kid": "oct", "k": encoded(&[7; 32]) }));
+    let order_four = encoded(&[0; 32]);
+    published.push(json!({ "kty": "OKP", "crv": "Ed25519", "kid": "point", "x": order_four }));
     let mut to_encrypt = SigningKey::ed25519("enc", 9).public();
     to_encrypt["use"] = json!("enc");
     published.push(to_encrypt);
@@ -234,6 +236,7 @@ async fn a_token_that_is_not_good_is_refused_with_the_reason() {
     for reason in [
         "an RSA key has at least 2048 bits",
         "it is a secret: publish the public half",
+        "one of small order, which proves nothing",
     ] {
         gate.process.line(reason).await;
     }

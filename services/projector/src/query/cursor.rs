@@ -46,6 +46,14 @@ impl List {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// The key that a cursor holds, and whether it was made for this list.
+    pub fn key(&self, cursor: &str) -> Option<(bool, String)> {
+        let bytes = (cursor.len() <= CHARS_MAX).then(|| URL_SAFE_NO_PAD.decode(cursor));
+        let bytes = bytes?.ok()?;
+        let (list, key) = bytes.split_at_checked(LIST_BYTES)?;
+        Some((list == self.0, std::str::from_utf8(key).ok()?.to_owned()))
+    }
+
     /// The key of the item after which the list goes on, as `parse` reads it.
     pub(super) fn read<T>(
         &self,
@@ -53,15 +61,9 @@ impl List {
         parse: impl FnOnce(&str) -> Option<T>,
         findings: &mut Findings,
     ) -> Option<T> {
-        let cursor = cursor?;
-        let bytes = (cursor.len() <= CHARS_MAX)
-            .then(|| URL_SAFE_NO_PAD.decode(cursor).ok())
-            .flatten()
-            .unwrap_or_default();
-        let key = bytes.split_at_checked(LIST_BYTES).and_then(|(list, key)| {
-            let key = std::str::from_utf8(key).ok().and_then(parse)?;
-            Some((list == self.0, key))
-        });
+        let key = self
+            .key(cursor?)
+            .and_then(|(is_own, key)| Some((is_own, parse(&key)?)));
         match key {
             Some((true, key)) => Some(key),
             Some((false, _)) => {

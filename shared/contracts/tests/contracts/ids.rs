@@ -77,6 +77,7 @@ fn names_hold_what_they_say() {
         "a b",
         "a\tb",
         "a\u{7f}",
+        "a\u{feff}",
         &"k".repeat(201),
     ]);
     takes::<ActionName>(&["refund", "order.look-up_2"]);

@@ -256,3 +256,17 @@ fn an_event_of_newer_rules_is_told_from_a_broken_one() {
         Undecodable::Payload(_)
     ));
 }
+
+/// The reader calls itself for each level; the stack of the one that reads ends much later.
+#[test]
+fn a_payload_that_nests_without_end_is_broken_and_ends_nothing() {
+    use contracts::record::{Recorded, Undecodable};
+    let mut envelope = sample(EventName::IntentReceived).envelope();
+    for level in [0x91_u8, 0x81] {
+        let mut payload = b"\x81\xa8metadata\x81\xa1a".to_vec();
+        payload.extend([level, 0xa0].repeat(100_000));
+        envelope.payload = payload.into();
+        let broken = Recorded::decode(&envelope).unwrap_err();
+        assert!(matches!(broken, Undecodable::Payload(_)), "{broken}");
+    }
+}

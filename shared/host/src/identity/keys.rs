@@ -1,11 +1,15 @@
 //! A provider's public keys (JWKS), and what they are used for.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use serde_json::{Map, Value};
+use skills::key::public_key_from_text;
 
 use super::{Invalid, document::Algorithm};
 use crate::http::body;
@@ -186,7 +190,12 @@ impl Public {
                 point.extend(coordinate("y")?);
                 Ok(Self::P256(point))
             }
-            (Some("OKP"), Some("Ed25519")) => Ok(Self::Ed25519(coordinate("x")?)),
+            (Some("OKP"), Some("Ed25519")) => {
+                let point = coordinate("x")?;
+                public_key_from_text(&STANDARD.encode(&point))
+                    .map_err(|_| "it is no point, or one of small order, which proves nothing")?;
+                Ok(Self::Ed25519(point))
+            }
             (_, _) => Err("its kind is not one of RSA, P-256 and Ed25519"),
         }
     }

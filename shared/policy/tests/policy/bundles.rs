@@ -385,6 +385,66 @@ fn a_bundle_too_large_to_review_is_refused() {
     );
 }
 
+/// Cedar calls itself for each level: without a bound of ours each of these ends the process.
+#[test]
+fn what_nests_too_deep_is_refused_before_cedar_reads_it() {
+    let permit = |condition: &str| {
+        format!("@id(\"deep\") permit (principal, action, resource) when {{ {condition} }};")
+    };
+    let within = |opening: &str, closing: &str| {
+        permit(&(opening.repeat(5_000) + "true" + &closing.repeat(5_000)))
+    };
+    for deep in [
+        within("(", ")"),
+        within("[", "]"),
+        within("{a: ", "}"),
+        within("if true then ", " else false"),
+    ] {
+        check(
+            &bundle(&deep),
+            expect![[r#"
+        /policies/test.cedar POLICY_SYNTAX: more than 64 brackets or `if`s stand in each other; split it
+    "#]],
+        );
+    }
+    for long in [".a", " + 1", " * 1", "[\"a\"]"] {
+        let condition = format!("context{}", long.repeat(30_000));
+        check(
+            &bundle(&permit(&condition)),
+            expect![[r#"
+        /policies/test.cedar POLICY_SYNTAX: a statement has more than 1500 operators and brackets; split it
+    "#]],
+        );
+    }
+    // What stands in a text or in a comment nests nothing.
+    let text = format!("\"\\\"{}\" == \"\"", "(".repeat(5_000));
+    let said = format!("// {}\n{}", "(".repeat(5_000), permit(&text));
+    let findings = Engine::load(&bundle(&said)).err().unwrap_or_default();
+    assert!(!findings.iter().any(|it| it.message.contains("split it")));
+}
+
+#[test]
+fn nor_is_a_schema_that_nests_too_deep_read() {
+    let schema = |text: String| Bundle {
+        schema: text,
+        ..bundle("")
+    };
+    let nested = "Set<".repeat(5_000) + "Long" + &">".repeat(5_000);
+    check(
+        &schema(format!("type Deep = {nested};")),
+        expect![[r#"
+            /schema SCHEMA_INVALID: the schema does not hold together: more than 64 brackets or `if`s stand in each other; split it
+        "#]],
+    );
+    let chain = (0..5_000).map(|n| format!("entity A{n} in [A{}];\n", n + 1));
+    check(
+        &schema(chain.collect::<String>() + "entity A5000;"),
+        expect![[r#"
+            /schema SCHEMA_INVALID: the schema does not hold together: there are more than 500 declarations
+        "#]],
+    );
+}
+
 #[test]
 fn only_policies_that_can_apply_are_walked() {
     let engine = engine(&bundle(

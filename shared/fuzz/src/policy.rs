@@ -1,0 +1,45 @@
+//! Bundles, and policies in Cedar's text.
+
+use contracts::bundle::{Bundle, Trust};
+use host::http::body;
+use policy::{engine::Engine, shipped::default_bundle};
+use serde_json::Value;
+
+/// A bundle in JSON; or the text of a schema after a first line `schema`; or that of policies.
+pub fn holds(bytes: &[u8]) {
+    let Some(bundle) = bundle(bytes) else {
+        return;
+    };
+    match Engine::load(&bundle) {
+        Ok(_) => {
+            let hash = bundle.hash().expect("what is active has a hash");
+            let written = serde_json::to_value(&bundle).unwrap();
+            let again: Bundle = serde_json::from_value(written).unwrap();
+            assert_eq!(again.hash(), Ok(hash));
+        }
+        Err(findings) => {
+            assert!(!findings.is_empty(), "refused without a reason");
+            assert!(findings.is_sorted(), "{findings:?}");
+            assert_eq!(Engine::load(&bundle).err(), Some(findings));
+        }
+    }
+}
+
+fn bundle(bytes: &[u8]) -> Option<Bundle> {
+    if let Ok(members) = body::parse(bytes) {
+        return serde_json::from_value(Value::Object(members)).ok();
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    let shipped = default_bundle();
+    Some(match text.strip_prefix("schema\n") {
+        Some(schema) => Bundle {
+            schema: schema.to_owned(),
+            ..shipped
+        },
+        None => Bundle {
+            policies: [("corpus.cedar".to_owned(), text.to_owned())].into(),
+            trust: Trust::default(),
+            ..shipped
+        },
+    })
+}
