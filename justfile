@@ -8,6 +8,11 @@ test *args:
     cargo build --workspace --bins --features failpoints
     cargo test --workspace --features failpoints {{args}}
 
+# What is published against what answers; `just published --long` takes hours
+published *args:
+    cargo build --workspace --bins
+    python3 deploy/check/published.py {{args}}
+
 # The demo: five services and a worker on this machine
 demo *args:
     cargo build --workspace --bins

@@ -279,14 +279,14 @@ def missing_of(wanted, output):
     return None
 
 
-def node():
-    """Whether there is a Node that the scripts can do with."""
+def node(what="the Node scripts"):
+    """Whether there is a Node that these can do with."""
     if not shutil.which("node") or not shutil.which("npm"):
-        print("left out: the Node scripts, as there is no node and npm here")
+        print(f"left out: {what}, as there is no node and npm here")
         return False
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.strip().lstrip("v").split(".")[0]) < NODE_AT_LEAST:
-        print(f"left out: the Node scripts, as node is {version.strip()} and older than {NODE_AT_LEAST}")
+        print(f"left out: {what}, as node is {version.strip()} and older than {NODE_AT_LEAST}")
         return False
     return True
 
