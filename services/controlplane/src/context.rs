@@ -43,6 +43,9 @@ pub struct Context {
     /// Who may read the log itself; absent where the broker asks nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<BrokerUser>,
+    /// As whom workers serve the workspace's skills; absent where it is another's broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<BrokerUser>,
     /// Where publishers' private keys are, `<publisher>.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<PathBuf>,

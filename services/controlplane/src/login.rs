@@ -145,6 +145,7 @@ pub async fn login(args: Login, global: &Global) -> Result<(), Failure> {
         streams: 1,
         identities: [].into(),
         reader: None,
+        worker: None,
         keys: None,
     };
     let me: Me = Api::bare(&context, &token)?.get("/v1/me").await?;

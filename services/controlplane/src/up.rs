@@ -54,7 +54,7 @@ use crate::{
     context::{BrokerUser, Context, Identity, NatsTls, absolute},
     failure::Failure,
     install::{
-        self, EVENTS_READER, INSTALLER, OPERATOR, Passwords, Survives, Switch, stream_count,
+        self, EVENTS_READER, INSTALLER, OPERATOR, Passwords, Survives, Switch, WORKER, stream_count,
     },
     screen::{Screen, quoted},
 };
@@ -297,10 +297,11 @@ pub async fn start(
         workspace: settings.workspace.clone(),
         streams: streams.get(),
         identities: people,
-        reader: passwords.as_ref().map(|passwords| BrokerUser {
-            user: OPERATOR.to_owned(),
-            password_file: passwords.file(OPERATOR),
-        }),
+        reader: passwords.as_ref().map(|known| broker_user(OPERATOR, known)),
+        worker: passwords
+            .as_ref()
+            .map(|known| broker_user(WORKER, known))
+            .filter(|worker| worker.password_file.exists()),
         keys: Some(directory.keys()),
     };
     let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?.tls(tls);
@@ -339,12 +340,15 @@ fn known_to_broker(
     passwords: &Passwords,
 ) {
     for identity in people.values_mut() {
-        let user = caller_name(workspace, &identity.id);
-        let password_file = passwords.file(&user);
-        identity.broker = password_file.exists().then_some(BrokerUser {
-            user,
-            password_file,
-        });
+        let user = broker_user(&caller_name(workspace, &identity.id), passwords);
+        identity.broker = Some(user).filter(|user| user.password_file.exists());
+    }
+}
+
+fn broker_user(name: &str, passwords: &Passwords) -> BrokerUser {
+    BrokerUser {
+        user: name.to_owned(),
+        password_file: passwords.file(name),
     }
 }
 

@@ -8,8 +8,8 @@ use contracts::{
 use crate::{
     chance::{Chance, place},
     script::{
-        Action, Again, Bundle, Ending, Instance, Name, Person, Plan, Point, Script, Shown, Skill,
-        Submit, Timed, Vote, When, Wire, Workers,
+        Action, Again, Bundle, Control, Ending, Instance, Name, Person, Plan, Point, Script, Shown,
+        Skill, Submit, Timed, Vote, When, Wire, Workers,
     },
     shop::EXPIRES_MS,
 };
@@ -49,11 +49,13 @@ const PLANS: &[Plan] = &[
 
 pub fn script(seed: u64) -> Script {
     let mut chance = Chance::at(seed, [place("script")]);
+    // Drawn apart, so that what else happens under a seed stays as it was.
+    let mut control = Chance::at(seed, [place("control")]);
     let mut actions: Vec<Timed> = Vec::new();
     let executions = chance.between(1, 4);
     for number in 1..=executions {
         let name = Name(u8::try_from(number).unwrap_or(u8::MAX));
-        actions.extend(execution(name, &mut chance));
+        actions.extend(execution(name, control.percent(12), &mut chance));
     }
     // A third of the worlds is left in peace: what goes wrong there goes wrong by itself.
     let asked: Vec<When> = actions.iter().map(|timed| timed.when).collect();
@@ -66,6 +68,10 @@ pub fn script(seed: u64) -> Script {
     for _ in 0..chance.below(4) {
         let when = near(&asked, executions, &mut chance);
         actions.push(change(when, &mut chance));
+    }
+    for number in 1..=executions {
+        let name = Name(u8::try_from(number).unwrap_or(u8::MAX));
+        actions.extend(controls(name, &mut control));
     }
     actions.sort_by_key(|timed| timed.when);
     Script {
@@ -95,8 +101,9 @@ fn via(chance: &mut Chance) -> u8 {
 }
 
 /// What people do about one execution.
-fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
-    let plan = chance.pick(PLANS, Plan::Chain);
+fn execution(name: Name, later: bool, chance: &mut Chance) -> Vec<Timed> {
+    let drawn = chance.pick(PLANS, Plan::Chain);
+    let plan = if later { Plan::Later } else { drawn };
     let by_hand = chance.percent(18);
     let submitted = chance.below(STORY_MS / 2);
     let keyed = chance.percent(75);
@@ -187,6 +194,48 @@ fn execution(name: Name, chance: &mut Chance) -> Vec<Timed> {
     }
     if chance.percent(5) {
         actions.push(stands_still_before_sending(name, chance));
+    }
+    actions
+}
+
+/// What is asked of the runs of an execution.
+fn controls(of: Name, chance: &mut Chance) -> Vec<Timed> {
+    if !chance.percent(40) {
+        return Vec::new();
+    }
+    let mut actions = Vec::new();
+    for _ in 0..chance.between(1, 4) {
+        let what = chance.pick(
+            &[
+                Control::Pause,
+                Control::Pause,
+                Control::Resume,
+                Control::Resume,
+                Control::Retry,
+                Control::Retry,
+                Control::Abort,
+            ],
+            Control::Pause,
+        );
+        let event = match what {
+            Control::Resume => EventName::Paused,
+            Control::Retry => EventName::ExecutionFailed,
+            Control::Pause | Control::Abort => chance.pick(MOMENTS, EventName::StepStarted),
+        };
+        let when = match chance.below(10) {
+            0..3 => When::At(chance.below(STORY_MS)),
+            3..6 => moment(of, chance),
+            _ => When::After {
+                of,
+                event,
+                ms: chance.pick(&[0, 1, 15, 400, 3000], 1),
+            },
+        };
+        let via = via(chance);
+        actions.push(Timed {
+            when,
+            action: Action::Control { of, what, via },
+        });
     }
     actions
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use contracts::{
     canonical::Digest,
-    ids::{ExecutionId, SkillKey, SkillVersion},
+    ids::{ExecutionId, RunId, SkillKey, SkillVersion, StepId},
     plan::Mode,
     subject::AggregateId,
 };
@@ -24,7 +24,7 @@ use crate::{
     audit::Answered,
     coverage::phase,
     processes::Processes,
-    script::{Name, Person, Plan, Shown, Skill, Submit, Vote},
+    script::{Control, Name, Person, Plan, Shown, Skill, Submit, Vote},
     shop::{self, THE_SHOP},
     world::Seen,
 };
@@ -42,6 +42,17 @@ pub struct People {
     pub processes: Arc<Processes>,
     pub memory: MemoryJournal,
     pub seen: Arc<Seen>,
+}
+
+/// What a worker reports of a call.
+pub struct Report {
+    pub execution: ExecutionId,
+    pub step: StepId,
+    /// The completion token of the call.
+    pub token: String,
+    /// Absent where it was not done.
+    pub output: Option<Value>,
+    pub retryable: bool,
 }
 
 /// What was answered.
@@ -376,6 +387,69 @@ impl People {
             let execution = id;
             self.seen.answered(&Answered::Judged { execution, plan });
         }
+    }
+
+    /// Of the run under way or the last one, or one that there is not.
+    pub async fn control(&self, name: Name, what: Control, via: u8) {
+        let Some(id) = self.seen.id(name) else { return };
+        let state = self.state(id).await;
+        let run = state.known().and_then(|known| known.run_id());
+        let run = run.unwrap_or(RunId {
+            execution: id,
+            number: 1,
+        });
+        let (operation, by) = match what {
+            Control::Pause => ("execution.pause", "pausedBy"),
+            Control::Resume => ("execution.resume", "resumedBy"),
+            Control::Retry => ("execution.retry", "retriedBy"),
+            Control::Abort => ("execution.abort", "abortedBy"),
+        };
+        let mut body = object(json!({ "runId": run }));
+        body.insert(by.to_owned(), json!(Person::Root.as_str()));
+        let answer = self
+            .command(Some((name, id)), Person::Root, via, operation, body)
+            .await;
+        if answer.is_some_and(|answer| answer.status.is_success()) {
+            self.seen.answered(&match what {
+                Control::Pause => Answered::Paused { execution: id },
+                Control::Resume => Answered::Resumed { execution: id },
+                Control::Retry => Answered::Retried { execution: id },
+                Control::Abort => Answered::Cancelled { execution: id },
+            });
+        }
+    }
+
+    /// What came of a call that a worker accepted. False where it was not taken.
+    pub async fn report(&self, report: &Report, via: u8) -> bool {
+        let (id, step) = (report.execution, &report.step);
+        let Some(name) = self.seen.name(id) else {
+            return false;
+        };
+        let mut body = object(json!({
+            "executionId": id, "stepId": step, "token": report.token,
+        }));
+        match &report.output {
+            Some(output) => {
+                body.insert("outcome".to_owned(), json!("completed"));
+                body.insert("output".to_owned(), output.clone());
+            }
+            None => {
+                body.insert("outcome".to_owned(), json!("failed"));
+                body.insert("errorCode".to_owned(), json!("NOT_DONE"));
+                body.insert("retryable".to_owned(), json!(report.retryable));
+            }
+        }
+        let operation = "execution.step.report";
+        let answer = self
+            .command(Some((name, id)), Person::Walt, via, operation, body)
+            .await;
+        let taken = answer.is_some_and(|answer| answer.status.is_success());
+        if taken {
+            let step = step.clone();
+            let execution = id;
+            self.seen.answered(&Answered::Reported { execution, step });
+        }
+        taken
     }
 
     /// Of the plan there is, or one that there is not.

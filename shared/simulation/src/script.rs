@@ -112,6 +112,12 @@ pub enum Action {
         of: Name,
         via: u8,
     },
+    /// What is asked of a run by its own id: the one under way, or the last.
+    Control {
+        of: Name,
+        what: Control,
+        via: u8,
+    },
     Activate {
         bundle: Bundle,
         via: u8,
@@ -201,6 +207,14 @@ pub struct Vote {
     pub via: u8,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Control {
+    Pause,
+    Resume,
+    Retry,
+    Abort,
+}
+
 /// What a voter says to have looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
@@ -246,6 +260,8 @@ pub enum Person {
     Root,
     /// An agent that submits.
     Bot,
+    /// A worker, which reports what it has done.
+    Walt,
 }
 
 /// What an intent wants done.
@@ -271,6 +287,8 @@ pub enum Plan {
     Wide,
     /// By a second skill, which may be disabled.
     Mail,
+    /// A step that is completed later, between two that are not.
+    Later,
     /// What no bundle permits.
     Forbidden,
     /// Does not compile.
@@ -304,7 +322,7 @@ pub enum Skill {
 
 impl Action {
     /// The first word of each.
-    pub const VERBS: [&str; 24] = [
+    pub const VERBS: [&str; 28] = [
         "submit",
         "repeat",
         "offer-draft",
@@ -314,6 +332,10 @@ impl Action {
         "cancel",
         "start",
         "verify",
+        "pause-run",
+        "resume-run",
+        "retry-run",
+        "abort-run",
         "activate",
         "install",
         "disable",
@@ -342,6 +364,7 @@ impl Action {
             | Self::Cancel { .. }
             | Self::Start { .. }
             | Self::Verify { .. }
+            | Self::Control { .. }
             | Self::Activate { .. }
             | Self::Install { .. }
             | Self::Disable { .. } => true,

@@ -33,6 +33,9 @@ const TIMEOUT_MS_LONG: u64 = 40_000;
 /// How long a vote stays open: short, so that expiries are met in most histories.
 pub const EXPIRES_MS: u64 = 20_000;
 
+/// The step that a worker always accepts.
+pub const LATER: &str = "later";
+
 pub struct Shop {
     pub workspace: WorkspaceId,
     pub principals: Document,
@@ -119,12 +122,15 @@ fn credential(person: Person) -> Credential {
                 "plan.verify",
                 "execution.start",
                 "execution.cancel",
+                "execution.pause",
+                "execution.retry",
                 "policy.activate",
                 "skill.install",
                 "skill.disable",
             ],
         ),
         Person::Bot => (ActorType::Agent, &["intent.submit", "execution.start"]),
+        Person::Walt => (ActorType::Service, &["step.report"]),
     };
     Credential {
         id: principal(person),
@@ -358,6 +364,15 @@ pub fn draft(plan: Plan, salt: &str) -> Option<Value> {
         Plan::Mail => vec![
             step("list", "mail/list", &[]),
             step("send", "mail/send", &["list"]),
+        ],
+        Plan::Later => vec![
+            step("look", "shop/look", &[]),
+            json!({
+                "id": LATER, "uses": "shop/note", "needs": ["look"],
+                "with": { "text": format!("later of {salt}") },
+                "retry": { "maxAttempts": 2, "backoffMs": 400, "backoffMsMax": 3000 },
+            }),
+            step("then", "shop/note", &[LATER]),
         ],
         Plan::Forbidden => vec![json!({
             "id": "note", "uses": "shop/note",

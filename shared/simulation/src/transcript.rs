@@ -63,6 +63,7 @@ pub fn action(action: &Action) -> String {
         | Action::Cancel { .. }
         | Action::Start { .. }
         | Action::Verify { .. }
+        | Action::Control { .. }
         | Action::Activate { .. }
         | Action::Install { .. }
         | Action::Disable { .. } => action.to_string(),

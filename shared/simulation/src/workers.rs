@@ -21,8 +21,9 @@ use tokio::time::{Duration, sleep};
 use crate::{
     audit::Dispatch,
     chance::{Chance, place},
+    people::{People, Report},
     script::{Script, Workers},
-    shop::{MAIL, SHOP},
+    shop::{LATER, MAIL, SHOP},
     wire::Sent,
     world::Seen,
 };
@@ -56,10 +57,33 @@ enum Mood {
     Garbles,
     /// Does it, and answers what its schema does not allow.
     Misfits,
+    /// Says that it will be done later, does it after so many milliseconds, and reports it.
+    Accepts(u64),
+    /// Says so, and reports that it was not done.
+    AcceptsInVain(u64),
+    /// Says so, and is never heard of again.
+    Forgets,
+    /// Does it and reports it before it has answered.
+    ReportsFirst,
 }
 
+/// What a worker that remembers knows of a key.
+#[derive(Debug, Clone)]
+enum Known {
+    AtIt,
+    /// It has said that it will be done later.
+    Accepted,
+    Done(Value),
+}
+
+/// The header with which the call is completed later.
+const TOKEN: &str = "Cp-Token";
+
+/// Within which what was accepted is to be reported, in milliseconds.
+const ACCEPTED_MS: u64 = 12_000;
+
 /// Serves the shop, which does what it is asked each time, and the mail, which remembers keys.
-pub async fn serve(memory: &MemoryJournal, script: &Script, seen: &Arc<Seen>) {
+pub async fn serve(memory: &MemoryJournal, script: &Script, people: &Arc<People>) {
     for (name, remembers) in [(SHOP, false), (MAIL, true)] {
         let subject = format!("cp.skill.sim.{name}");
         let Ok(mut requests) = memory.serve(&subject, name).await else {
@@ -70,7 +94,8 @@ pub async fn serve(memory: &MemoryJournal, script: &Script, seen: &Arc<Seen>) {
             moody: script.workers == Workers::Moody,
             remembers,
             known: Mutex::new(BTreeMap::new()),
-            seen: Arc::clone(seen),
+            seen: Arc::clone(&people.seen),
+            people: Arc::clone(people),
         });
         tokio::spawn(async move {
             while let Some(request) = requests.next().await {
@@ -85,9 +110,9 @@ struct Worker {
     moody: bool,
     /// Whether it does what one key asks only once.
     remembers: bool,
-    /// Its answers, by key; nothing while it is at it.
-    known: Mutex<BTreeMap<Digest, Option<Value>>>,
+    known: Mutex<BTreeMap<Digest, Known>>,
     seen: Arc<Seen>,
+    people: Arc<People>,
 }
 
 impl Worker {
@@ -114,17 +139,18 @@ impl Worker {
                 let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                 let found = known.get(&asked.idempotency_key).cloned();
                 if found.is_none() {
-                    known.insert(asked.idempotency_key, None);
+                    known.insert(asked.idempotency_key, Known::AtIt);
                 }
                 found
             };
             match known {
                 None => {}
-                Some(None) => {
+                Some(Known::Accepted) => return respond(request, &accepted()).await,
+                Some(Known::AtIt) => {
                     self.seen.in_progress(&asked.idempotency_key, asked.attempt);
                     return respond(request, &json!({ "inProgress": {} })).await;
                 }
-                Some(Some(output)) => {
+                Some(Known::Done(output)) => {
                     return respond(request, &json!({ "output": output })).await;
                 }
             }
@@ -171,7 +197,56 @@ impl Worker {
                 self.does(&asked);
                 respond(request, &json!({ "output": { "ref": 17 } })).await;
             }
+            Mood::Accepts(after) => {
+                let token = self.accepts(&asked, request).await;
+                sleep(Duration::from_millis(after)).await;
+                let output = self.does(&asked);
+                self.reports(&asked, token, Some(output)).await;
+            }
+            Mood::AcceptsInVain(after) => {
+                let token = self.accepts(&asked, request).await;
+                sleep(Duration::from_millis(after)).await;
+                self.forgets(&asked);
+                self.reports(&asked, token, None).await;
+            }
+            Mood::Forgets => {
+                self.forgets(&asked);
+                respond(request, &accepted()).await;
+            }
+            Mood::ReportsFirst => {
+                let token = token(&request);
+                let output = self.does(&asked);
+                self.reports(&asked, token, Some(output)).await;
+                respond(request, &accepted()).await;
+            }
         }
+    }
+
+    /// Answers with the token that the report needs.
+    async fn accepts(&self, asked: &Asked, request: Incoming) -> String {
+        if self.remembers {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(asked.idempotency_key, Known::Accepted);
+        }
+        let token = token(&request);
+        respond(request, &accepted()).await;
+        token
+    }
+
+    async fn reports(&self, asked: &Asked, token: String, output: Option<Value>) {
+        let report = Report {
+            execution: asked.execution_id,
+            step: asked.step_id.clone(),
+            token,
+            output,
+            retryable: place(asked.step_id.as_str()).is_multiple_of(2),
+        };
+        let asking = self.seen.asking();
+        let via = 1 + u8::from(asked.attempt.is_multiple_of(2));
+        self.people.report(&report, via).await;
+        // As one does who did not hear the answer.
+        self.people.report(&report, 3 - via).await;
+        drop(asking);
     }
 
     fn does(&self, asked: &Asked) -> Value {
@@ -184,7 +259,7 @@ impl Worker {
         let output = output(asked);
         if self.remembers {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(asked.idempotency_key, Some(output.clone()));
+            known.insert(asked.idempotency_key, Known::Done(output.clone()));
         }
         output
     }
@@ -196,7 +271,11 @@ impl Worker {
 
     fn mood(&self, asked: &Asked) -> Mood {
         if !self.moody {
-            return Mood::Does(4);
+            return if asked.step_id.as_str() == LATER {
+                Mood::Accepts(5000)
+            } else {
+                Mood::Does(4)
+            };
         }
         // By what is asked, so that it stays the same while a history is made shorter.
         let what = place(&asked.inputs.to_string()) ^ place(asked.step_id.as_str());
@@ -204,9 +283,19 @@ impl Worker {
         if asked.step_id.as_str() == "flaky" && chance.percent(50) {
             return Mood::FailsForNow;
         }
+        if asked.step_id.as_str() == LATER {
+            return match chance.below(10) {
+                0..6 => Mood::Accepts(chance.pick(&[0, 300, 4000, 11_900, 14_000], 300)),
+                6..8 => Mood::AcceptsInVain(chance.pick(&[0, 300, 4000], 300)),
+                8 => Mood::Forgets,
+                _ => Mood::ReportsFirst,
+            };
+        }
         match chance.below(100) {
             0..56 => Mood::Does(chance.between(0, 40)),
-            56..70 => Mood::Does(chance.between(200, 2600)),
+            56..68 => Mood::Does(chance.between(200, 2600)),
+            68 => Mood::Accepts(chance.between(200, 9000)),
+            69 => Mood::AcceptsInVain(chance.between(200, 2600)),
             70..78 => Mood::Does(chance.between(2800, 7000)),
             78..81 => Mood::DoesInSilence,
             81..84 => Mood::Ignores,
@@ -216,6 +305,15 @@ impl Worker {
             _ => Mood::Misfits,
         }
     }
+}
+
+fn accepted() -> Value {
+    json!({ "accepted": { "expiresAfterMs": ACCEPTED_MS } })
+}
+
+fn token(request: &Incoming) -> String {
+    let found = request.headers.iter().find(|(name, _)| name == TOKEN);
+    found.map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
 fn output(asked: &Asked) -> Value {

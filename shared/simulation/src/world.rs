@@ -27,8 +27,8 @@ use crate::{
     people::{People, open_block},
     processes::Processes,
     script::{
-        Action, Again, Bundle, Ending, Name, Person, Script, Shown, Skill, Timed, Vote, When, Wire,
-        Workers,
+        Action, Again, Bundle, Control, Ending, Name, Person, Script, Shown, Skill, Timed, Vote,
+        When, Wire, Workers,
     },
     sea::{BEGINNING, Sea},
     workers,
@@ -155,17 +155,18 @@ async fn live(script: &Script, judge: &Arc<Judge>, catalogue: &[Raw], tells: boo
             memory.keep_time(clock, until).await;
         });
     }
-    workers::serve(&memory, script, &seen).await;
+    let people = Arc::new(People {
+        processes: Arc::clone(&processes),
+        memory: memory.clone(),
+        seen: Arc::clone(&seen),
+    });
+    workers::serve(&memory, script, &people).await;
     processes.start_all().await;
     // Time goes on once each has nothing left to do, so every durable consumer is there.
     sleep(Duration::from_millis(1)).await;
     sea.begin();
     let world = World {
-        people: Arc::new(People {
-            processes: Arc::clone(&processes),
-            memory: memory.clone(),
-            seen: Arc::clone(&seen),
-        }),
+        people,
         sea,
         memory: memory.clone(),
         processes,
@@ -300,6 +301,7 @@ impl World {
             | Action::Cancel { .. }
             | Action::Start { .. }
             | Action::Verify { .. }
+            | Action::Control { .. }
             | Action::Activate { .. }
             | Action::Install { .. }
             | Action::Disable { .. } => {
@@ -373,11 +375,17 @@ impl World {
         let Some(name) = self.seen.name(id) else {
             return false;
         };
+        let people = &self.people;
+        let phase = phase(&state);
+        // However silent they are, who pauses lets go on: nothing else may end it.
+        if phase == "paused" {
+            people.control(name, Control::Resume, 1).await;
+            return true;
+        }
         if ending == Ending::Silence {
             return false;
         }
-        let people = &self.people;
-        match phase(&state) {
+        match phase {
             "awaiting a draft" => {
                 let plan = crate::script::Plan::Chain;
                 people.offer_draft(name, plan, 1).await;
@@ -457,6 +465,7 @@ async fn ask(people: &People, action: Action) {
         Action::Cancel { of, by, via } => people.cancel(of, by, via).await,
         Action::Start { of, mode, via } => people.start(of, mode, via).await,
         Action::Verify { of, via } => people.verify(of, via).await,
+        Action::Control { of, what, via } => people.control(of, what, via).await,
         Action::Activate { bundle, via } => people.activate(bundle, via).await,
         Action::Install { skill, via } => people.install(skill, via).await,
         Action::Disable { skill, via } => people.disable(skill, via).await,

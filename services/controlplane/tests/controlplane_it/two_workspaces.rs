@@ -16,7 +16,7 @@ use contracts::{
     event::EventName, manifest::SkillManifest, problem::Code, registry::OperationName,
 };
 use domain::execution::intake::{Door as Through, keyed_id};
-use journal::permissions::{caller_inbox_prefix, caller_name};
+use journal::permissions::{CALLER_INBOX_PREFIX, caller_name};
 use serde_json::{Value, json};
 use skills::{
     key::keygen,
@@ -441,9 +441,9 @@ impl Ears {
         }
         for (role, _) in ROLES {
             let person = doors.person(workspace, &side.person(role));
-            let inbox = caller_inbox_prefix(&person.workspace, &person.id);
-            ears.inboxes
-                .push(person.guest.listen(&format!("{inbox}.>")).await);
+            // Of its own account: others' answers have the same subjects in theirs.
+            let answers = format!("{CALLER_INBOX_PREFIX}.>");
+            ears.inboxes.push(person.guest.listen(&answers).await);
         }
         ears
     }
@@ -675,15 +675,12 @@ async fn everything_once(doors: &Doors, sides: (&Side, &Side)) {
 /// What each of its users tries at the broker.
 async fn is_refused_by_the_broker(doors: &Doors, side: &Side, other: &Side) {
     let (their, them) = (other.workspace, other.person("submitter"));
-    let theirs = doors.person(their, &them);
-    let their_inbox = caller_inbox_prefix(&theirs.workspace, &theirs.id);
     for (role, _) in ROLES {
         let me = side.person(role);
         let person = doors.person(side.workspace, &me);
         let user = caller_name(&person.workspace, &person.id);
-        let inbox = caller_inbox_prefix(&person.workspace, &person.id);
-        let mut guest = doors.guest(&user, &inbox).await;
-        tries_what_is_anothers(&mut guest, &user, their, &them, &their_inbox).await;
+        let mut guest = doors.guest(&user, CALLER_INBOX_PREFIX).await;
+        tries_what_is_anothers(&mut guest, &user, their, &them).await;
         // As whom it is there, it may not be in the other workspace.
         for subject in [
             format!("cp.api.{their}.{me}.execution.list"),
@@ -696,13 +693,7 @@ async fn is_refused_by_the_broker(doors: &Doors, side: &Side, other: &Side) {
     }
 }
 
-async fn tries_what_is_anothers(
-    guest: &mut Guest,
-    user: &str,
-    their: &str,
-    them: &str,
-    their_inbox: &str,
-) {
+async fn tries_what_is_anothers(guest: &mut Guest, user: &str, their: &str, them: &str) {
     for subject in [
         format!("cp.api.{their}.>"),
         format!("cp.api.{their}.{them}.>"),
@@ -711,9 +702,9 @@ async fn tries_what_is_anothers(
         format!("controlPlane.{their}.>"),
         format!("events.{their}.>"),
         format!("cp.skill.{their}.>"),
-        format!("{their_inbox}.>"),
-        "_INBOX.>".to_owned(),
-        "_INBOX_API.>".to_owned(),
+        "_INBOX_intake.>".to_owned(),
+        "_INBOX_executor.>".to_owned(),
+        "_R_.>".to_owned(),
         "cp.>".to_owned(),
         "$JS.>".to_owned(),
         ">".to_owned(),
@@ -730,8 +721,8 @@ async fn tries_what_is_anothers(
         format!("controlPlane.{their}.execution.2a.some-id.1.intent.received"),
         format!("events.{their}.execution.2a.some-id.1.intent.received"),
         format!("cp.skill.{their}.desk"),
-        format!("{their_inbox}.x"),
         "_INBOX.x".to_owned(),
+        "_INBOX_intake.x".to_owned(),
         "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_00".to_owned(),
         "$SRV.PING".to_owned(),
     ] {
@@ -810,9 +801,7 @@ async fn two_workspaces_hear_nothing_of_each_other() {
     ] {
         let mut guest = doors.guest(user, &format!("_INBOX_{user}")).await;
         let them = other.person("submitter");
-        let theirs = doors.person(their, &them);
-        let inbox = caller_inbox_prefix(&theirs.workspace, &theirs.id);
-        tries_what_is_anothers(&mut guest, user, their, &them, &inbox).await;
+        tries_what_is_anothers(&mut guest, user, their, &them).await;
     }
     // Whoever reads metrics reads those of all: so nothing of any workspace is in them.
     let metrics = doors.metrics().await;

@@ -155,7 +155,11 @@ impl Catalogue {
             | Answered::Cancelled { .. }
             | Answered::Planned { .. }
             | Answered::Judged { .. }
-            | Answered::Started { .. } => false,
+            | Answered::Started { .. }
+            | Answered::Paused { .. }
+            | Answered::Resumed { .. }
+            | Answered::Retried { .. }
+            | Answered::Reported { .. } => false,
         }
     }
 

@@ -146,7 +146,11 @@ impl Execution {
                     !books.catalogue.enabled(workspace, &step.uses, sequence)
                 })
             }
-            FailureCode::DeadlineExceeded => self.deadlines().any(|due| reason.time >= due),
+            // What was reported is taken first.
+            FailureCode::DeadlineExceeded => {
+                let is_reported = self.steps.values().any(|step| step.is_reported);
+                !is_reported && self.deadlines().any(|due| reason.time >= due)
+            }
         };
         let due = match reason.code {
             FailureCode::ApprovalExpired => step
@@ -193,6 +197,7 @@ impl Execution {
         self.wanted = Some(self.run_mode);
         self.stop = None;
         self.paused = false;
+        self.retries += 1;
         self.stage = Stage::Verified;
         Ok(())
     }

@@ -29,14 +29,20 @@ impl Execution {
             },
         )?;
         step.state = State::Accepted(event.attempt);
+        attempt(step, id, event.attempt)?.timeout_at = event.expires_at;
         Ok(())
     }
 
     pub(super) fn reported(&mut self, id: &StepId) -> Check {
         let step = self.step(id)?;
-        ensure(step.under_way().is_some(), Rule::OutOfTurn, || {
-            format!("step `{id}` was reported and is not under way")
-        })
+        let (state, was_started) = (step.state, !step.attempts.is_empty());
+        let ended = matches!(state, State::Completed | State::Failed | State::Skipped);
+        ensure(was_started && !ended, Rule::OutOfTurn, || {
+            format!("step `{id}` was reported at {state:?}")
+        })?;
+        step.reports += 1;
+        step.is_reported = true;
+        Ok(())
     }
 
     pub(super) fn skipped(&mut self, id: &StepId) -> Check {
@@ -77,6 +83,7 @@ impl Execution {
         })?;
         step.state = State::Completed;
         step.proposal = None;
+        step.is_reported = false;
         Ok(())
     }
 
@@ -114,6 +121,7 @@ impl Execution {
             })?;
         }
         step.not_before = event.next_attempt_at;
+        step.is_reported = false;
         step.state = if tried_again {
             State::Waiting
         } else {

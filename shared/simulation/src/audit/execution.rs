@@ -46,6 +46,10 @@ pub(super) struct Execution {
     /// Of the run under way.
     pub run_mode: Mode,
     pub paused: bool,
+    /// How often each was asked for and stored.
+    pub pauses: u32,
+    pub resumes: u32,
+    pub retries: u32,
     pub stop: Option<FailureCode>,
     pub cancelled: bool,
     pub steps: BTreeMap<StepId, Step>,
@@ -132,6 +136,9 @@ impl Execution {
             runs: 0,
             run_mode: event.mode,
             paused: false,
+            pauses: 0,
+            resumes: 0,
+            retries: 0,
             stop: None,
             cancelled: false,
             steps: BTreeMap::new(),
@@ -339,6 +346,11 @@ impl Execution {
             format!("it was paused before: {paused}")
         })?;
         self.paused = paused;
+        if paused {
+            self.pauses += 1;
+        } else {
+            self.resumes += 1;
+        }
         Ok(())
     }
 }

@@ -42,6 +42,19 @@ pub enum Answered {
     Started {
         execution: ExecutionId,
     },
+    Paused {
+        execution: ExecutionId,
+    },
+    Resumed {
+        execution: ExecutionId,
+    },
+    Retried {
+        execution: ExecutionId,
+    },
+    Reported {
+        execution: ExecutionId,
+        step: StepId,
+    },
     Activated {
         workspace: WorkspaceId,
         hash: Digest,
@@ -68,7 +81,11 @@ impl Answered {
             | Self::Cancelled { execution }
             | Self::Planned { execution, .. }
             | Self::Judged { execution, .. }
-            | Self::Started { execution } => Some(*execution),
+            | Self::Started { execution }
+            | Self::Paused { execution }
+            | Self::Resumed { execution }
+            | Self::Retried { execution }
+            | Self::Reported { execution, .. } => Some(*execution),
             Self::Activated { .. } | Self::Installed { .. } | Self::Disabled { .. } => None,
         }
     }
@@ -120,6 +137,10 @@ fn is_stored(execution: &Execution, answered: &Answered) -> bool {
             let observed = execution.stage == Stage::Ended(End::Completed);
             execution.wanted.is_some() || execution.runs > 0 || observed
         }
+        Answered::Paused { .. } => execution.pauses > 0,
+        Answered::Resumed { .. } => execution.resumes > 0,
+        Answered::Retried { .. } => execution.retries > 0,
+        Answered::Reported { step: id, .. } => step(id).is_some_and(|step| step.reports > 0),
         Answered::Activated { .. } | Answered::Installed { .. } | Answered::Disabled { .. } => {
             false
         }

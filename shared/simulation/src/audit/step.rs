@@ -39,6 +39,10 @@ pub(super) struct Step {
     pub was_rejected: bool,
     /// Of the last failure.
     pub not_before: Option<Timestamp>,
+    /// How often it was reported from outside.
+    pub reports: u32,
+    /// A report that no end has followed yet.
+    pub is_reported: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub(super) struct Attempt {
     pub catalogue: u64,
     pub was_taken_over: bool,
     pub end: Option<End>,
+    /// Whether it was once recorded that nobody knows what became of it, whatever came later.
+    pub was_unknown: bool,
     /// When it was taken over or ended, whichever was first.
     pub over_at: Option<Timestamp>,
     /// How often a worker was asked, said that it is still at it, and did it.
@@ -125,6 +131,8 @@ impl Step {
             voters: BTreeSet::new(),
             was_rejected: false,
             not_before: None,
+            reports: 0,
+            is_reported: false,
         }
     }
 
@@ -170,6 +178,7 @@ impl Step {
         self.tries = 0;
         self.proposal = None;
         self.not_before = None;
+        self.is_reported = false;
         self.block = self.block.take().filter(Block::is_passed);
     }
 }
@@ -186,6 +195,7 @@ impl Attempt {
             catalogue: event.catalogue,
             was_taken_over: false,
             end: None,
+            was_unknown: false,
             over_at: None,
             dispatched: 0,
             in_progress: 0,
@@ -200,6 +210,7 @@ impl Attempt {
 
     pub fn ended(&mut self, end: End, at: Timestamp) {
         self.end = Some(end);
+        self.was_unknown |= end == End::Failed(EffectOutcome::Unknown);
         self.over_at.get_or_insert(at);
     }
 
@@ -211,7 +222,7 @@ impl Attempt {
     /// Whether another effect under the same key is no mistake: what became of this one was not
     /// known.
     pub fn is_unknown(&self) -> bool {
-        self.was_taken_over || self.end == Some(End::Failed(EffectOutcome::Unknown))
+        self.was_taken_over || self.was_unknown
     }
 }
 

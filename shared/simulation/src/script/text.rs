@@ -8,8 +8,8 @@ use contracts::{
 };
 
 use super::{
-    Action, Again, Bundle, Ending, INSTANCES, Instance, Name, Person, Plan, Point, Script, Shown,
-    Skill, Submit, Timed, Vote, When, Wire, Workers,
+    Action, Again, Bundle, Control, Ending, INSTANCES, Instance, Name, Person, Plan, Point, Script,
+    Shown, Skill, Submit, Timed, Vote, When, Wire, Workers,
 };
 
 /// A line that cannot be read.
@@ -80,6 +80,7 @@ words! {
         "pat" = Pat,
         "root" = Root,
         "bot" = Bot,
+        "walt" = Walt,
     }
     Plan {
         "echo" = Echo,
@@ -92,10 +93,17 @@ words! {
         "retry" = Retry,
         "wide" = Wide,
         "mail" = Mail,
+        "later" = Later,
         "forbidden" = Forbidden,
         "broken" = Broken,
         "playbook" = Playbook,
         "absent" = Absent,
+    }
+    Control {
+        "pause-run" = Pause,
+        "resume-run" = Resume,
+        "retry-run" = Retry,
+        "abort-run" = Abort,
     }
     Bundle { "base" = Base, "strict" = Strict, "closed" = Closed, "broken" = Broken }
     Skill { "shop" = Shop, "shop-2" = Shop2, "mail" = Mail, "forged" = Forged }
@@ -255,6 +263,7 @@ impl fmt::Display for Action {
                 write!(f, " via={via}")
             }
             Self::Verify { of, via } => write!(f, "verify {of} via={via}"),
+            Self::Control { of, what, via } => write!(f, "{what} {of} via={via}"),
             Self::Activate { bundle, via } => write!(f, "activate {bundle} via={via}"),
             Self::Install { skill, via } => write!(f, "install {skill} via={via}"),
             Self::Disable { skill, via } => write!(f, "disable {skill} via={via}"),
@@ -440,6 +449,11 @@ fn action(words: &mut Words<'_>) -> Result<Action, String> {
         },
         "verify" => Action::Verify {
             of: words.about()?,
+            via: words.number("via")?,
+        },
+        verb @ ("pause-run" | "resume-run" | "retry-run" | "abort-run") => Action::Control {
+            of: words.about()?,
+            what: verb.parse()?,
             via: words.number("via")?,
         },
         "activate" => Action::Activate {
