@@ -1,6 +1,10 @@
 //! All events of one aggregate, and what must hold for them.
 
-use contracts::{position::Position, record::Recorded, subject::AggregateId};
+use contracts::{
+    position::Position,
+    record::{Head, Recorded},
+    subject::AggregateId,
+};
 
 use crate::{
     Unavailable,
@@ -14,6 +18,20 @@ pub enum Read {
     Nearest,
     /// Up to the head that the stream's leader has.
     Confirmed,
+}
+
+/// Events of a page.
+pub const PAGE_EVENTS_MAX: usize = 64;
+
+/// Bytes of their payloads, after which no more is added: one event may be larger.
+pub const PAGE_BYTES: usize = 512 * 1024;
+
+/// Some of the events of an aggregate, in order.
+#[derive(Debug)]
+pub struct Page {
+    pub events: Vec<(Position, Recorded)>,
+    /// Whether the leader had nothing after them.
+    pub is_last: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +99,19 @@ pub(crate) fn decoded(entries: Vec<Entry>) -> Result<Vec<(Position, Recorded)>, 
 /// INVARIANT: versions are 1 … n, each chained to the one before. The first fault, if there is
 /// one.
 pub fn check<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Result<(), Fault> {
-    let mut previous: Option<&Recorded> = None;
+    check_after(None, events)
+}
+
+/// As [`check`], of events that follow the one that `head` is of.
+pub fn check_after<'a>(
+    head: Option<&Head>,
+    events: impl IntoIterator<Item = &'a Recorded>,
+) -> Result<(), Fault> {
+    let mut previous: Option<Head> = head.copied();
     for event in events {
-        let expected = previous.map_or(1, |before| before.version() + 1);
+        let expected = previous.map_or(1, |before| before.version + 1);
         let found = event.version();
-        if previous.is_some_and(|before| before.version() == found) {
+        if previous.is_some_and(|before| before.version == found) {
             return Err(Fault::Forked { version: found });
         }
         if found != expected {
@@ -94,7 +120,7 @@ pub fn check<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Result<(), F
         if event.attributes.prev_hash != previous.map(|before| before.hash) {
             return Err(Fault::Chain { version: found });
         }
-        previous = Some(event);
+        previous = Some(event.head());
     }
     Ok(())
 }

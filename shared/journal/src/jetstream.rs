@@ -37,7 +37,7 @@ use crate::{
     Journal, Unavailable,
     append::AppendError,
     delivery::{ConsumerSpec, Deliveries},
-    history::{LoadError, Read},
+    history::{LoadError, Page, Read},
     layout::StreamCount,
     object::ObjectError,
     request::{MESSAGE_BYTES_MAX, Reply, Request, RequestError, Requests},
@@ -263,6 +263,10 @@ impl Journal for JetStreamJournal {
         read: Read,
     ) -> Result<Vec<(Position, Recorded)>, LoadError> {
         self.load_events(aggregate, read).await
+    }
+
+    async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError> {
+        self.page_of(aggregate, after).await
     }
 
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {

@@ -43,7 +43,7 @@ use contracts::{
 use crate::{
     append::{AppendAllError, AppendError},
     delivery::{ConsumerSpec, Deliveries},
-    history::{LoadError, Read},
+    history::{LoadError, Page, Read},
     layout::StreamCount,
     object::ObjectError,
     request::{Reply, Request, RequestError, Requests},
@@ -89,6 +89,11 @@ pub trait Journal: Send + Sync {
         aggregate: &AggregateId,
         read: Read,
     ) -> Result<Vec<(Position, Recorded)>, LoadError>;
+
+    /// The events of an aggregate that follow the one that `after` is of, up to the head that the
+    /// leader has, or up to as much as a page holds: what a reader of a long history holds at once.
+    /// Checked among themselves, and against `after`.
+    async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError>;
 
     /// The last event of an aggregate, as the leader of its stream has it.
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError>;

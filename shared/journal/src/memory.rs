@@ -27,7 +27,7 @@ use crate::{
     Journal, Unavailable,
     append::{AppendError, claim, is_own},
     delivery::{ConsumerSpec, Deliveries},
-    history::{LoadError, Read, check, decoded},
+    history::{LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, decoded},
     layout::StreamCount,
     object::{OBJECT_BYTES_MAX, ObjectError},
     request::{Reply, Request, RequestError, Requests},
@@ -199,16 +199,19 @@ impl MemoryJournal {
         aggregate: &AggregateId,
         read: Read,
     ) -> Result<Vec<(Position, Recorded)>, LoadError> {
+        decoded(self.entries(aggregate, read))
+    }
+
+    fn entries(&self, aggregate: &AggregateId, read: Read) -> Vec<Entry> {
         let stream = self.count.stream_of(aggregate);
         let state = self.shared.lock();
         let end = state.visible_end(stream, read);
-        let entries = state
+        state
             .beginning_with(&format!("{}.", aggregate.prefix()))
             .into_iter()
             .filter(|(sequence, _)| *sequence <= end)
             .map(|(sequence, stored)| stored.entry(Position { stream, sequence }))
-            .collect();
-        decoded(entries)
+            .collect()
     }
 }
 
@@ -298,6 +301,37 @@ impl Journal for MemoryJournal {
                 fault,
             }),
         }
+    }
+
+    async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError> {
+        let mut entries = self.entries(aggregate, Read::Confirmed);
+        if let Some(after) = after {
+            let is_known = |entry: &Entry| match &entry.recorded {
+                Ok(recorded) => recorded.version() <= after.version,
+                Err(_) => false,
+            };
+            let known = entries.iter().take_while(|entry| is_known(entry)).count();
+            entries.drain(..known);
+        }
+        let mut bytes = 0;
+        let fit = entries
+            .iter()
+            .take(PAGE_EVENTS_MAX)
+            .take_while(|entry| {
+                let has_room = bytes < PAGE_BYTES;
+                bytes += entry.raw.payload.len();
+                has_room
+            })
+            .count();
+        let is_last = fit == entries.len();
+        entries.truncate(fit);
+        let events = decoded(entries)?;
+        let checked = check_after(after, events.iter().map(|(_, event)| event));
+        checked.map_err(|fault| LoadError::Corrupt {
+            aggregate: aggregate.clone(),
+            fault,
+        })?;
+        Ok(Page { events, is_last })
     }
 
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {

@@ -65,6 +65,13 @@ impl Unreadable {
 }
 
 impl Raw {
+    /// How much there is of it.
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.len());
+        self.subject.len() + headers.sum::<usize>() + self.payload.len()
+    }
+
     pub fn envelope(&self) -> Result<Envelope, Unreadable> {
         Ok(Envelope {
             subject: self.subject.parse::<Subject>()?,

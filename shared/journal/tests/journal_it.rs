@@ -77,6 +77,7 @@ conform! {
         a_first_version_is_refused_where_later_ones_are
         several_events_are_stored_up_to_the_first_that_is_refused
         an_aggregate_of_2000_events_loads
+        a_history_is_read_in_pages_of_some_events_and_bytes
         an_unknown_aggregate_is_empty_for_certain
         a_confirmed_read_has_the_last_event
         a_hole_and_a_broken_chain_are_faults

@@ -29,7 +29,7 @@ use journal::{
     Journal, Unavailable,
     append::AppendError,
     delivery::{ConsumerSpec, Deliveries, Message},
-    history::{LoadError, Read},
+    history::{LoadError, Page, Read},
     layout::StreamCount,
     memory::MemoryJournal,
     object::ObjectError,
@@ -406,6 +406,14 @@ impl Journal for Wire {
             return Err(unknown());
         }
         stored
+    }
+
+    async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError> {
+        let number = self.line.out(Call::Other).await;
+        self.line.reached("load an aggregate")?;
+        let page = self.memory.page(aggregate, after).await;
+        self.line.back(Call::Other, number).await;
+        page
     }
 
     async fn load(

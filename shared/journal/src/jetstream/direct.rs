@@ -62,6 +62,22 @@ impl JetStreamJournal {
         .await
     }
 
+    /// As [`Self::newest`], and no more than so many bytes: what is held back is after what comes.
+    pub(super) async fn newest_within(
+        &self,
+        stream: &str,
+        filters: &[String],
+        bytes_max: usize,
+    ) -> Result<Answer, CallError> {
+        patiently(READ_PATIENCE, || {
+            self.direct(
+                stream,
+                json!({ "multi_last": filters, "max_bytes": bytes_max }),
+            )
+        })
+        .await
+    }
+
     async fn direct(&self, stream: &str, request: Value) -> Result<Answer, CallError> {
         let mut reconnections = self.link.reconnections();
         let (inbox, mut subscriber) = self.link.inbox().await?;

@@ -1,6 +1,6 @@
 //! Loading one aggregate.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use contracts::{
     position::{Position, StreamId},
@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     Unavailable,
-    history::{Fault, LoadError, Read, check, decoded},
+    history::{
+        Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, decoded,
+    },
     stored::{Entry, Raw},
 };
 
@@ -44,6 +46,107 @@ impl JetStreamJournal {
             fault,
         })?;
         Ok(events)
+    }
+
+    /// The events that follow one, as many as a page holds.
+    pub(super) async fn page_of(
+        &self,
+        aggregate: &AggregateId,
+        after: Option<&Head>,
+    ) -> Result<Page, LoadError> {
+        let stream = self.count.stream_of(aggregate);
+        let unavailable = |error| Unavailable::new(format!("load `{aggregate}`"), error);
+        let first = after.map_or(1, |head| head.version + 1);
+        let versions = first..first + PAGE_EVENTS_MAX as u64;
+        let filters: Vec<_> = versions
+            .clone()
+            .map(|version| aggregate.version_filter(version))
+            .collect();
+        let name = stream.name();
+        let answer = self.newest_within(&name, &filters, PAGE_BYTES);
+        let (messages, complete) = match answer.await.map_err(unavailable)? {
+            Answer::Messages { messages, complete } => (messages, complete),
+            Answer::TooMany => {
+                let error = CallError::Answer("one page is too large".to_owned());
+                return Err(unavailable(error).into());
+            }
+        };
+        let mut stored: BTreeMap<u64, Raw> = by_sequence(messages).collect();
+        let mut is_last = false;
+        // Otherwise there may be more, of which the next page knows.
+        if stored.is_empty() || (complete && stored.len() < PAGE_EVENTS_MAX) {
+            is_last = self.complete(aggregate, versions, &mut stored).await?;
+        }
+        let (mut entries, mut bytes) = (Vec::with_capacity(stored.len()), 0);
+        for (sequence, raw) in stored {
+            if bytes >= PAGE_BYTES {
+                is_last = false;
+                break;
+            }
+            let entry = self.entry(Position { stream, sequence }, raw).await?;
+            bytes += entry.raw.payload.len();
+            entries.push(entry);
+        }
+        let events = decoded(entries)?;
+        let checked = check_after(after, events.iter().map(|(_, event)| event));
+        checked.map_err(|fault| LoadError::Corrupt {
+            aggregate: aggregate.clone(),
+            fault,
+        })?;
+        Ok(Page { events, is_last })
+    }
+
+    /// Adds what the leader has of these versions and a replica has not; whether the leader has
+    /// nothing after them.
+    async fn complete(
+        &self,
+        aggregate: &AggregateId,
+        versions: Range<u64>,
+        stored: &mut BTreeMap<u64, Raw>,
+    ) -> Result<bool, LoadError> {
+        let stream = self.count.stream_of(aggregate);
+        let behind = || {
+            let detail = "the leader has nothing of what a replica has";
+            Unavailable::new(format!("confirm `{aggregate}`"), detail)
+        };
+        let Some((sequence, head)) = self.leader_head(aggregate, stream).await? else {
+            return if stored.is_empty() && versions.start == 1 {
+                Ok(true)
+            } else {
+                Err(behind().into())
+            };
+        };
+        let version = |raw: &Raw| version_of(&raw.subject);
+        let Some(last) = version(&head) else {
+            // Not a subject of this version: decoding will say what it is.
+            stored.insert(sequence, head);
+            return Ok(true);
+        };
+        let reached = stored.values().filter_map(version).max();
+        let reached = reached.unwrap_or(versions.start - 1);
+        if last < reached {
+            return Err(behind().into());
+        }
+        let known = stored.values().find(|raw| version(raw) == Some(last));
+        if known.is_some_and(|known| *known != head) {
+            return Err(LoadError::Corrupt {
+                aggregate: aggregate.clone(),
+                fault: Fault::Forked { version: last },
+            });
+        }
+        let (name, mut bytes) = (stream.name(), 0);
+        for missing in reached + 1..(last + 1).min(versions.end) {
+            if bytes >= PAGE_BYTES {
+                return Ok(false);
+            }
+            let filter = aggregate.version_filter(missing);
+            let found = patiently(READ_PATIENCE, || self.last_message(&name, &filter)).await;
+            let found =
+                found.map_err(|error| Unavailable::new(format!("confirm `{aggregate}`"), error))?;
+            bytes += found.as_ref().map_or(0, |(_, raw)| raw.payload.len());
+            stored.extend(found);
+        }
+        Ok(last < versions.end)
     }
 
     /// By sequence, from whatever replica answers.

@@ -9,11 +9,14 @@ use contracts::{
     event::EventName,
     ids::EventId,
     position::Position,
+    record::{Head, Recorded},
+    subject::AggregateId,
 };
 use futures::future::join_all;
 use journal::{
+    Journal,
     append::AppendError,
-    history::{Fault, LoadError, Read},
+    history::{Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Read},
     object::ObjectError,
     stored::Raw,
 };
@@ -226,6 +229,63 @@ pub async fn a_hole_and_a_broken_chain_are_faults(world: &World) {
             ..
         }
     ));
+}
+
+/// Its events page by page, and what a page holds.
+async fn by_pages(
+    journal: &dyn Journal,
+    aggregate: &AggregateId,
+) -> (Vec<(Position, Recorded)>, Vec<usize>) {
+    let (mut all, mut lengths) = (Vec::<(Position, Recorded)>::new(), Vec::new());
+    loop {
+        let head = all.last().map(|(_, recorded)| recorded.head());
+        let page = journal.page(aggregate, head.as_ref()).await.unwrap();
+        assert!(page.is_last || !page.events.is_empty());
+        lengths.push(page.events.len());
+        all.extend(page.events);
+        if page.is_last {
+            return (all, lengths);
+        }
+    }
+}
+
+pub async fn a_history_is_read_in_pages_of_some_events_and_bytes(world: &World) {
+    let journal = world.journal().await;
+    let unknown = journal.page(&execution(), None).await.unwrap();
+    assert!(unknown.events.is_empty() && unknown.is_last);
+
+    let (many, count) = (execution(), 3 * PAGE_EVENTS_MAX);
+    journal.append_all(&history(&many, count)).await.unwrap();
+    let whole = journal.load(&many, Read::Confirmed).await.unwrap();
+    let (all, lengths) = by_pages(&*journal, &many).await;
+    assert_eq!(all, whole);
+    assert!(lengths.iter().all(|length| *length <= PAGE_EVENTS_MAX));
+
+    // Few are large, kept in their places and apart, and no page holds more than one too many.
+    let large = execution();
+    let (mut head, mut envelopes) = (None::<Head>, Vec::new());
+    for number in 0..24 {
+        let bytes = if number % 6 == 5 { 400_000 } else { 150_000 };
+        let text = "x".repeat(bytes);
+        let (envelope, recorded) = sealed(&large, head.as_ref(), EventName::Paused, &text);
+        head = Some(recorded.head());
+        envelopes.push(envelope);
+    }
+    journal.append_all(&envelopes).await.unwrap();
+    let whole = journal.load(&large, Read::Confirmed).await.unwrap();
+    let (all, lengths) = by_pages(&*journal, &large).await;
+    assert_eq!(all, whole);
+    let largest = lengths.iter().max().unwrap();
+    assert!(*largest <= PAGE_BYTES / 150_000 + 1, "{lengths:?}");
+
+    // What does not follow the head that is named is a fault.
+    let other = all[3].1.head();
+    let wrong = Head {
+        hash: other.hash,
+        ..all[4].1.head()
+    };
+    let fault = journal.page(&large, Some(&wrong)).await.unwrap_err();
+    assert!(matches!(fault, LoadError::Corrupt { .. }), "{fault}");
 }
 
 pub async fn an_event_of_a_newer_version_is_not_poison(world: &World) {

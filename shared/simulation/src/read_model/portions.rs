@@ -22,7 +22,7 @@ use journal::{
     Journal, Unavailable,
     append::AppendError,
     delivery::{ConsumerSpec, Deliveries},
-    history::{LoadError, Read},
+    history::{LoadError, Page, Read},
     layout::StreamCount,
     memory::MemoryJournal,
     object::ObjectError,
@@ -166,6 +166,10 @@ impl Journal for Portions {
         read: Read,
     ) -> Result<Vec<(Position, Recorded)>, LoadError> {
         self.journal.load(aggregate, read).await
+    }
+
+    async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError> {
+        self.journal.page(aggregate, after).await
     }
 
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError> {
