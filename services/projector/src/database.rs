@@ -184,6 +184,11 @@ fn migrations() -> Migrator {
             include_str!("../migrations/0002_filters_and_feeds.sql"),
         ),
         migration(3, "modes", include_str!("../migrations/0003_modes.sql")),
+        migration(
+            4,
+            "sparse feeds",
+            include_str!("../migrations/0004_sparse_feeds.sql"),
+        ),
     ])
 }
 
