@@ -6,41 +6,36 @@
 //!
 //! * [`execution`]: what happens to one execution, until it ends
 //! * [`workspace`]: what happens in a workspace, or what changes what someone may vote on
+//! * [`watch`]: what is stored now, on its way to those who watch
 //! * [`asked`]: what a reader asks for, and where it goes on
 //! * [`credential`]: whether a reader may read on
-//! * [`places`]: how many feeds are read at once
+//! * [`places`]: how many feeds are read at once, and how many read what was
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::response::sse::Event;
 use contracts::{
-    ids::WorkspaceId,
     position::{Position, Positions},
     record::Recorded,
     registry::Grant,
-    subject::AggregateId,
 };
 use domain::trace::{Payloads, cloud_event};
 use host::principals::Principal;
 use journal::stored::Entry;
-use tokio::sync::broadcast;
 
-use self::places::Places;
+use self::{
+    places::Places,
+    watch::{Told, Watches},
+};
 use crate::database::rows::Standing;
 
 pub mod asked;
 pub mod execution;
+pub mod watch;
 pub mod workspace;
 
 mod credential;
 mod places;
-
-/// Events that wait for the slowest reader of a feed: more than one batch can bring.
-const WAITING_MAX: usize = 1024;
 
 /// Below what proxies usually wait before they close a silent connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -48,96 +43,52 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What a reader is told that is let go because of what it has not read.
 const TOO_SLOW: &str = "too slow: go on with `Last-Event-ID`";
 
-type Item = Arc<Told>;
+/// What a reader is told where what was stored cannot be read on.
+const UNREADABLE: &str = "cannot be read now: go on with `Last-Event-ID`";
 
-/// An event that is now stored.
-pub struct Told {
-    pub position: Position,
-    pub recorded: Recorded,
-    pub standing: Option<Standing>,
-    /// What was stored before the batch that it came in.
-    pub before: Arc<Positions>,
-}
+/// How much is handed on before those who watch may take some of it: a batch can be many times
+/// what may wait for one of them.
+const HANDED_ON_BYTES: usize = 1024 * 1024;
 
 /// What is being watched.
 #[derive(Default)]
 pub struct Feeds {
-    open: Mutex<Open>,
+    watches: Watches,
     places: Arc<Places>,
-}
-
-#[derive(Default)]
-struct Open {
-    executions: BTreeMap<AggregateId, broadcast::Sender<Item>>,
-    workspaces: BTreeMap<WorkspaceId, broadcast::Sender<Item>>,
 }
 
 impl Feeds {
     /// Hands on what is now stored to those who watch it.
-    pub fn publish(
+    pub async fn publish(
         &self,
         entries: Vec<Entry>,
         standings: Vec<Option<Standing>>,
         before: Positions,
     ) {
-        let mut open = self.open();
-        if open.executions.is_empty() && open.workspaces.is_empty() {
+        if self.watches.is_idle() {
             return;
         }
         let before = Arc::new(before);
+        let mut handed_on = 0;
         for (entry, standing) in entries.into_iter().zip(standings) {
+            let bytes = entry.raw.bytes();
             let Ok(recorded) = entry.recorded else {
                 continue;
             };
-            open.send(&Arc::new(Told {
+            self.watches.send(&Arc::new(Told {
                 position: entry.position,
                 recorded,
                 standing,
                 before: Arc::clone(&before),
+                weight: self.watches.weight(bytes),
             }));
+            handed_on += bytes;
+            if handed_on >= HANDED_ON_BYTES {
+                handed_on = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
-
-    fn of_execution(&self, aggregate: &AggregateId) -> broadcast::Receiver<Item> {
-        subscribe(&mut self.open().executions, aggregate)
-    }
-
-    fn of_workspace(&self, workspace: &WorkspaceId) -> broadcast::Receiver<Item> {
-        subscribe(&mut self.open().workspaces, workspace)
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // Maps of senders are whole after any panic.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Open {
-    fn send(&mut self, item: &Item) {
-        let aggregate = &item.recorded.subject.aggregate;
-        hand_on(&mut self.executions, aggregate, item);
-        hand_on(&mut self.workspaces, aggregate.workspace(), item);
-    }
-}
-
-fn hand_on<K: Ord>(open: &mut BTreeMap<K, broadcast::Sender<Item>>, key: &K, item: &Item) {
-    let unread = open
-        .get(key)
-        .is_some_and(|feed| feed.send(Arc::clone(item)).is_err());
-    if unread {
-        open.remove(key);
-    }
-}
-
-fn subscribe<K: Ord + Clone>(
-    open: &mut BTreeMap<K, broadcast::Sender<Item>>,
-    key: &K,
-) -> broadcast::Receiver<Item> {
-    // Those whose readers have gone without an event since.
-    open.retain(|_, feed| feed.receiver_count() > 0);
-    open.entry(key.clone())
-        .or_insert_with(|| broadcast::Sender::new(WAITING_MAX))
-        .subscribe()
 }
 
 /// As much as a trace would show to the same principal.

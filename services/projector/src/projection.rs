@@ -265,7 +265,7 @@ impl Projection {
         tracing::debug!(events = entries.len(), position = %self.reached, "stored");
         self.count(&entries);
         self.told.send_replace(self.reached.clone());
-        self.feeds.publish(entries, standings, before);
+        self.feeds.publish(entries, standings, before).await;
         Ok(Stored::Yes)
     }
 }

@@ -11,6 +11,7 @@
 )]
 
 mod projector_it {
+    mod bounds;
     mod broker;
     mod crowd;
     mod engines;

@@ -1,36 +1,43 @@
-//! The feed of one execution: its history from the log itself, then what comes.
+//! The feed of one execution: its history from the log itself, page by page, then what comes.
+//!
+//! A reader holds a page and what has come since it read the last one, however long the history is.
 
-use std::{collections::VecDeque, convert::Infallible};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use axum::{
     http::{HeaderMap, StatusCode},
     response::{
         IntoResponse, Response,
-        sse::{Event, KeepAlive, Sse},
+        sse::{Event as Message, KeepAlive, Sse},
     },
 };
 use contracts::{
+    event::Event,
     ids::ExecutionId,
     plan::Status,
     position::{Position, Positions},
-    record::Recorded,
+    problem::{Code, Problem},
+    record::{Head, Recorded},
     registry::FeedName,
     subject::AggregateId,
 };
-use domain::{execution::Execution, trace::Payloads};
+use domain::trace::Payloads;
 use futures::stream;
-use host::{http::Refused, principals::Principal};
-use journal::history::Read;
-use tokio::{sync::broadcast, time::sleep};
-use tokio_util::sync::CancellationToken;
+use host::{aggregate::known, engine::Host, http::Refused, principals::Principal};
+use tokio::time::sleep;
 
 use super::{
-    HEARTBEAT, Item, TOO_SLOW,
+    Feeds, HEARTBEAT, TOO_SLOW, UNREADABLE,
     credential::{CHECK_EVERY, Credential},
     message, payloads,
-    places::Place,
+    places::{CatchingUp, Place},
+    watch::{FellBehind, Told, Watch},
 };
-use crate::{api::Api, log};
+use crate::{
+    api::{Api, unreadable},
+    database::read::Reader,
+    log,
+};
 
 /// Complete `CloudEvents` from the first one on or after `after`, until the execution has ended.
 /// Resumed after the end, it is 204, which tells a browser not to come again.
@@ -44,31 +51,37 @@ pub async fn watch(
     principal.require(FeedName::Execution.entry().grant)?;
     let after = after.unwrap_or_default();
     api.reached.check(&after)?;
-    let aggregate = AggregateId::execution(principal.workspace.clone(), execution);
-    // Before the history is read, so that nothing falls between the two.
     let place = api.feeds.places.take(principal, &api.host.metrics)?;
-    let live = api.feeds.of_execution(&aggregate);
     if !api.reached.covers(&after) {
         log::is_reached(&api.host, &after).await?;
     }
-    let history = log::history(&api.host, &aggregate, Read::Confirmed).await?;
-    let state = Execution::fold(history.iter().map(|(_, recorded)| recorded));
-    let unread: VecDeque<_> = history
-        .into_iter()
-        .filter(|(position, _)| position.sequence > after.get(position.stream))
-        .collect();
-    if unread.is_empty() && is_over(&state) {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    let feed = Feed {
-        unread,
-        state: Some(state),
-        live,
+    let mut feed = Feed {
+        host: Arc::clone(&api.host),
+        reader: api.reader.clone(),
+        feeds: Arc::clone(&api.feeds),
+        aggregate: AggregateId::execution(principal.workspace.clone(), execution),
+        phase: Phase::Reading {
+            _catching_up: place.catch_up().await?,
+        },
+        after,
+        unread: VecDeque::new(),
+        head: None,
+        ended: false,
+        over: false,
         payloads: payloads(principal),
         credential: Credential::of(api, principal, headers),
-        shutdown: api.host.shutdown.clone(),
         _place: place,
     };
+    // To what is not told yet: what is wrong up to there is an answer of its own.
+    while feed.unread.is_empty() && feed.is_reading() {
+        feed.read().await?;
+    }
+    if feed.head.is_none() {
+        return Err(Problem::of(Code::ExecutionNotFound).into());
+    }
+    if feed.unread.is_empty() && feed.ended {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let events = stream::unfold(feed, async |mut feed| {
         let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
@@ -79,63 +92,146 @@ pub async fn watch(
 
 /// One reader.
 struct Feed {
-    /// Stored before the reader came.
+    host: Arc<Host>,
+    reader: Reader,
+    feeds: Arc<Feeds>,
+    aggregate: AggregateId,
+    /// What is not beyond it was told before.
+    after: Positions,
+    phase: Phase,
+    /// Of the last page.
     unread: VecDeque<(Position, Recorded)>,
-    /// After all of `unread`; nothing once the feed is over.
-    state: Option<Execution>,
-    live: broadcast::Receiver<Item>,
+    /// Of the last event that was read.
+    head: Option<Head>,
+    /// Whether the execution has ended with it.
+    ended: bool,
+    /// Whether nothing more is told.
+    over: bool,
     payloads: Payloads,
     credential: Credential,
-    shutdown: CancellationToken,
     _place: Place,
 }
 
+enum Phase {
+    /// What follows the head was not read.
+    Reading { _catching_up: CatchingUp },
+    /// The history was read, and what comes is received.
+    Live(Watch),
+}
+
 impl Feed {
+    fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Reading { .. })
+    }
+
     /// Nothing once it is over, or its reader may not read on.
-    async fn next(&mut self) -> Option<Event> {
-        if let Some((position, recorded)) = self.unread.pop_front() {
-            let stands = self.credential.stands().await;
-            return stands.then(|| self.shown(position, &recorded));
-        }
+    async fn next(&mut self) -> Option<Message> {
         loop {
-            let state = self.state.take().filter(|state| !is_over(state))?;
-            let received = tokio::select! {
-                received = self.live.recv() => Some(received),
-                () = sleep(CHECK_EVERY) => None,
-                () = self.shutdown.cancelled() => return None,
+            if self.over || !self.credential.stands().await {
+                return None;
+            }
+            if let Some((position, recorded)) = self.unread.pop_front() {
+                return Some(self.shown(position, &recorded));
+            }
+            let shutdown = self.host.shutdown.clone();
+            let received = match &mut self.phase {
+                Phase::Reading { .. } => {
+                    let read = tokio::select! {
+                        read = self.read() => read,
+                        () = shutdown.cancelled() => return None,
+                    };
+                    if let Err(problem) = read {
+                        tracing::warn!(code = %problem.code, "a feed cannot be read on");
+                        self.over = true;
+                        return Some(Message::default().comment(UNREADABLE));
+                    }
+                    continue;
+                }
+                Phase::Live(_) if self.ended => return None,
+                Phase::Live(live) => tokio::select! {
+                    received = live.next() => received,
+                    // As often as it is looked whether the credential stands.
+                    () = sleep(CHECK_EVERY) => continue,
+                    () = shutdown.cancelled() => return None,
+                },
             };
+            // It may have been taken back while nothing came.
             if !self.credential.stands().await {
                 return None;
             }
-            let Some(received) = received else {
-                self.state = Some(state);
-                continue;
-            };
             match received {
                 Ok(item) => {
-                    let recorded = &item.recorded;
-                    if recorded.version() <= state.version() {
-                        // The history had it already.
-                        self.state = Some(state);
-                        continue;
+                    if let Some(shown) = self.told(&item) {
+                        return Some(shown);
                     }
-                    self.state = Some(state.evolve(recorded));
-                    return Some(self.shown(item.position, recorded));
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    return Some(Event::default().comment(TOO_SLOW));
+                Err(FellBehind) => {
+                    self.over = true;
+                    return Some(Message::default().comment(TOO_SLOW));
                 }
-                Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
     }
 
+    /// The next page of the history.
+    async fn read(&mut self) -> Result<(), Problem> {
+        // Before the page, so that nothing falls between the two.
+        let live = self.feeds.watches.of_execution(&self.aggregate);
+        let page = self.host.journal.page(&self.aggregate, self.head.as_ref());
+        let page = page.await.map_err(log::refusal)?;
+        let understood = page.events.iter().try_for_each(|(_, event)| known(event));
+        understood.map_err(log::refusal)?;
+        if let Some((_, last)) = page.events.last() {
+            self.head = Some(last.head());
+            self.ended = ends(&last.event);
+        }
+        let after = &self.after;
+        let is_untold = |position: &Position| position.sequence > after.get(position.stream);
+        let events = page.events.into_iter();
+        self.unread = events.filter(|(position, _)| is_untold(position)).collect();
+        if page.is_last {
+            self.ended |= self.is_corrupt().await?;
+            self.phase = Phase::Live(live);
+        }
+        Ok(())
+    }
+
+    /// Whether the read model has found that the history does not hold together: nothing follows.
+    async fn is_corrupt(&self) -> Result<bool, Problem> {
+        let found = self.reader.status(&self.aggregate).await;
+        let status = found.map_err(|error| unreadable(&error))?;
+        Ok(status == Some(Status::Corrupt))
+    }
+
+    /// What the history had already is not told again, and may be what ends it.
+    fn told(&mut self, item: &Told) -> Option<Message> {
+        let status = item.standing.as_ref().map(|standing| standing.status);
+        let head = item.recorded.head();
+        let read = self.head.as_ref().map_or(0, |head| head.version);
+        if head.version < read {
+            return None;
+        }
+        self.ended = status.is_none_or(Status::is_terminal);
+        if head.version == read {
+            return None;
+        }
+        self.head = Some(head);
+        Some(self.shown(item.position, &item.recorded))
+    }
+
     /// One execution is in one stream, so that its own position is enough to go on.
-    fn shown(&self, position: Position, recorded: &Recorded) -> Event {
+    fn shown(&self, position: Position, recorded: &Recorded) -> Message {
         message(&position.into(), position, recorded, self.payloads)
     }
 }
 
-fn is_over(state: &Execution) -> bool {
-    state.status().is_none_or(Status::is_terminal)
+/// Whether nothing follows an event but a retry, in a history that holds together.
+fn ends(event: &Event) -> bool {
+    if let Event::PlanRejected(rejected) = event {
+        return rejected.is_final;
+    }
+    matches!(
+        event,
+        Event::ExecutionCompleted(_) | Event::ExecutionFailed(_)
+    )
 }

@@ -1,6 +1,9 @@
 //! Feeds of a workspace: the stored events from where the reader goes on, page by page, then what
 //! comes.
 //!
+//! A page looks at no more than so many events, however few of them are wanted; after each the
+//! reader hears how far it is, so that it knows that there is someone, and need not begin again.
+//!
 //! The reader's place is a set of positions: all of the workspace up to it was told. Events are
 //! stored and told in the order of their streams, so one that is beyond the place in its stream is
 //! new, and any other was told before; that holds at the joint of both parts as within each.
@@ -23,17 +26,15 @@ use contracts::{
 use domain::trace::Payloads;
 use futures::stream;
 use host::{engine::chain, http::Refused, principals::Principal};
-use tokio::{
-    sync::broadcast,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Feeds, HEARTBEAT, Item, TOO_SLOW,
+    Feeds, HEARTBEAT, TOO_SLOW, UNREADABLE,
     credential::{CHECK_EVERY, Credential},
     message, payloads,
-    places::Place,
+    places::{CatchingUp, Place},
+    watch::{FellBehind, Watch},
 };
 use crate::{
     api::{Api, unreadable},
@@ -90,6 +91,7 @@ pub async fn watch(
         log::is_reached(&api.host, after).await?;
     }
     api.reached.at_least(after.as_ref()).await?;
+    let catching_up = place.catch_up().await?;
     let found = match after {
         Some(after) => api.reader.place_after(&after).await.map(|at| (at, after)),
         None => api.reader.end().await,
@@ -100,8 +102,12 @@ pub async fn watch(
         feeds: Arc::clone(&api.feeds),
         filter,
         reached,
-        phase: Phase::Reading(stands),
+        phase: Phase::Reading {
+            stands,
+            _catching_up: catching_up,
+        },
         unread: VecDeque::new(),
+        looked_at: None,
         greeted: false,
         over: false,
         heartbeat: Instant::now() + HEARTBEAT,
@@ -127,6 +133,8 @@ struct Feed {
     phase: Phase,
     /// Of the last page.
     unread: VecDeque<Stored>,
+    /// To where the last page has looked, beyond what it found; told once that is read.
+    looked_at: Option<Position>,
     greeted: bool,
     over: bool,
     heartbeat: Instant,
@@ -138,10 +146,13 @@ struct Feed {
 
 enum Phase {
     /// What is stored from here on was not read.
-    Reading(Stands),
+    Reading {
+        stands: Stands,
+        _catching_up: CatchingUp,
+    },
     /// What was stored has been read, up to here, and what comes is received.
     Live {
-        live: broadcast::Receiver<Item>,
+        live: Watch,
         read: Option<Positions>,
     },
 }
@@ -165,11 +176,19 @@ impl Feed {
                 }
                 continue;
             }
+            if let Some(position) = self.looked_at.take() {
+                self.reached.advance(position);
+                return Some(self.here("heartbeat"));
+            }
+            // Also where much is read and none of it is told.
+            if Instant::now() >= self.heartbeat {
+                return Some(self.here("heartbeat"));
+            }
             match &mut self.phase {
-                Phase::Reading(stands) => {
+                Phase::Reading { stands, .. } => {
                     let stands = *stands;
-                    if let Some(ends) = self.read(stands).await {
-                        return Some(ends);
+                    if let Some(said) = self.read(stands).await {
+                        return Some(said);
                     }
                 }
                 Phase::Live { live, read } => {
@@ -178,7 +197,7 @@ impl Feed {
                     }
                     let look = self.heartbeat.min(Instant::now() + CHECK_EVERY);
                     let received = tokio::select! {
-                        received = live.recv() => Some(received),
+                        received = live.next() => Some(received),
                         () = sleep_until(look) => None,
                         () = self.shutdown.cancelled() => return None,
                     };
@@ -186,18 +205,14 @@ impl Feed {
                         return None;
                     }
                     let Some(received) = received else {
-                        if Instant::now() >= self.heartbeat {
-                            return Some(self.here("heartbeat"));
-                        }
                         continue;
                     };
                     let item = match received {
                         Ok(item) => item,
-                        Err(broadcast::error::RecvError::Lagged(_)) => {
+                        Err(FellBehind) => {
                             self.over = true;
                             return Some(Event::default().comment(TOO_SLOW));
                         }
-                        Err(broadcast::error::RecvError::Closed) => return None,
                     };
                     // Whatever was stored before its batch has come before it.
                     self.reached.advance_to(&item.before);
@@ -210,10 +225,11 @@ impl Feed {
         }
     }
 
-    /// The next page; what its reader is told if there is none.
+    /// The next page; what its reader is told of it beside the events.
     async fn read(&mut self, stands: Stands) -> Option<Event> {
         // Before the page, so that nothing falls between the two.
-        let live = self.feeds.of_workspace(&self.filter.wanted.workspace);
+        let watches = &self.feeds.watches;
+        let live = watches.of_workspace(&self.filter.wanted.workspace);
         let read = tokio::select! {
             read = self.reader.events(&self.filter.wanted, stands) => read,
             () = self.shutdown.cancelled() => {
@@ -224,17 +240,17 @@ impl Feed {
         match read {
             Ok(page) => {
                 self.unread = page.events.into();
-                self.phase = match page.end {
-                    None => Phase::Reading(page.place),
-                    end @ Some(_) => Phase::Live { live, read: end },
-                };
+                match (page.end, &mut self.phase) {
+                    (None, Phase::Reading { stands, .. }) => *stands = page.place,
+                    (end, _) => self.phase = Phase::Live { live, read: end },
+                }
+                self.looked_at = page.looked_at;
                 None
             }
             Err(error) => {
                 tracing::warn!(reason = chain(&error), "a feed cannot be read on");
                 self.over = true;
-                let comment = "cannot be read now: go on with `Last-Event-ID`";
-                Some(Event::default().comment(comment))
+                Some(Event::default().comment(UNREADABLE))
             }
         }
     }

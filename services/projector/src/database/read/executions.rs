@@ -4,6 +4,7 @@ use contracts::{
     ids::{ExecutionId, PrincipalId, SkillKey, WorkspaceId},
     operations::execution::{ExecutionSummary, WaitingFor},
     plan::{Mode, RiskTier, Status, Verdict},
+    subject::AggregateId,
     time::Timestamp,
 };
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
@@ -74,6 +75,19 @@ impl Reader {
         let rows = query.build().fetch_all(&mut *snapshot).await?;
         let items = rows.iter().map(summary).collect::<Result<_, _>>()?;
         Ok(Page::cut(items, limit, total, position))
+    }
+}
+
+impl Reader {
+    /// How an execution stands, as far as the read model is.
+    pub async fn status(&self, aggregate: &AggregateId) -> Result<Option<Status>, ReadError> {
+        let status =
+            sqlx::query_scalar("SELECT status FROM executions WHERE workspace = ? AND id = ?")
+                .bind(aggregate.workspace().as_str())
+                .bind(aggregate.id())
+                .fetch_optional(&self.pool)
+                .await?;
+        optional(status)
     }
 }
 
