@@ -1,7 +1,7 @@
 //! Following live: one short-lived push consumer per stream, without acknowledgement, held back
 //! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::Message;
 use async_trait::async_trait;
@@ -12,7 +12,11 @@ use contracts::{
 use futures::StreamExt as _;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::{
     JetStreamJournal,
@@ -24,8 +28,10 @@ use crate::{
     tail::{Scope, Tail, TailError},
 };
 
-/// Entries that wait for the reader, all streams together.
+/// Entries that wait for the reader, all streams together, and KiB of them: hundreds of those that
+/// are kept in the log may be large, and one that is kept apart is up to 32 MiB.
 const QUEUE: usize = 256;
+const QUEUE_KIB_MAX: u32 = 32 * 1024;
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -59,6 +65,7 @@ impl JetStreamJournal {
             }
         }
         let (queue, entries) = mpsc::channel(QUEUE);
+        let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
         let mut tasks = JoinSet::new();
         for stream in streams {
             let follower = Follower {
@@ -67,6 +74,7 @@ impl JetStreamJournal {
                 filter: filter.clone(),
                 reached: after.get(stream),
                 queue: queue.clone(),
+                room: Arc::clone(&room),
             };
             tasks.spawn(follower.run());
         }
@@ -83,7 +91,15 @@ struct Follower {
     filter: Option<String>,
     /// The last sequence that was handed on.
     reached: u64,
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<Waiting>,
+    /// For what waits, in KiB.
+    room: Arc<Semaphore>,
+}
+
+/// An entry, and its room until it is taken.
+struct Waiting {
+    entry: Entry,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Follower {
@@ -205,7 +221,15 @@ impl Follower {
         let entry = self.journal.entry(position, raw).await;
         let entry = entry.map_err(|error| CallError::Client(error.to_string()))?;
         let entry = entry.stored_at(Some(stored_at));
-        if self.queue.send(entry).await.is_ok() {
+        let kib = u32::try_from(entry.raw.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+        // One that is larger than all the room waits alone.
+        let room = Arc::clone(&self.room).acquire_many_owned(kib.clamp(1, QUEUE_KIB_MAX));
+        let room = tokio::select! {
+            room = room => room.map_err(|error| CallError::Client(error.to_string()))?,
+            () = self.queue.closed() => return Err(CallError::Client("nobody reads".to_owned())),
+        };
+        let waiting = Waiting { entry, _room: room };
+        if self.queue.send(waiting).await.is_ok() {
             self.reached = sequence;
             Ok(())
         } else {
@@ -242,7 +266,7 @@ impl Delivered {
 }
 
 struct Following {
-    entries: mpsc::Receiver<Entry>,
+    entries: mpsc::Receiver<Waiting>,
     /// Aborted when this is dropped.
     _tasks: JoinSet<()>,
 }
@@ -251,7 +275,7 @@ struct Following {
 impl Tail for Following {
     async fn next(&mut self) -> Entry {
         match self.entries.recv().await {
-            Some(entry) => entry,
+            Some(waiting) => waiting.entry,
             // All tasks have ended: the connection was closed on purpose.
             None => std::future::pending().await,
         }
@@ -262,7 +286,7 @@ impl Tail for Following {
         if self.entries.recv_many(&mut batch, max.max(1)).await == 0 {
             std::future::pending::<()>().await;
         }
-        batch
+        batch.into_iter().map(|waiting| waiting.entry).collect()
     }
 }
 

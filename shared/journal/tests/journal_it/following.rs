@@ -124,6 +124,32 @@ pub async fn a_tail_shows_what_was_and_what_comes(world: &World) {
     nothing(world, tail.next()).await;
 }
 
+/// More of them wait than may be held, and none is lost.
+pub async fn a_tail_holds_so_many_bytes_and_the_rest_waits_in_the_log(world: &World) {
+    /// What a tail holds, with what is kept beside a payload.
+    const HELD_BYTES_MAX: usize = 33 * 1024 * 1024;
+    let journal = world.journal().await;
+    let from = end(&*journal).await;
+    let (aggregate, text) = (execution(), "x".repeat(1_500_000));
+    let (mut head, mut written) = (None, Vec::new());
+    for _ in 0..32 {
+        let (envelope, recorded) = sealed(&aggregate, head.as_ref(), EventName::Paused, &text);
+        written.push(journal.append(&envelope).await.unwrap());
+        head = Some(recorded.head());
+    }
+    let scope = Scope::Aggregate(aggregate.clone());
+    let mut tail = journal.tail(&from, scope).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < written.len() {
+        let batch = soon(tail.next_batch(512)).await;
+        let bytes: usize = batch.iter().map(|entry| entry.raw.bytes()).sum();
+        let is_held_elsewhere = matches!(world, World::Memory(_));
+        assert!(is_held_elsewhere || bytes <= HELD_BYTES_MAX, "{bytes}");
+        seen.extend(batch.into_iter().map(|entry| entry.position));
+    }
+    assert_eq!(seen, written);
+}
+
 pub async fn a_tail_of_one_aggregate_shows_nothing_else(world: &World) {
     let journal = world.journal().await;
     let from = end(&*journal).await;
