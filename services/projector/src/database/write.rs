@@ -12,6 +12,7 @@ use contracts::{
     subject::AggregateId,
     time::Timestamp,
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use journal::stored::Raw;
 use sqlx::{
     Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction,
@@ -117,19 +118,23 @@ pub(super) fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
 }
 
 impl Write<'_> {
-    /// All events of an aggregate, in the order of their versions; of two with one version, the
-    /// one that was stored first comes first.
-    pub async fn history(&mut self, aggregate: &AggregateId) -> Result<Vec<Raw>, WriteError> {
+    /// The events of an aggregate one by one, in the order of their versions; of two with one
+    /// version, the one that was stored first comes first.
+    pub fn events_of(&mut self, aggregate: &AggregateId) -> BoxStream<'_, Result<Raw, WriteError>> {
         let rows = sqlx::query(
             "SELECT subject, headers, payload FROM events \
              WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, sequence",
         )
-        .bind(aggregate.workspace().as_str())
+        .bind(aggregate.workspace().as_str().to_owned())
         .bind(aggregate.kind().as_str())
-        .bind(aggregate.id())
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        rows.iter().map(raw).collect()
+        .bind(aggregate.id().to_owned())
+        .fetch(&mut *self.transaction);
+        rows.map(|row| raw(&row?)).boxed()
+    }
+
+    /// All of them.
+    pub async fn history(&mut self, aggregate: &AggregateId) -> Result<Vec<Raw>, WriteError> {
+        self.events_of(aggregate).try_collect().await
     }
 
     /// Whether a version of an aggregate is stored.

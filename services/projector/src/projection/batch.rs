@@ -8,6 +8,7 @@ use contracts::{
     subject::{AggregateId, AggregateKind},
 };
 use domain::{execution::Execution, policy::Policy, record, skill::Skill};
+use futures::TryStreamExt as _;
 use host::incident::Incident;
 use journal::{history::Fault, stored::Entry};
 
@@ -155,15 +156,17 @@ impl Batch<'_> {
         if let Some(fold) = self.folds.take(aggregate) {
             return Ok(fold);
         }
-        let stored = self.write.history(aggregate).await?;
-        let bytes = stored.iter().map(|raw| raw.payload.len()).sum();
-        let (events, broken) = history::sound(&stored);
-        let tale = match Execution::fold(&events) {
-            sound @ (Execution::NeverReceived | Execution::Known(_)) if broken.is_none() => {
-                Tale::Sound(sound)
-            }
-            Execution::NeverReceived | Execution::Known(_) | Execution::Corrupt(_) => Tale::Broken,
-        };
+        let (mut tale, mut bytes) = (Tale::Sound(Execution::NeverReceived), 0);
+        // One event at a time: what is stored of an execution may be more than there is memory.
+        let mut stored = self.write.events_of(aggregate);
+        while let Some(raw) = stored.try_next().await? {
+            bytes += raw.payload.len();
+            tale = match (tale, raw.decode()) {
+                (Tale::Sound(state), Ok(recorded)) => next(state, &recorded).0,
+                (Tale::Sound(_), Err(_)) | (Tale::Broken, _) => Tale::Broken,
+            };
+        }
+        drop(stored);
         let row = row(&tale);
         Ok(Fold {
             bytes,
