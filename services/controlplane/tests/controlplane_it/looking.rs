@@ -55,6 +55,9 @@ async fn executions_are_found_by_what_is_asked_for() {
         (&["--channel", "mail"], vec![]),
         (&["--waiting-for", "approval"], vec![blocked]),
         (&["--waiting-for", "draft,start"], vec![]),
+        (&["--mode", "assist"], vec![blocked]),
+        (&["--mode", "autonomous,assist"], vec![blocked, done]),
+        (&["--mode", "observe"], vec![]),
         (&["--text", "SURE_"], vec![blocked]),
         (&["--text", "%"], vec![blocked]),
         (&["--since", "1h"], vec![blocked, done]),
@@ -79,9 +82,11 @@ async fn executions_are_found_by_what_is_asked_for() {
     let told = world.type_in(&["execution", "list", "--all"]);
     assert!(told.out.contains("2 of 2"), "{}", told.out);
     assert!(told.out.contains("WAITS FOR"), "{}", told.out);
+    assert!(told.out.contains("MODE"), "{}", told.out);
     for words in [
         ["--status", "sleeping"],
         ["--waiting-for", "godot"],
+        ["--mode", "asleep"],
         ["--since", "yesterday"],
         ["--all", "--limit=3"],
     ] {
