@@ -190,7 +190,7 @@ async fn who_asks_for_what_is_rare_hears_how_far_it_is() {
         .journal
         .stream_count()
         .stream_of(&world.story.aggregate(id));
-    let other = if own == StreamId::Log(0) { 1 } else { 0 };
+    let other = u8::from(own == StreamId::Log(0));
     padded(&world, StreamId::Log(other), 2 * LOOKED_AT_MAX + 5).await;
     let projector = world.projector().await;
     let path = format!("/v1/events?after={before}&type=execution.cancel.requested");
