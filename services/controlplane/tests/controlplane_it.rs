@@ -9,6 +9,8 @@
 
 #[path = "controlplane_it/asking.rs"]
 mod asking;
+#[path = "controlplane_it/causes.rs"]
+mod causes;
 #[path = "controlplane_it/conforming.rs"]
 mod conforming;
 #[path = "controlplane_it/contexts.rs"]
@@ -33,11 +35,15 @@ mod helping;
 mod installing;
 #[path = "controlplane_it/looking.rs"]
 mod looking;
+#[path = "controlplane_it/overhearing.rs"]
+mod overhearing;
 /// What the reference contract says, which the contracts themselves are tested against.
 #[path = "../../../shared/contracts/tests/contracts/reference/fixture.rs"]
 mod reference;
 #[path = "controlplane_it/ruling.rs"]
 mod ruling;
+#[path = "controlplane_it/sides.rs"]
+mod sides;
 #[path = "controlplane_it/skills.rs"]
 mod skills;
 #[path = "controlplane_it/stage.rs"]

@@ -5,7 +5,7 @@ use controlplane::vote::{named, seen_in};
 use serde_json::json;
 use testkit::process::Process;
 
-use crate::world::{STOP_WITHIN, World, command, type_in};
+use crate::world::{Answer, STOP_WITHIN, World, command, type_in};
 
 const HELLO: &str =
     r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{"message":"hello"}}]}"#;
@@ -364,8 +364,10 @@ async fn the_same_is_answered_over_nats() {
     ] {
         let (http, nats) = (over(words, "http"), over(words, "nats"));
         assert_eq!(http.code, nats.code, "{words:?}: {}{}", nats.out, nats.err);
-        let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-        assert_eq!(parsed(&http.out), parsed(&nats.out), "{words:?}");
-        assert_eq!(parsed(&http.err), parsed(&nats.err), "{words:?}");
+        let parsed = |answer: &Answer| -> serde_json::Value {
+            let text = [&answer.out, &answer.err][usize::from(answer.code != 0)];
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{words:?}: {error}: {text}"))
+        };
+        assert_eq!(parsed(&http), parsed(&nats), "{words:?}");
     }
 }

@@ -39,6 +39,11 @@ static PROBLEM: LazyLock<Validator> = LazyLock::new(|| {
     closed(json!({ "$ref": "#/components/schemas/Problem", "components": components }))
 });
 
+static HEADERS: LazyLock<Validator> = LazyLock::new(|| {
+    let mut document = published("nats/asyncapi.json");
+    closed(document["components"]["schemas"]["EventHeaders"].take())
+});
+
 /// As it is committed.
 fn published(file: &str) -> Value {
     let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
@@ -58,13 +63,11 @@ fn closed(mut schema: Value) -> Validator {
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
-            let is_model = members.get("properties").is_some_and(Value::is_object);
+            // A model has a type beside its properties; a member that is called so has not.
+            let is_model = members.get("properties").is_some_and(Value::is_object)
+                && members.contains_key("type");
             if is_model && !members.contains_key("additionalProperties") {
-                // A model has a type beside its properties; a member that is called `properties`
-                // has not.
-                if members.contains_key("type") {
-                    members.insert("additionalProperties".to_owned(), Value::Bool(false));
-                }
+                members.insert("additionalProperties".to_owned(), Value::Bool(false));
             }
             members.values_mut().for_each(close);
         }
@@ -104,16 +107,16 @@ pub fn check_problem(problem: &Value) {
 pub fn check_event(raw: &Raw) -> (EventName, Value) {
     let headers = Headers::from_wire(raw.headers.iter().map(|(name, value)| (name, value)));
     let headers = headers.unwrap_or_else(|error| panic!("{}: {error}", raw.subject));
-    for name in [
-        "ce-specversion",
-        "ce-id",
-        "ce-type",
-        "ce-source",
-        "ce-time",
-        "ce-datacontenttype",
-    ] {
-        assert!(headers.get(name).is_some(), "{}: no `{name}`", raw.subject);
-    }
+    let told: Value = headers
+        .iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    let found = faults(&HEADERS, &told);
+    assert!(
+        found.is_empty(),
+        "the headers of `{}` are not as published: {found:#?}\n{told:#}",
+        raw.subject
+    );
     let attributes = Attributes::from_headers(&headers);
     let attributes = attributes.unwrap_or_else(|error| panic!("{}: {error}", raw.subject));
     let event = attributes.event;

@@ -1,7 +1,7 @@
 //! One control plane and all its doors: HTTP, NATS, and the command. Whatever is answered, by
 //! whichever door, is held against what is published.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use contracts::{
     event::{EventName, Service},
@@ -18,7 +18,7 @@ use controlplane::{
 use journal::{
     Journal,
     history::Read,
-    permissions::{CALLER_INBOX_PREFIX, caller_name, caller_subject},
+    permissions::{caller_inbox_prefix, caller_name, caller_subject},
     tail::Scope,
 };
 use serde_json::{Value, json};
@@ -139,9 +139,9 @@ impl Doors {
             let password_file = world.path("secrets").join(password_file(&user));
             let password = std::fs::read_to_string(&password_file).unwrap();
             let url = &context.nats_url;
-            let password = password.trim_end();
-            let guest = Guest::connect(url, &user, password, CALLER_INBOX_PREFIX).await;
-            let its = contexts.entry(key.0.clone()).or_insert_with(|| Context {
+            let inbox = caller_inbox_prefix(&workspace, &id);
+            let guest = Guest::connect(url, &user, password.trim_end(), &inbox).await;
+            let of_workspace = contexts.entry(key.0.clone()).or_insert_with(|| Context {
                 workspace: workspace.clone(),
                 identities: BTreeMap::new(),
                 ..context.clone()
@@ -154,7 +154,7 @@ impl Doors {
                     password_file,
                 }),
             };
-            its.identities.insert(key.1.clone(), identity);
+            of_workspace.identities.insert(key.1.clone(), identity);
             let person = Person {
                 workspace,
                 id,
@@ -516,7 +516,8 @@ fn of_text(text: &str, ids: &mut Vec<String>) -> String {
                 ids.push(id.to_owned());
                 ids.len() - 1
             });
-            told.push_str(&format!("<id {number}>"));
+            // Writing to a String cannot fail.
+            let _ = write!(told, "<id {number}>");
             rest = &rest[36..];
         } else {
             let first = rest.chars().next().unwrap();

@@ -98,6 +98,7 @@ impl Shown {
 
 /// A request that is carried out, prepared for one door. Commands that end something are asked for
 /// something of their own by each door; what may be repeated, and every query, is the same.
+#[expect(clippy::too_many_lines, reason = "each operation has its row")]
 async fn in_order(stage: &Stage, shown: &Shown, operation: OperationName, door: Door) -> Request {
     let (at_least, execution) = (shown.position.as_str(), shown.blocked.execution.as_str());
     match operation {
@@ -281,6 +282,7 @@ fn submission(door: Door) -> Request {
 }
 
 /// A request that is refused, and leaves everything as it is.
+#[expect(clippy::too_many_lines, reason = "each operation has its row")]
 fn refused(shown: &Shown, operation: OperationName) -> (Request, Code) {
     let run = format!("{NOBODY}:1");
     let execution = shown.blocked.execution.as_str();

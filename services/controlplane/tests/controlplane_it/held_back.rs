@@ -12,9 +12,6 @@ use crate::{
     world::World,
 };
 
-/// Requests of one principal that are carried out at once, as the default of the door has it.
-const PLACES: usize = 128;
-
 /// A process of a control plane that stands still until it is told to go on, or this is dropped.
 pub struct Stopped {
     pid: i32,
@@ -51,8 +48,8 @@ pub struct OneTooMany {
 }
 
 impl OneTooMany {
-    /// Until there is no place for one more.
-    pub async fn of(doors: &Doors, who: &str) -> Self {
+    /// As many as there are places for.
+    pub async fn of(doors: &Doors, who: &str, places: usize) -> Self {
         let address = doors.world.file("run/projector.address");
         let token = &doors.person(WORKSPACE, who).token;
         let head = format!(
@@ -60,7 +57,7 @@ impl OneTooMany {
              content-type: application/json\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
         );
         let mut streams = Vec::new();
-        for _ in 0..PLACES {
+        for _ in 0..places {
             let mut stream = TcpStream::connect(address.trim()).await.unwrap();
             stream.write_all(head.as_bytes()).await.unwrap();
             // The body is asked for once the caller is let in.

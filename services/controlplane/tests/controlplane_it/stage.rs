@@ -44,7 +44,7 @@ const NEWCOMERS: [(&str, &[&str]); 6] = [
 const POLICIES: &str = r#"
 @id("at-once")
 @reason("who votes does so at once")
-@expires("3s")
+@expires("10s")
 permit (principal, action == Action::"runAssisted", resource == SkillAction::"test.desk/soon");
 
 @id("hers-alone")
