@@ -22,6 +22,10 @@ mod cases;
 mod catalogue;
 #[path = "intake_it/changing_keys.rs"]
 mod changing_keys;
+/// Answers are held against what is published, as those to the command are.
+#[path = "../../controlplane/tests/controlplane_it/conforming.rs"]
+#[allow(dead_code, reason = "events are held against it there")]
+mod conforming;
 #[path = "intake_it/credentials.rs"]
 mod credentials;
 #[path = "intake_it/doors.rs"]
@@ -48,6 +52,9 @@ mod plans;
 mod process;
 #[path = "intake_it/providers.rs"]
 mod providers;
+#[path = "../../../shared/contracts/tests/contracts/reference/fixture.rs"]
+#[allow(dead_code, reason = "answers are all that is held against it here")]
+mod reference;
 #[path = "intake_it/refused_tokens.rs"]
 mod refused_tokens;
 #[path = "intake_it/tls.rs"]

@@ -10,6 +10,14 @@
     reason = "a test fails by panicking"
 )]
 
+/// Answers are held against what is published, as those to the command are.
+#[path = "../../controlplane/tests/controlplane_it/conforming.rs"]
+#[allow(dead_code, reason = "events are held against it there")]
+mod conforming;
+#[path = "../../../shared/contracts/tests/contracts/reference/fixture.rs"]
+#[allow(dead_code, reason = "answers are all that is held against it here")]
+mod reference;
+
 mod projector_it {
     mod bounds;
     mod broker;

@@ -9,6 +9,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::conforming::{check_answer, check_problem};
+
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -122,13 +124,15 @@ pub async fn post(
     raw(address, &head, body).await
 }
 
-/// What is answered must be among what the registry says of the operation.
+/// What is answered must be as it is published, and among what the registry says of the operation.
 #[track_caller]
 pub fn check_registered(operation: &str, answer: &Answer) {
+    let name = OperationName::parse(&format!("controlPlane.{operation}")).unwrap();
     let Some(code) = answer.body["code"].as_str() else {
+        check_answer(name, &answer.body);
         return;
     };
-    let name = OperationName::parse(&format!("controlPlane.{operation}")).unwrap();
+    check_problem(&answer.body);
     let code: Code = code.parse().unwrap();
     let registered = name.entry().all_errors().any(|error| error == code);
     assert!(

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use contracts::{event::Service, facts::ActorType, ids::WorkspaceId, time::Timestamp};
+use contracts::{
+    event::Service, facts::ActorType, ids::WorkspaceId, registry::routing, time::Timestamp,
+};
 use host::{
     clock::System,
     config::{Config, LogFormat},
@@ -28,6 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::story::{Story, workspace};
+use crate::conforming::{check_answer, check_problem};
 
 pub const READER: &str = "rita";
 pub const AUDITOR: &str = "otto";
@@ -271,7 +274,12 @@ impl Caller {
     pub async fn post(&self, operation: &str, input: &Value) -> (u16, Value) {
         let url = format!("{}/v1/{operation}", self.base);
         let request = self.client.post(url).bearer_auth(&self.token).json(input);
-        answer(request.send().await.unwrap()).await
+        let (status, body) = answer(request.send().await.unwrap()).await;
+        match routing::operation(operation) {
+            Some(operation) if status == 200 => check_answer(operation, &body),
+            Some(_) | None => check_problem(&body),
+        }
+        (status, body)
     }
 
     /// With the `ETag` of an answer that is at hand.
