@@ -247,14 +247,14 @@ impl Api {
 
     /// The request as it would have come over HTTP, from whom the subject names.
     fn asked(&self, request: &mut Incoming) -> Result<Request<Body>, Problem> {
-        let headers = headers(request)?;
-        let payload = mem::take(&mut request.payload);
         let nothing = || Problem::new(Code::NotFound, "the subject names no operation");
         let (workspace, principal, operation) = parts(&request.subject).ok_or_else(nothing)?;
         let mut asked = Request::post(format!("{PREFIX}{operation}"))
-            .body(Body::from(payload))
+            .body(Body::empty())
             .map_err(|_| nothing())?;
-        *asked.headers_mut() = headers;
+        let read = headers(request);
+        *asked.headers_mut() = read.map_err(|problem| Refusing::of(&asked).complete(problem))?;
+        *asked.body_mut() = Body::from(mem::take(&mut request.payload));
         let vouched = self.door.named(&workspace, &principal).ok_or_else(|| {
             let detail = format!(
                 "`{principal}` of workspace `{workspace}` has no credential that is valid: ask \

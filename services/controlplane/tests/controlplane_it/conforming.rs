@@ -104,7 +104,7 @@ pub fn check_problem(problem: &Value) {
 
 /// As [`check_answer`], of an event as it is stored; and it has the headers that it must have.
 #[track_caller]
-pub fn check_event(raw: &Raw) -> (EventName, Value) {
+pub fn check_event(raw: &Raw) -> EventName {
     let headers = Headers::from_wire(raw.headers.iter().map(|(name, value)| (name, value)));
     let headers = headers.unwrap_or_else(|error| panic!("{}: {error}", raw.subject));
     let told: Value = headers
@@ -138,7 +138,7 @@ pub fn check_event(raw: &Raw) -> (EventName, Value) {
         faults.is_empty(),
         "`{event}` is not as published: {faults:#?}\n{payload:#}"
     );
-    (event, payload)
+    event
 }
 
 fn faults(validator: &Validator, value: &Value) -> Vec<String> {

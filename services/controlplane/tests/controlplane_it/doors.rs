@@ -436,8 +436,7 @@ impl Doors {
             while reached < end {
                 let entries = self.journal.read(stream, reached, 100).await.unwrap();
                 for entry in &entries {
-                    let (event, _) = check_event(&entry.raw);
-                    *found.entry(event).or_default() += 1;
+                    *found.entry(check_event(&entry.raw)).or_default() += 1;
                     reached = entry.position.sequence;
                 }
             }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use contracts::{
     problem::Code,
-    registry::{Kind, OperationName},
+    registry::{Kind, OperationName, RESOURCES},
 };
 use serde_json::{Value, json};
 
 use crate::{
+    conforming::check_answer,
     doors::{Door, Said, TRACE_ID, WORKSPACE, shape},
     stage::{Blocked, Stage, assisted, bundle, echo, installation, intent, manifest},
 };
@@ -500,6 +501,33 @@ async fn refused_alike(
         );
     }
     http
+}
+
+/// What people look for as a resource is the same query.
+#[tokio::test]
+async fn every_resource_is_answered_as_its_query() {
+    let stage = Stage::set().await;
+    let shown = Shown::set(&stage).await;
+    let queries = RESOURCES
+        .iter()
+        .filter(|resource| resource.operation.entry().kind == Kind::Query);
+    let mut asked = 0;
+    for resource in queries {
+        let execution = shown.blocked.execution.as_str();
+        let path = resource.path.replace("{executionId}", execution);
+        let mut input = json!({ "atLeast": shown.position });
+        if path != resource.path {
+            input["executionId"] = json!(execution);
+        }
+        let operation = resource.operation;
+        let named = stage.doors.ask("admin", operation, &input).await;
+        let path = format!("{path}?atLeast={}", shown.position);
+        let at_path = stage.doors.get(WORKSPACE, "admin", &path).await;
+        assert_eq!(lasting(named.ok()), lasting(at_path.ok()), "{path}");
+        check_answer(operation, &at_path.body);
+        asked += 1;
+    }
+    assert!(asked > 5, "{asked}");
 }
 
 /// Not an operation: who one is needs no grant, and on NATS the subject says it.
