@@ -22,9 +22,11 @@ pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     pub detail: String,
+    /// The path of the execution that was asked about, else the path that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     pub code: Code,
+    /// The trace of the request, where it came with a `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// Every fault of what was sent, not only the first.

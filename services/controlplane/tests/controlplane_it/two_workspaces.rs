@@ -189,6 +189,51 @@ async fn publish(doors: &Doors, side: &Side) {
     known(side, execution, intent, plan);
 }
 
+/// A plan that uses the other's skill is refused as one that uses nobody's.
+async fn a_skill_of_the_other_is_unknown(doors: &Doors, sides: (&Side, &Side)) {
+    let (side, other) = sides;
+    let (theirs, nowhere) = (other.any(), side.nowhere());
+    let mut answers = Vec::new();
+    for ids in [&theirs, &nowhere] {
+        let uses = format!("{}/tell", ids.skill);
+        let input = json!({
+            "workspaceId": side.workspace, "text": side.text("with another's skill"),
+            "draft": { "steps": [{ "id": "only", "uses": uses, "with": {} }] },
+        });
+        let submit = OperationName::IntentSubmit;
+        let said = asked(doors, sides, Door::Nats, "submitter", submit, &input).await;
+        let (execution, intent) = (said.text("executionId"), said.text("intentId"));
+        let compile = json!({ "executionId": execution, "intentId": intent });
+        let operation = OperationName::PlanCompile;
+        let said = asked(doors, sides, Door::Nats, "submitter", operation, &compile).await;
+        assert_eq!(said.code(), Code::PlanRejected.as_str(), "{said:#?}");
+        answers.push(told(
+            &said,
+            &Ids {
+                execution,
+                ..ids.clone()
+            },
+        ));
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// One key in each workspace is one execution in each.
+async fn one_key_is_two_executions(doors: &Doors, sides: [&Side; 2]) {
+    let mut ids = Vec::new();
+    for side in sides {
+        let input = json!({ "workspaceId": side.workspace, "text": side.text("once") });
+        let (who, submit) = (side.person("submitter"), OperationName::IntentSubmit);
+        let key = Some("the same in both");
+        let said = doors
+            .through(Door::Http, side.workspace, &who, submit, &input, key)
+            .await;
+        assert_eq!(said.status, 201, "{said:#?}");
+        ids.push(said.text("executionId"));
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
 /// What was published for the other workspace is refused, and kept in the own one.
 async fn only_its_own_is_refused(doors: &Doors, side: &Side) {
     let listed = || {
@@ -336,9 +381,11 @@ async fn two_workspaces_hear_nothing_of_each_other() {
     }
     for (sides, ears) in [forth, back].into_iter().zip(&mut ears) {
         everything_once(&doors, sides).await;
+        a_skill_of_the_other_is_unknown(&doors, sides).await;
         let theirs = sides.1.any();
         ears.listen_to(&doors, sides.0, &theirs).await;
     }
+    one_key_is_two_executions(&doors, [&acme, &globex]).await;
     for sides in [forth, back] {
         publish_elsewhere(&doors, sides).await;
     }
