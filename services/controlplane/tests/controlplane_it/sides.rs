@@ -63,7 +63,7 @@ impl Ids {
 pub struct Chance(u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -72,11 +72,11 @@ impl Chance {
     }
 
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
+        usize::try_from(self.draw() % u64::try_from(bound).unwrap()).unwrap()
     }
 
     pub fn id(&mut self) -> String {
-        let (one, other) = (self.next(), self.next());
+        let (one, other) = (self.draw(), self.draw());
         format!(
             "0198f3b1-{:04x}-7{:03x}-8{:03x}-{:012x}",
             one & 0xffff,
@@ -143,9 +143,9 @@ impl Side {
         let mut chance = self.chance.borrow_mut();
         let (execution, intent, plan) = (chance.id(), chance.id(), chance.id());
         Ids {
-            skill: format!("nowhere.s{}", chance.next()),
-            policy: format!("{:016x}", chance.next()).repeat(4),
-            person: format!("nobody-{}", chance.next()),
+            skill: format!("nowhere.s{}", chance.draw()),
+            policy: format!("{:016x}", chance.draw()).repeat(4),
+            person: format!("nobody-{}", chance.draw()),
             execution,
             intent,
             plan,

@@ -166,7 +166,7 @@ fn known(side: &Side, execution: String, intent: String, plan: String) -> Ids {
 
 /// Publishes an intent to the own inbox; it is taken some time later.
 async fn publish(doors: &Doors, side: &Side) {
-    let id = side.chance.borrow_mut().next().to_string();
+    let id = side.chance.borrow_mut().draw().to_string();
     let who = side.person("submitter");
     let event = json!({
         "specversion": "1.0", "type": "controlPlane.intent.submit", "id": id, "source": "/desk",
