@@ -40,6 +40,8 @@ pub struct Ids {
     pub execution: String,
     pub intent: String,
     pub plan: String,
+    /// Of its step that waits for a vote.
+    pub block: String,
     pub skill: String,
     pub policy: String,
     pub person: String,
@@ -47,11 +49,12 @@ pub struct Ids {
 
 impl Ids {
     /// Every one of them, each with what stands for it.
-    pub fn named(&self) -> [(&str, &str); 6] {
+    pub fn named(&self) -> [(&str, &str); 7] {
         [
             (&self.execution, "<execution>"),
             (&self.intent, "<intent>"),
             (&self.plan, "<plan>"),
+            (&self.block, "<block>"),
             (&self.skill, "<skill>"),
             (&self.policy, "<policy>"),
             (&self.person, "<person>"),
@@ -142,6 +145,7 @@ impl Side {
     pub fn nowhere(&self) -> Ids {
         let mut chance = self.chance.borrow_mut();
         let (execution, intent, plan) = (chance.id(), chance.id(), chance.id());
+        let block = chance.id();
         Ids {
             skill: format!("nowhere.s{}", chance.draw()),
             policy: format!("{:016x}", chance.draw()).repeat(4),
@@ -149,6 +153,7 @@ impl Side {
             execution,
             intent,
             plan,
+            block,
         }
     }
 
@@ -175,6 +180,7 @@ pub fn asked_of(side: &Side, about: &Ids, own: &Ids) -> Vec<(&'static str, Opera
         execution,
         intent,
         plan,
+        block,
         skill,
         policy,
         person,
@@ -265,6 +271,14 @@ pub fn asked_of(side: &Side, about: &Ids, own: &Ids) -> Vec<(&'static str, Opera
             "approver",
             OperationName::ExecutionApprove,
             json!({ "executionId": execution, "stepId": "only", "approvedBy": approver }),
+        ),
+        (
+            "approver",
+            OperationName::ExecutionApprove,
+            json!({
+                "executionId": own.execution, "stepId": "only", "approvedBy": approver,
+                "blockId": block,
+            }),
         ),
         (
             "approver",

@@ -74,6 +74,7 @@ async fn is_not_found(
             Code::PolicyNotActive,
             Code::AlreadyStarted,
             Code::ExecutionEnded,
+            Code::NoOpenBlock,
         ];
         let is_passing = passing.iter().any(|code| code.as_str() == said.code());
         assert!(said.status == 404 || is_passing, "{operation:?}: {said:#?}");
@@ -148,14 +149,23 @@ async fn submit(doors: &Doors, sides: (&Side, &Side), door: Door) -> Ids {
     } else {
         side.chance.borrow_mut().id()
     };
-    known(side, execution, said.text("intentId"), plan)
+    let block = if kind == 2 {
+        let blocked = EventName::StepBlocked;
+        let blocked = doors.until(side.workspace, &execution, blocked).await;
+        blocked["blockId"].as_str().unwrap().to_owned()
+    } else {
+        side.chance.borrow_mut().id()
+    };
+    let intent = said.text("intentId");
+    known(side, execution, [intent, plan, block])
 }
 
-fn known(side: &Side, execution: String, intent: String, plan: String) -> Ids {
+fn known(side: &Side, execution: String, [intent, plan, block]: [String; 3]) -> Ids {
     let ids = Ids {
         execution,
         intent,
         plan,
+        block,
         skill: side.skill.to_owned(),
         policy: side.policy.borrow().clone(),
         person: side.person("submitter"),
@@ -185,8 +195,8 @@ async fn publish(doors: &Doors, side: &Side) {
     let received = EventName::IntentReceived;
     let received = doors.until(side.workspace, &execution, received).await;
     let intent = received["intentId"].as_str().unwrap().to_owned();
-    let plan = side.chance.borrow_mut().id();
-    known(side, execution, intent, plan);
+    let [plan, block] = [(), ()].map(|()| side.chance.borrow_mut().id());
+    known(side, execution, [intent, plan, block]);
 }
 
 /// A plan that uses the other's skill is refused as one that uses nobody's.
