@@ -1,16 +1,18 @@
-//! The table of operations.
+//! Commands and queries, as the registry has them.
+//!
+//! * [`table`]: all of them, each with what is its own
+//! * [`errors`]: what several of them answer
+
+mod errors;
+mod table;
 
 use schemars::Schema;
 use serde_json::{Map, Value};
 
-use super::{Grant, Section, VERSION, schema};
-use crate::{
-    event::EventName,
-    facts::Actor,
-    operations::{approval, execution, intent, plan, policy, skill, step, trace},
-    problem::Code,
-    subject::ROOT,
-};
+use super::{Grant, Section, VERSION};
+use crate::{event::EventName, facts::Actor, problem::Code, subject::ROOT};
+
+pub use table::OperationName;
 
 /// One command or query.
 #[derive(Debug)]
@@ -99,6 +101,32 @@ impl OperationName {
 }
 
 impl Operation {
+    /// A row of the reference contract with nothing of its own yet.
+    const fn of(
+        key: &'static str,
+        kind: Kind,
+        grant: Grant,
+        input: fn() -> Schema,
+        output: fn() -> Schema,
+    ) -> Self {
+        Self {
+            key,
+            version: VERSION,
+            kind,
+            section: Section::Reference,
+            capability: None,
+            grant,
+            variations: &[],
+            pii: &[],
+            output_pii: &[],
+            idempotent: matches!(kind, Kind::Query),
+            errors: &[],
+            emits: &[],
+            input,
+            output,
+        }
+    }
+
     /// The JSON Schema of its input.
     pub fn input(&self) -> Schema {
         (self.input)()
@@ -132,487 +160,6 @@ impl Operation {
             }
         }
         if enough { Ok(()) } else { Err(self.grant) }
-    }
-}
-
-/// Operations by name: their keys, and the types of their inputs and outputs.
-macro_rules! operations {
-    ($($name:ident = $key:literal, $input:ty => $output:ty { $($row:tt)* })+) => {
-        /// The name of an operation that is served.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum OperationName { $($name),+ }
-
-        impl OperationName {
-            pub const ALL: [Self; [$($key),+].len()] = [$(Self::$name),+];
-
-            pub fn parse(key: &str) -> Option<Self> {
-                match key { $($key => Some(Self::$name),)+ _ => None }
-            }
-
-            pub fn entry(self) -> &'static Operation {
-                match self {
-                    $(Self::$name => {
-                        static ENTRY: Operation = Operation {
-                            key: $key,
-                            version: VERSION,
-                            input: || schema::of::<$input>($key, "input"),
-                            output: || schema::of::<$output>($key, "output"),
-                            $($row)*
-                        };
-                        &ENTRY
-                    })+
-                }
-            }
-        }
-    };
-}
-
-const CORE: Option<&str> = Some("control-plane.core");
-const APPROVAL: Option<&str> = Some("control-plane.approval");
-const AUDIT: Option<&str> = Some("control-plane.audit");
-const SKILL_REGISTRY: Option<&str> = Some("control-plane.skill-registry");
-
-const APPROVE_ERRORS: &[Code] = &[
-    Code::ExecutionNotFound,
-    Code::StepNotFound,
-    Code::ActorMismatch,
-    Code::NotEligible,
-    Code::RequesterCannotApprove,
-    Code::NoOpenBlock,
-    Code::ApprovalExpired,
-    Code::PlanHashRequired,
-    Code::PlanHashMismatch,
-    Code::InputsDigestMismatch,
-    Code::ExecutionEnded,
-    Code::ExecutionCorrupt,
-];
-
-/// A rejection need not name the plan: it lets nothing run.
-const REJECT_ERRORS: &[Code] = &[
-    Code::ExecutionNotFound,
-    Code::StepNotFound,
-    Code::ActorMismatch,
-    Code::NotEligible,
-    Code::RequesterCannotApprove,
-    Code::NoOpenBlock,
-    Code::ApprovalExpired,
-    Code::PlanHashMismatch,
-    Code::InputsDigestMismatch,
-    Code::ExecutionEnded,
-    Code::ExecutionCorrupt,
-];
-
-const PAUSE_ERRORS: &[Code] = &[
-    Code::RunNotFound,
-    Code::ActorMismatch,
-    Code::NotRunning,
-    Code::RunEnded,
-    Code::ExecutionEnded,
-    Code::ExecutionCorrupt,
-];
-
-const RESUME_ERRORS: &[Code] = &[
-    Code::RunNotFound,
-    Code::ActorMismatch,
-    Code::NotRunning,
-    Code::NotPaused,
-    Code::RunEnded,
-    Code::ExecutionEnded,
-    Code::ExecutionCorrupt,
-];
-
-const ABORT_ERRORS: &[Code] = &[
-    Code::RunNotFound,
-    Code::ActorMismatch,
-    Code::RunEnded,
-    Code::ExecutionEnded,
-    Code::ExecutionCorrupt,
-];
-
-operations! {
-    IntentSubmit = "controlPlane.intent.submit", intent::SubmitInput => intent::SubmitOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::IntentSubmit,
-        variations: &[],
-        pii: &["text"],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::ActorMismatch,
-            Code::InvalidIdempotencyKey,
-            Code::IdempotencyConflict,
-            Code::ExecutionCorrupt,
-        ],
-        emits: &[EventName::IntentReceived],
-    }
-    PlanCompile = "controlPlane.plan.compile", plan::CompileInput => plan::CompileOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::PlanCompile,
-        variations: &[Variation::Suffices { member: "draft", grant: Grant::PlanDraft }],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::IntentNotFound,
-            Code::NotAwaitingDraft,
-            Code::DraftRequired,
-            Code::PlanRejected,
-            Code::NotSupportedYet,
-            Code::ExecutionEnded,
-            Code::ExecutionCorrupt,
-            Code::OutcomePending,
-        ],
-        emits: &[EventName::PlanDrafted, EventName::PlanCompiled, EventName::PlanRejected],
-    }
-    PlanVerify = "controlPlane.plan.verify", plan::VerifyInput => plan::VerifyOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: AUDIT,
-        grant: Grant::PlanVerify,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::PlanNotFound,
-            Code::PolicyNotActive,
-            Code::AlreadyStarted,
-            Code::ExecutionEnded,
-            Code::ExecutionCorrupt,
-            Code::OutcomePending,
-        ],
-        emits: &[
-            EventName::PlanVerificationRequested,
-            EventName::PlanVerified,
-            EventName::PlanRejected,
-        ],
-    }
-    ExecutionStart = "controlPlane.execution.start",
-        execution::StartInput => execution::StartOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionStart,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::PlanNotFound,
-            Code::NotVerified,
-            Code::ModeNotPermitted,
-            Code::AlreadyStarted,
-            Code::ExecutionEnded,
-            Code::ExecutionCorrupt,
-            Code::OutcomePending,
-        ],
-        emits: &[EventName::ExecutionStartRequested, EventName::ExecutionStarted],
-    }
-    ExecutionApprove = "controlPlane.execution.approve",
-        execution::ApproveInput => execution::ApproveOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: APPROVAL,
-        grant: Grant::ExecutionApprove,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: APPROVE_ERRORS,
-        emits: &[EventName::ExecutionApproved],
-    }
-    ExecutionReject = "controlPlane.execution.reject",
-        execution::RejectInput => execution::RejectOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: APPROVAL,
-        grant: Grant::ExecutionApprove,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: REJECT_ERRORS,
-        emits: &[EventName::ExecutionRejected],
-    }
-    ExecutionCancel = "controlPlane.execution.cancel",
-        execution::CancelInput => execution::CancelOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionCancel,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::ActorMismatch,
-            Code::ExecutionEnded,
-            Code::ExecutionCorrupt,
-        ],
-        emits: &[EventName::CancelRequested],
-    }
-    ExecutionPause = "controlPlane.execution.pause",
-        execution::PauseInput => execution::PauseOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionPause,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: PAUSE_ERRORS,
-        emits: &[EventName::Paused],
-    }
-    ExecutionResume = "controlPlane.execution.resume",
-        execution::ResumeInput => execution::ResumeOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionPause,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: RESUME_ERRORS,
-        emits: &[EventName::Resumed],
-    }
-    ExecutionRetry = "controlPlane.execution.retry",
-        execution::RetryInput => execution::RetryOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionRetry,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::RunNotFound,
-            Code::ActorMismatch,
-            Code::NotFailed,
-            Code::RetryNotPermitted,
-            Code::ExecutionCorrupt,
-        ],
-        emits: &[EventName::RetryRequested],
-    }
-    ExecutionAbort = "controlPlane.execution.abort",
-        execution::AbortInput => execution::AbortOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionCancel,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: ABORT_ERRORS,
-        emits: &[EventName::CancelRequested],
-    }
-    ExecutionShutdown = "controlPlane.execution.shutdown",
-        execution::ShutdownInput => execution::ShutdownOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionCancel,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: ABORT_ERRORS,
-        emits: &[EventName::CancelRequested],
-    }
-    StepReport = "controlPlane.execution.step.report", step::ReportInput => step::ReportOutput {
-        kind: Kind::Command,
-        section: Section::Ours,
-        capability: None,
-        grant: Grant::StepReport,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::StepNotFound,
-            Code::TokenInvalid,
-            Code::StepNotInFlight,
-            Code::AlreadyReported,
-            Code::ExecutionEnded,
-            Code::ExecutionCorrupt,
-        ],
-        emits: &[EventName::StepReported],
-    }
-    SkillInstall = "controlPlane.skill.install", skill::InstallInput => skill::InstallOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: SKILL_REGISTRY,
-        grant: Grant::SkillInstall,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[
-            Code::SignatureInvalid,
-            Code::SignatureMissing,
-            Code::ManifestInvalid,
-            Code::SchemaVersionInvalid,
-            Code::PublisherUntrusted,
-            Code::KeyUntrusted,
-            Code::ProvenanceUntrusted,
-            Code::ArtifactDigestMismatch,
-            Code::SignatureExpired,
-            Code::ContractsSpecVersionMissing,
-            Code::ContractsSpecTooOld,
-            Code::ContractsSpecTooNew,
-            Code::ControlPlaneVersionMissing,
-            Code::ControlPlaneTooOld,
-            Code::ControlPlaneTooNew,
-            Code::CapabilityMissing,
-            Code::SkillVersionConflict,
-            Code::OutcomePending,
-        ],
-        emits: &[
-            EventName::SkillInstallRequested,
-            EventName::SkillInstalled,
-            EventName::SkillRejected,
-        ],
-    }
-    SkillDisable = "controlPlane.skill.disable", skill::DisableInput => skill::DisableOutput {
-        kind: Kind::Command,
-        section: Section::Reference,
-        capability: SKILL_REGISTRY,
-        grant: Grant::SkillDisable,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[Code::SkillNotFound, Code::ActorMismatch],
-        emits: &[EventName::SkillDisabled],
-    }
-    ExecutionGet = "controlPlane.execution.get", execution::GetInput => execution::GetOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &["execution/text"],
-        idempotent: true,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::ExecutionCorrupt,
-            Code::PositionNotReached,
-        ],
-        emits: &[],
-    }
-    ExecutionList = "controlPlane.execution.list", execution::ListInput => execution::ListOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: CORE,
-        grant: Grant::ExecutionRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &["items/*/text"],
-        idempotent: true,
-        errors: &[Code::PositionNotReached],
-        emits: &[],
-    }
-    TraceGet = "controlPlane.trace.get", trace::GetInput => trace::GetOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: AUDIT,
-        grant: Grant::TraceRead,
-        variations: &[Variation::NeededToo {
-            member: "includePayloads",
-            grant: Grant::TracePayloads,
-        }],
-        pii: &[],
-        output_pii: &["entries/*/payload"],
-        idempotent: true,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::ExecutionCorrupt,
-            Code::PositionNotReached,
-        ],
-        emits: &[],
-    }
-    PolicyExplain = "controlPlane.policy.explain", policy::ExplainInput => policy::ExplainOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: AUDIT,
-        grant: Grant::PolicyRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: true,
-        errors: &[
-            Code::ExecutionNotFound,
-            Code::StepNotFound,
-            Code::NotVerified,
-            Code::ExecutionCorrupt,
-            Code::PositionNotReached,
-        ],
-        emits: &[],
-    }
-    SkillList = "controlPlane.skill.list", skill::ListInput => skill::ListOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: SKILL_REGISTRY,
-        grant: Grant::SkillRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: true,
-        errors: &[Code::PositionNotReached],
-        emits: &[],
-    }
-    SkillVerify = "controlPlane.skill.verify", skill::VerifyInput => skill::VerifyOutput {
-        kind: Kind::Query,
-        section: Section::Reference,
-        capability: SKILL_REGISTRY,
-        grant: Grant::SkillRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: true,
-        errors: &[],
-        emits: &[],
-    }
-    ApprovalList = "controlPlane.approval.list", approval::ListInput => approval::ListOutput {
-        kind: Kind::Query,
-        section: Section::Ours,
-        capability: None,
-        grant: Grant::ExecutionRead,
-        variations: &[],
-        pii: &[],
-        output_pii: &["items/*/text"],
-        idempotent: true,
-        errors: &[Code::PositionNotReached],
-        emits: &[],
-    }
-    PolicyActivate = "controlPlane.policy.activate",
-        policy::ActivateInput => policy::ActivateOutput {
-        kind: Kind::Command,
-        section: Section::Ours,
-        capability: None,
-        grant: Grant::PolicyActivate,
-        variations: &[],
-        pii: &[],
-        output_pii: &[],
-        idempotent: false,
-        errors: &[Code::ActorMismatch, Code::PolicyRefused, Code::OutcomePending],
-        emits: &[
-            EventName::PolicyActivationRequested,
-            EventName::PolicyActivated,
-            EventName::PolicyRefused,
-        ],
     }
 }
 
