@@ -124,9 +124,12 @@ fn listed(faults: &[Finding]) -> String {
 pub struct Providers {
     path: PathBuf,
     watched: Watched<Vec<Trusted>>,
+    /// Of a file that is refused because of others: opened once, however often it is read again.
+    waiting: Mutex<Vec<Trusted>>,
     told: Mutex<Told>,
 }
 
+#[derive(Clone)]
 struct Trusted {
     provider: Provider,
     keys: Arc<KeySet>,
@@ -141,10 +144,12 @@ impl Providers {
     /// Reads the file, which has to be there.
     pub fn load(path: &Path) -> Result<Self, ProvidersError> {
         let paths = vec![path.to_owned()];
-        let read = || read(path, &[]);
+        let mut waiting = Vec::new();
+        let read = || read(path, &[], &mut waiting);
         Ok(Self {
             path: path.to_owned(),
             watched: Watched::load("the identity providers stay", paths, read)?,
+            waiting: Mutex::default(),
             told: Mutex::new(Told {
                 since: Instant::now(),
                 lines: 0,
@@ -167,7 +172,10 @@ impl Providers {
     }
 
     async fn check(&self, token: &Token<'_>, now: Timestamp) -> Result<Principal, Invalid> {
-        let all = self.watched.current(|before| read(&self.path, before));
+        let all = self.watched.current(|before| {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            read(&self.path, before, &mut waiting)
+        });
         let issuer = token.claims.get("iss").and_then(Value::as_str);
         let trusted = all
             .iter()
@@ -232,8 +240,13 @@ fn shown(text: &str) -> String {
     clipped.escape_debug().to_string()
 }
 
-/// Keys that were had are kept where the file says the same of them as before.
-fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError> {
+/// Keys that were had are kept where the file says the same of them as before, be it in use or
+/// `waiting` for others to be put right.
+fn read(
+    path: &Path,
+    before: &[Trusted],
+    waiting: &mut Vec<Trusted>,
+) -> Result<Vec<Trusted>, ProvidersError> {
     let shown = || path.display().to_string();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -260,7 +273,7 @@ fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError>
     let mut trusted = Vec::new();
     let mut faults = Vec::new();
     for (at, provider) in document.providers.into_iter().enumerate() {
-        let kept = before.iter().find(|held| {
+        let kept = before.iter().chain(waiting.iter()).find(|held| {
             held.provider.keys == provider.keys && held.provider.issuer == provider.issuer
         });
         let keys = match kept {
@@ -276,8 +289,10 @@ fn read(path: &Path, before: &[Trusted]) -> Result<Vec<Trusted>, ProvidersError>
         }
     }
     if !faults.is_empty() {
+        *waiting = trusted;
         return Err(refused(faults));
     }
+    waiting.clear();
     let names: Vec<_> = trusted.iter().map(|it| it.provider.name.as_str()).collect();
     tracing::info!(
         file = shown(),

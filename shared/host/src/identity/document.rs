@@ -97,12 +97,12 @@ pub struct Keys {
     /// `https:`, or `http:` on this machine. Redirects are not followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Who vouches for the server at the URL (PEM); the machine's authorities where it is left
-    /// out.
+    /// Who vouches for the server at the URL (PEM), read again when it changes; the machine's
+    /// authorities where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// How long to wait at least before the keys are fetched again because a token names an
-    /// unknown one.
+    /// unknown one, or names none and is not signed with one that is known.
     #[serde(default = "usual_refetch")]
     #[schemars(range(min = 1, max = 3600))]
     pub refetch_seconds: u32,

@@ -1,7 +1,7 @@
 //! Where a provider's keys come from: a file, or a URL whose answer is kept.
 //!
-//! A key that is not known is looked for once in a while, however many tokens name one; and keys
-//! that were had are kept when they cannot be had again.
+//! A key that is not known is looked for once in a while, however many tokens name one or are signed
+//! with one that has no name; and keys that were had are kept when they cannot be had again.
 
 use std::{
     error::Error,
@@ -71,11 +71,22 @@ impl KeySet {
     /// Whether the token is signed with one of these keys.
     pub async fn verify(&self, token: &Token<'_>) -> Result<(), Invalid> {
         let id = token.header.key.as_deref();
-        let keys = match self {
-            Self::File { path, keys } => keys.current(|_| read(path)),
-            Self::Url(remote) => remote.with(id).await?,
+        let verify =
+            |keys: &Keys| keys.verify(id, token.header.algorithm, token.signed, &token.signature);
+        let remote = match self {
+            Self::File { path, keys } => return verify(&keys.current(|_| read(path))),
+            Self::Url(remote) => remote,
         };
-        keys.verify(id, token.header.algorithm, token.signed, &token.signature)
+        let keys = remote.with(id).await?;
+        let verdict = verify(&keys);
+        // A token that names no key cannot say that it is signed with a new one.
+        if verdict.is_err()
+            && id.is_none()
+            && let Some(newer) = remote.newer_than(&keys).await
+        {
+            return verify(&newer);
+        }
+        verdict
     }
 }
 
@@ -103,7 +114,10 @@ fn announce(keys: &Keys, from: &str) {
 /// Keys at a URL.
 pub struct Remote {
     url: String,
-    client: reqwest::Client,
+    /// Who vouches for the server at the URL, where that is said.
+    ca_file: Option<PathBuf>,
+    /// Made anew when that file has changed.
+    client: Watched<reqwest::Client>,
     refetch_after: Duration,
     age_max: Duration,
     state: Mutex<State>,
@@ -133,19 +147,13 @@ enum FetchError {
 
 impl Remote {
     fn open(url: &str, keys: &document::Keys) -> Result<Self, KeySetError> {
-        let mut builder = reqwest::Client::builder()
-            .timeout(FETCH_WITHIN)
-            .redirect(Policy::none())
-            .no_proxy();
-        if let Some(path) = &keys.ca_file {
-            builder = builder.tls_certs_only(authorities(path)?);
-        } else if url.starts_with("http:") {
-            // A machine may have no authorities, and none is needed.
-            builder = builder.tls_certs_only([]);
-        }
+        let ca_file = keys.ca_file.clone();
+        let paths = ca_file.clone().into_iter().collect();
+        let connect = || client(url, ca_file.as_deref());
         Ok(Self {
             url: url.to_owned(),
-            client: builder.build().map_err(KeySetError::Client)?,
+            client: Watched::load("who vouches for a provider stays", paths, connect)?,
+            ca_file,
             refetch_after: Duration::from_secs(keys.refetch_seconds.into()),
             age_max: Duration::from_secs(keys.max_age_seconds.into()),
             state: Mutex::default(),
@@ -163,6 +171,13 @@ impl Remote {
         self.refresh().await;
         let kept = self.age_max * KEPT_TIMES;
         self.younger_than(kept).ok_or(Invalid::NoKeys)
+    }
+
+    /// Keys that were fetched after these, if it is time to look for some.
+    async fn newer_than(self: &Arc<Self>, keys: &Arc<Keys>) -> Option<Arc<Keys>> {
+        self.refresh().await;
+        let newer = self.state().keys.clone();
+        newer.filter(|newer| !Arc::ptr_eq(newer, keys))
     }
 
     fn younger_than(&self, age: Duration) -> Option<Arc<Keys>> {
@@ -216,7 +231,8 @@ impl Remote {
     }
 
     async fn fetch(&self) -> Result<Keys, FetchError> {
-        let answer = self.client.get(&self.url).send().await;
+        let connect = |_: &_| client(&self.url, self.ca_file.as_deref());
+        let answer = self.client.current(connect).get(&self.url).send().await;
         let mut answer = answer.map_err(FetchError::Http)?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
@@ -235,6 +251,20 @@ impl Remote {
         // What is in it is whole after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn client(url: &str, ca_file: Option<&Path>) -> Result<reqwest::Client, KeySetError> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(FETCH_WITHIN)
+        .redirect(Policy::none())
+        .no_proxy();
+    if let Some(path) = ca_file {
+        builder = builder.tls_certs_only(authorities(path)?);
+    } else if url.starts_with("http:") {
+        // A machine may have no authorities, and none is needed.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(KeySetError::Client)
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, KeySetError> {
