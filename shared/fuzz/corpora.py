@@ -292,7 +292,7 @@ def input_inputs():
             for kind, media in method["requestBody"]["content"].items():
                 examples = [media["example"]] if "example" in media else [it["value"] for it in media.get("examples", {}).values()]
                 for number, example in enumerate(examples):
-                    operation = method.get("operationId", "").removeprefix("controlPlane.")
+                    operation = method.get("operationId", "").removesuffix(".resource")
                     if kind == "application/json" and operation and "events" not in path:
                         put("input", f"example-{operation}-{number}", sent(operation, example))
     every("input", {

@@ -25,6 +25,8 @@ mod encrypting;
 mod every_error;
 #[path = "controlplane_it/every_operation.rs"]
 mod every_operation;
+#[path = "controlplane_it/exemplifying.rs"]
+mod exemplifying;
 #[path = "controlplane_it/gateway.rs"]
 mod gateway;
 #[path = "controlplane_it/held_back.rs"]

@@ -7,6 +7,7 @@ mod capabilities;
 pub mod catalogue;
 pub mod cloud_events;
 mod components;
+pub mod examples;
 mod feeds;
 mod grant;
 pub mod openapi;

@@ -4,7 +4,7 @@
 //! One plain function per parser ([`TARGETS`]), a folder of inputs for each (`corpus/<name>`), and
 //! three that call them: `tests/corpus.rs` replays the folders and bounded, seeded mutations of
 //! them at each run of the tests; the same test with `--ignored` goes on for minutes; and
-//! `libfuzzer/`, a workspace of its own, lets libFuzzer look for new ways through the code. An
+//! `libfuzzer/`, a workspace of its own, lets `libFuzzer` look for new ways through the code. An
 //! input that broke something is added to its folder.
 //!
 //! * [`json`], [`input`], [`cloud_event`], [`cursor`]: what callers send

@@ -56,7 +56,6 @@ fn measure(text: &str, opening: &[char], closing: &[char]) -> Result<usize, TooD
                 (ifs, signs) = (0, 0);
                 statements += 1;
             }
-            '"' | '/' | ',' | ':' => {}
             _ if opening.contains(&c) => depth += 1,
             _ if closing.contains(&c) => depth = depth.saturating_sub(1),
             _ if token == "if" => ifs += 1,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
-fn client() -> Client {
+pub fn client() -> Client {
     // Fails where another test has done it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder().no_proxy().tls_certs_only([]);

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Kind, OperationName, RESOURCES, Resource, VERSION,
     components::{Components, component, point_to_components, reference},
+    examples,
 };
 use crate::problem::{Code, MEDIA_TYPE, Problem};
 
@@ -95,7 +96,8 @@ fn add_get(paths: &mut Map<String, Value>, path: &str, described: Value) {
 }
 
 fn post(name: OperationName, input: &Value, output: &Value) -> Value {
-    described(name, "", &headers(name), output, Some(input))
+    let example = examples::input(name);
+    described(name, "", &headers(name), output, Some((input, example)))
 }
 
 /// With what stands in the path as parameters.
@@ -103,10 +105,12 @@ fn command(resource: &Resource, input: &Value, output: &Value) -> Value {
     let schema = resource.operation.entry().input().to_value();
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut parameters = headers(resource.operation);
+    let mut example = examples::input(resource.operation);
     for (member, schema) in properties.into_iter().flatten() {
         if resource.in_path().contains(&member.as_str()) {
             parameters.push(json!({
                 "name": member, "in": "path", "required": true, "schema": schema,
+                "example": example.remove(member),
             }));
         }
     }
@@ -115,7 +119,7 @@ fn command(resource: &Resource, input: &Value, output: &Value) -> Value {
         ".resource",
         &parameters,
         output,
-        Some(input),
+        Some((input, example)),
     )
 }
 
@@ -139,18 +143,25 @@ fn get(name: OperationName, output: &Value, in_path: &[&str], suffix: &str) -> V
     let is_required =
         |member: &str| required.is_some_and(|all| all.iter().any(|it| it.as_str() == Some(member)));
     let properties = schema.get("properties").and_then(Value::as_object);
+    let example = examples::input(name);
     let mut parameters = vec![traceparent(), if_none_match()];
     for (member, schema) in properties.into_iter().flatten() {
         let mut schema = schema.clone();
         point_to_components(&mut schema);
         not_null(&mut schema);
         let in_path = in_path.contains(&member.as_str());
-        parameters.push(json!({
+        let mut parameter = json!({
             "name": member,
             "in": if in_path { "path" } else { "query" },
             "required": in_path || is_required(member),
             "schema": schema,
-        }));
+        });
+        // A document in a query string is not worth following.
+        let shown = example.get(member).filter(|value| !value.is_object());
+        if let (Some(shown), Some(parameter)) = (shown, parameter.as_object_mut()) {
+            parameter.insert("example".to_owned(), shown.clone());
+        }
+        parameters.push(parameter);
     }
     let mut described = described(name, suffix, &parameters, output, None);
     if let Some(responses) = described
@@ -200,15 +211,15 @@ fn described(
     suffix: &str,
     parameters: &[Value],
     output: &Value,
-    input: Option<&Value>,
+    input: Option<(&Value, Map<String, Value>)>,
 ) -> Value {
     let entry = name.entry();
     let schema = entry.input().to_value();
     let text = schema.get("description").and_then(Value::as_str);
-    let body = input.map(|input| {
+    let body = input.map(|(input, example)| {
         json!({
             "required": true,
-            "content": { JSON: { "schema": input } },
+            "content": { JSON: { "schema": input, "example": example } },
         })
     });
     let mut described = json!({

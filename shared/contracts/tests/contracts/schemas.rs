@@ -8,7 +8,7 @@ use std::{
 
 use contracts::{
     event::EventName,
-    registry::{OperationName, asyncapi, catalogue, event_key, event_schema, openapi},
+    registry::{OperationName, asyncapi, catalogue, event_key, event_schema, examples, openapi},
 };
 use serde_json::{Map, Value};
 
@@ -54,6 +54,19 @@ fn the_operations_over_http_are_as_committed() {
             ("openapi.json".to_owned(), document),
         ]),
     );
+}
+
+/// What they are answered is seen on a running system, in `controlplane_it`.
+#[test]
+fn every_example_of_an_input_is_one() {
+    for name in OperationName::ALL {
+        let entry = name.entry();
+        let example = Value::Object(examples::input(name));
+        let schema = entry.input().to_value();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let faults: Vec<_> = validator.iter_errors(&example).collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", entry.key);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The targets of `fuzz` under libFuzzer; `FUZZ_TARGET` names the one.
+//! The targets of `fuzz` under `libFuzzer`; `FUZZ_TARGET` names the one.
 
 #![no_main]
 

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Components, JSON, component, reference, refusals, traceparent};
-use crate::registry::cloud_events::{
-    BATCH, BATCH_MAX, OPERATION, PATH, STRUCTURED, attributes, errors, structured,
+use crate::registry::{
+    cloud_events::{BATCH, BATCH_MAX, OPERATION, PATH, STRUCTURED, attributes, errors, structured},
+    examples,
 };
 
 pub(super) const TAG: &str = "intent";
@@ -38,13 +39,19 @@ fn post() -> Value {
     ]);
     responses.extend(refusals(errors()));
     let mut parameters = vec![traceparent()];
+    let data = examples::input(OPERATION);
+    let event = event("order-4711", &data);
     parameters.extend(attributes().map(|(name, schema, what)| {
-        json!({
+        let mut parameter = json!({
             "name": format!("ce-{name}"),
             "in": "header",
             "description": format!("In binary mode, percent-encoded: {what}"),
             "schema": schema,
-        })
+        });
+        if let (Some(shown), Some(members)) = (event.get(name), parameter.as_object_mut()) {
+            members.insert("example".to_owned(), shown.clone());
+        }
+        parameter
     }));
     let batch = json!({
         "type": "array", "maxItems": BATCH_MAX, "items": reference("CloudEvent"),
@@ -58,14 +65,24 @@ fn post() -> Value {
         "requestBody": {
             "required": true,
             "content": {
-                STRUCTURED: { "schema": reference("CloudEvent") },
-                BATCH: { "schema": batch },
-                JSON: { "schema": reference(&component(OPERATION, "Input")) },
+                STRUCTURED: { "schema": reference("CloudEvent"), "example": event },
+                BATCH: { "schema": batch, "example": [event, self::event("order-4712", &data)] },
+                JSON: { "schema": reference(&component(OPERATION, "Input")), "example": data },
             },
         },
         "responses": responses,
         "x-grant": OPERATION.entry().grant.as_str(),
         "x-emits": OPERATION.entry().emits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn event(id: &str, data: &Map<String, Value>) -> Value {
+    json!({
+        "specversion": "1.0",
+        "type": OPERATION.entry().key,
+        "source": "/shop/orders",
+        "id": id,
+        "data": data,
     })
 }
 
