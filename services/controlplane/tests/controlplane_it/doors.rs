@@ -18,7 +18,7 @@ use controlplane::{
 use journal::{
     Journal,
     history::Read,
-    permissions::{caller_inbox_prefix, caller_name, caller_subject},
+    permissions::{CALLER_INBOX_PREFIX, caller_name, caller_subject},
     tail::Scope,
 };
 use serde_json::{Value, json};
@@ -139,8 +139,8 @@ impl Doors {
             let password_file = world.path("secrets").join(password_file(&user));
             let password = std::fs::read_to_string(&password_file).unwrap();
             let url = &context.nats_url;
-            let inbox = caller_inbox_prefix(&workspace, &id);
-            let guest = Guest::connect(url, &user, password.trim_end(), &inbox).await;
+            let password = password.trim_end();
+            let guest = Guest::connect(url, &user, password, CALLER_INBOX_PREFIX).await;
             let of_workspace = contexts.entry(key.0.clone()).or_insert_with(|| Context {
                 workspace: workspace.clone(),
                 identities: BTreeMap::new(),

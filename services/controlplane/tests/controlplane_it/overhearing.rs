@@ -1,6 +1,6 @@
 //! What one workspace could hear of another without asking, and what its users try at the broker.
 
-use journal::permissions::{caller_inbox_prefix, caller_name};
+use journal::permissions::{CALLER_INBOX_PREFIX, caller_name};
 use testkit::guest::{Guest, Heard};
 use tokio::{
     sync::{mpsc, watch},
@@ -52,9 +52,9 @@ impl Ears {
         }
         for (role, _) in ROLES {
             let person = doors.person(workspace, &side.person(role));
-            let inbox = caller_inbox_prefix(&person.workspace, &person.id);
-            ears.inboxes
-                .push(person.guest.listen(&format!("{inbox}.>")).await);
+            // Of its own account: others' answers have the same subjects in theirs.
+            let answers = format!("{CALLER_INBOX_PREFIX}.>");
+            ears.inboxes.push(person.guest.listen(&answers).await);
         }
         ears
     }
@@ -114,15 +114,12 @@ impl Ears {
 /// What each of its users tries at the broker.
 pub async fn is_refused_by_the_broker(doors: &Doors, side: &Side, other: &Side) {
     let (their, them) = (other.workspace, other.person("submitter"));
-    let theirs = doors.person(their, &them);
-    let their_inbox = caller_inbox_prefix(&theirs.workspace, &theirs.id);
     for (role, _) in ROLES {
         let me = side.person(role);
         let person = doors.person(side.workspace, &me);
         let user = caller_name(&person.workspace, &person.id);
-        let inbox = caller_inbox_prefix(&person.workspace, &person.id);
-        let mut guest = doors.guest(&user, &inbox).await;
-        tries_what_is_anothers(&mut guest, &user, their, &them, &their_inbox).await;
+        let mut guest = doors.guest(&user, CALLER_INBOX_PREFIX).await;
+        tries_what_is_anothers(&mut guest, &user, their, &them).await;
         // As whom it is there, it may not be in the other workspace.
         for subject in [
             format!("cp.api.{their}.{me}.execution.list"),
@@ -135,13 +132,7 @@ pub async fn is_refused_by_the_broker(doors: &Doors, side: &Side, other: &Side) 
     }
 }
 
-pub async fn tries_what_is_anothers(
-    guest: &mut Guest,
-    user: &str,
-    their: &str,
-    them: &str,
-    their_inbox: &str,
-) {
+pub async fn tries_what_is_anothers(guest: &mut Guest, user: &str, their: &str, them: &str) {
     for subject in [
         format!("cp.api.{their}.>"),
         format!("cp.api.{their}.{them}.>"),
@@ -150,9 +141,9 @@ pub async fn tries_what_is_anothers(
         format!("controlPlane.{their}.>"),
         format!("events.{their}.>"),
         format!("cp.skill.{their}.>"),
-        format!("{their_inbox}.>"),
-        "_INBOX.>".to_owned(),
-        "_INBOX_API.>".to_owned(),
+        "_INBOX_intake.>".to_owned(),
+        "_INBOX_executor.>".to_owned(),
+        "_R_.>".to_owned(),
         "cp.>".to_owned(),
         "$JS.>".to_owned(),
         ">".to_owned(),
@@ -169,8 +160,8 @@ pub async fn tries_what_is_anothers(
         format!("controlPlane.{their}.execution.2a.some-id.1.intent.received"),
         format!("events.{their}.execution.2a.some-id.1.intent.received"),
         format!("cp.skill.{their}.desk"),
-        format!("{their_inbox}.x"),
         "_INBOX.x".to_owned(),
+        "_INBOX_intake.x".to_owned(),
         "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_00".to_owned(),
         "$SRV.PING".to_owned(),
     ] {

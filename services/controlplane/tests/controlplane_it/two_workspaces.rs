@@ -11,7 +11,6 @@ use contracts::{
     event::EventName, manifest::SkillManifest, problem::Code, registry::OperationName,
 };
 use domain::execution::intake::{Door as Through, keyed_id};
-use journal::permissions::caller_inbox_prefix;
 use serde_json::{Value, json};
 use skills::{
     key::keygen,
@@ -431,9 +430,7 @@ async fn two_workspaces_hear_nothing_of_each_other() {
     ] {
         let mut guest = doors.guest(user, &format!("_INBOX_{user}")).await;
         let them = other.person("submitter");
-        let theirs = doors.person(their, &them);
-        let inbox = caller_inbox_prefix(&theirs.workspace, &theirs.id);
-        tries_what_is_anothers(&mut guest, user, their, &them, &inbox).await;
+        tries_what_is_anothers(&mut guest, user, their, &them).await;
     }
     // Whoever reads metrics reads those of all: so nothing of any workspace is in them.
     let metrics = doors.metrics().await;
