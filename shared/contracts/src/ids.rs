@@ -164,15 +164,31 @@ text_id! {
     PrincipalId("a principal id: 1 to 128 of letters, digits and `._@:+-`", 128, "^[A-Za-z0-9._@:+-]+$")
         |text| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b':' | b'+' | b'-'));
     /// A skill's name, without version. It may hold any characters but those that a plan's pin
-    /// uses as separators.
-    SkillKey("a skill key: 1 to 200 characters without white space, control characters, `/`, `@` and `#`", 200, "^[^\\s/@#]+$")
-        |text| text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | '@' | '#' | '\u{feff}'));
+    /// uses as separators, and those that cannot be seen: people approve it by sight.
+    SkillKey("a skill key: 1 to 200 visible characters without white space, `/`, `@` and `#`", 200, "^[^\\s/@#\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]+$")
+        |text| text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '/' | '@' | '#') && !is_invisible(c));
     /// An action of a skill.
     ActionName("an action name: 1 to 64 of letters, digits, `_`, `-` and `.`", 64, "^[A-Za-z0-9._-]+$")
         |text| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     /// A semantic version, as it was written.
     SkillVersion("a semantic version such as `1.4.0`", 64, "^[0-9]+\\.[0-9]+\\.[0-9]+")
         |text| semver::Version::parse(text).is_ok();
+}
+
+/// Format characters: they join, split and turn around what stands beside them.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 impl WorkspaceId {

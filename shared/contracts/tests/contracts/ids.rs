@@ -195,3 +195,20 @@ proptest! {
         prop_assert_eq!(at.since_ms(at.plus_ms(ms)), 0);
     }
 }
+
+/// People approve a skill by its name as they see it.
+#[test]
+fn a_skill_key_holds_nothing_that_cannot_be_seen() {
+    takes::<SkillKey>(&["orders.refund", "заказ", "注文.返金", "naïve"]);
+    refuses::<SkillKey>(&[
+        "orders\u{ad}.refund",
+        "orders\u{200b}.refund",
+        "orders\u{200d}.refund",
+        "orders\u{202e}.refund",
+        "orders\u{2066}.refund",
+        "orders\u{feff}.refund",
+        "orders\u{e0041}.refund",
+        "orders\u{85}.refund",
+        "orders\u{a0}.refund",
+    ]);
+}

@@ -49,6 +49,8 @@ pub enum TurnedAway {
     Limited,
     /// Nothing is served there, or not by that method.
     NotServed,
+    /// It could not be told who asks.
+    Failed,
     /// Anything else.
     Other,
 }
@@ -99,7 +101,7 @@ impl Requests {
             "requests_turned_away",
             "Requests that were not let in, by the way they came: `unauthenticated`, `limited` (more \
              than is served at once), `not_served` (nothing is there, or not by that method), \
-             `other`; they are in no other metric and in no trace",
+             `failed` (it could not be told who asks), `other`; they are in no other metric and in no trace",
             &self.turned_away,
         );
     }
@@ -132,10 +134,11 @@ impl Requests {
 }
 
 impl TurnedAway {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Unauthenticated,
         Self::Limited,
         Self::NotServed,
+        Self::Failed,
         Self::Other,
     ];
 
@@ -148,6 +151,7 @@ impl TurnedAway {
             401 => Some(Self::Unauthenticated),
             429 => Some(Self::Limited),
             404 | 405 => Some(Self::NotServed),
+            500.. => Some(Self::Failed),
             _ => Some(Self::Other),
         }
     }
@@ -157,6 +161,7 @@ impl TurnedAway {
             Self::Unauthenticated => "unauthenticated",
             Self::Limited => "limited",
             Self::NotServed => "not_served",
+            Self::Failed => "failed",
             Self::Other => "other",
         }
     }
