@@ -154,6 +154,7 @@ pub fn refused(error: ConnectError) -> Failure {
         | ConnectError::Missing { .. }
         | ConnectError::StreamCount { .. }
         | ConnectError::Settings(_)
+        | ConnectError::OneAccount
         | ConnectError::Stream { .. } => Failure::Other(anyhow::Error::new(error)),
     }
 }

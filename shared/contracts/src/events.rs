@@ -5,7 +5,8 @@
 //! the decider that wrote the event.
 
 /// The version of the deciders in this build. Raised when a decision on the same state and input
-/// comes out differently; replay re-derives only what its own version wrote.
+/// comes out differently; replay re-derives only what its own version wrote. From the first release
+/// on: what builds before it decided otherwise, replay tells as a difference.
 pub const RULES: u32 = 1;
 
 /// A payload: derives, camel-case names, and absent options left out.

@@ -91,9 +91,12 @@ impl Health {
     }
 
     /// Not ready for as long as this is said again and again.
-    pub fn unready_for_now(&self, topic: &'static str, why: Why) {
-        let until = Some(Instant::now() + STANDS);
-        self.reasons().insert(topic, Reason { why, until });
+    /// Whether it was ready, as far as this goes.
+    pub fn unready_for_now(&self, topic: &'static str, why: Why) -> bool {
+        let now = Instant::now();
+        let until = Some(now + STANDS);
+        let before = self.reasons().insert(topic, Reason { why, until });
+        before.is_none_or(|before| before.until.is_some_and(|until| until <= now))
     }
 
     pub fn ready(&self, topic: &'static str) {

@@ -210,15 +210,15 @@ impl Api {
 
     async fn answer(&self, endpoint: usize, mut request: Incoming) {
         let began = Instant::now();
-        // INVARIANT: an answer goes across to the account of who asks. Within the account of the
-        // services who asks could have it sent to anybody, or stored.
-        if let Some(reply) = &request.reply
-            && !reply.starts_with(ACROSS_ACCOUNTS)
-        {
+        // INVARIANT: who asks has an account of its own, for which the broker vouches: the answer
+        // goes across to it. Within the account of the services the broker's own answers can be sent
+        // to anybody, as requests too, and ours be stored.
+        let to = request.reply.as_deref().unwrap_or_default();
+        if !to.starts_with(ACROSS_ACCOUNTS) {
             tracing::warn!(
                 subject = request.subject,
-                reply,
-                "not carried out: asked within the account of the services"
+                reply = to,
+                "not carried out: asked within the account of the services, or without a reply"
             );
             return;
         }

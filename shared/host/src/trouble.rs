@@ -183,10 +183,12 @@ pub async fn settle_delivery(host: &Host, delivery: &Delivery, outcome: Result<(
 /// Says that only another binary can go on: which event it is stands in the log, and in what
 /// stream it is for anyone to read.
 pub fn told_newer(host: &Host, subject: &str) {
-    tracing::error!(subject, "newer event: upgrade");
     let stream = host.journal.stream_count().stream_of_subject(subject);
     let why = Why::of("newer event: upgrade").within(stream);
-    host.health.unready_for_now("upgrade", why);
+    // There may be thousands, each again and again.
+    if host.health.unready_for_now("upgrade", why) {
+        tracing::error!(subject, "newer event: upgrade");
+    }
 }
 
 /// Says that an operator has to act, and in the log on what.

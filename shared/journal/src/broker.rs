@@ -28,6 +28,15 @@ pub struct User {
     pub permissions: Permissions,
 }
 
+/// For whoever puts the configuration in the place of an older one.
+const NOTE: &str = "\
+# The log is in the account CONTROL_PLANE, and each caller has an account of its own.
+# Streams that were made while there was one account for all are in the folder `jetstream/$G` of the
+# store: stop the server and rename it to `jetstream/CONTROL_PLANE`. In a cluster, which keeps who has
+# which stream elsewhere too, take them over with `nats stream backup` and `nats stream restore`.
+# Of a running server a reload takes two signals before accounts that are new are answered.
+";
+
 /// The account of services and workers, in which the streams are.
 pub const ACCOUNT: &str = "CONTROL_PLANE";
 
@@ -79,7 +88,8 @@ pub struct ServerTls {
 
 impl ServerConfig {
     pub fn render(&self) -> String {
-        let mut text = format!("listen: {}\n", quoted(&self.listen));
+        let mut text = NOTE.to_owned();
+        let _ = writeln!(text, "listen: {}", quoted(&self.listen));
         let sync = match self.durability {
             Durability::Process => "",
             Durability::Disk => "  sync_interval: always\n",

@@ -171,6 +171,12 @@ pub enum ConnectError {
         .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     )]
     Settings(Vec<Difference>),
+    #[error(
+        "this broker has one account for all its users, and callers need one each: write its \
+         configuration anew with `controlplane broker-config`, which says what becomes of streams \
+         that are there"
+    )]
+    OneAccount,
     #[error("cannot look after the stream `{stream}`")]
     Stream {
         stream: String,

@@ -46,6 +46,9 @@ pub fn inbox_prefix(user: &str) -> String {
 /// else.
 pub const CALLER_INBOX_PREFIX: &str = "_INBOX";
 
+/// Where whoever is connected asks the broker as whom.
+pub const ACCOUNT_QUESTION: &str = "$SYS.REQ.USER.INFO";
+
 /// Where the broker has answers brought that are for another account. No user may name such a
 /// subject for its own answer, so this tells who asks across a border from who does not.
 pub const ACROSS_ACCOUNTS: &str = "_R_.";
@@ -172,6 +175,8 @@ pub fn installer(user: &str) -> Permissions {
             "$JS.API.STREAM.CREATE.*".to_owned(),
             // To turn republishing on or off.
             "$JS.API.STREAM.UPDATE.*".to_owned(),
+            // In what account it is.
+            ACCOUNT_QUESTION.to_owned(),
         ],
         subscribe: vec![format!("{}.>", inbox_prefix(user))],
         allow_responses: false,

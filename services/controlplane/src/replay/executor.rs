@@ -189,7 +189,8 @@ pub(super) fn completed(
             Err(refused) => refused_outcome(refused),
         };
     }
-    if is_by_report(state, event) {
+    if is_completed_later(state, event) {
+        // Only a report ends it so.
         return driven(state, recorded, memory);
     }
     if let Some(misfit) = used.and_then(|used| misfit(&used, &event.output)) {
@@ -201,17 +202,11 @@ pub(super) fn completed(
     }
 }
 
-/// Whether the end follows from what was reported from outside: an attempt whose worker has answered
-/// has no other; before that the answer and the report are each as good, and the instant tells.
-fn is_by_report(state: &Execution, event: &StepCompleted) -> bool {
+/// Whether the attempt waits for what is reported of it from outside: its worker has answered.
+fn is_completed_later(state: &Execution, event: &StepCompleted) -> bool {
     let step = run(state).and_then(|(_, run)| run.steps.get(&event.step_id));
     step.is_some_and(|step| {
-        let is_awaited =
-            matches!(step.state, StepState::Accepted { attempt, .. } if attempt == event.attempt);
-        is_awaited
-            || step.last_report().is_some_and(|report| {
-                report.attempt == event.attempt && report.reported_at == event.completed_at
-            })
+        matches!(step.state, StepState::Accepted { attempt, .. } if attempt == event.attempt)
     })
 }
 

@@ -139,7 +139,14 @@ fn settle_streams(store: &Path) -> anyhow::Result<()> {
         store.join("jetstream").join(UNNAMED),
         store.join("jetstream").join(ACCOUNT),
     );
-    if unnamed.exists() && !named.exists() {
+    if unnamed.exists() {
+        // Both are there where an older version ran in between.
+        anyhow::ensure!(
+            !named.exists(),
+            "streams are in `{}` and in `{}`: keep the folder whose log is the one to go on with",
+            unnamed.display(),
+            named.display()
+        );
         fs::rename(&unnamed, &named).with_context(|| {
             format!(
                 "cannot rename `{}` to `{}`",

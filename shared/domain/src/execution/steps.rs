@@ -113,12 +113,13 @@ pub(super) fn reported_end(
     let skill = context.catalogue.skill(&known.workspace, &step.uses);
     let outcome = Outcome::of_report(report, skill, step);
     // A success that is none ends whatever attempt is under way: the report has been taken.
-    let (attempt, at) = if matches!(outcome, Outcome::Failed(_)) {
-        (state.attempts, context.now)
+    let is_none = matches!(outcome, Outcome::Failed(_));
+    let attempt = if is_none {
+        state.attempts
     } else {
-        (report.attempt, report.reported_at)
+        report.attempt
     };
-    ending::ended(known, run, step, state, attempt, &outcome, at).ok()
+    ending::ended(known, run, step, state, attempt, &outcome, context.now).ok()
 }
 
 fn timed_out(

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use bytes::Bytes;
 use contracts::{
     position::StreamId,
     subject::{REPUBLISHED_ROOT, ROOT},
@@ -13,7 +14,10 @@ use super::{
     ConnectError, ConnectOptions,
     link::{CallError, Link},
 };
-use crate::layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS};
+use crate::{
+    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS},
+    permissions::ACCOUNT_QUESTION,
+};
 
 /// How long streams may take to be ready: a cluster elects its leaders first.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,6 +85,9 @@ pub async fn install(
     install: InstallOptions,
 ) -> Result<Installed, ConnectError> {
     let link = super::open(options).await?;
+    if link.client.server_info().auth_required && is_everybodys(&link).await {
+        return Err(ConnectError::OneAccount);
+    }
     let mut installed = Installed::default();
     let mut differences = Vec::new();
     let mut to_change = Vec::new();
@@ -120,6 +127,26 @@ pub async fn install(
     } else {
         Err(ConnectError::Settings(differences))
     }
+}
+
+/// Whether this is the account of all that no configuration gives one. Who may not ask is in it: its
+/// permissions were written before there were others.
+async fn is_everybodys(link: &Link) -> bool {
+    #[derive(Deserialize)]
+    struct Told {
+        data: As,
+    }
+    #[derive(Deserialize)]
+    struct As {
+        account: String,
+    }
+    /// As the broker calls it.
+    const EVERYBODYS: &str = "$G";
+    let told = link.call(ACCOUNT_QUESTION, None, Bytes::new()).await;
+    let told = told
+        .ok()
+        .and_then(|told| serde_json::from_slice::<Told>(&told.payload).ok());
+    told.is_none_or(|told| told.data.account == EVERYBODYS)
 }
 
 /// The inbox of older logs acknowledged nothing, since its publishers had no accounts of their own.

@@ -9,6 +9,7 @@ use tokio::{
 use super::MemoryJournal;
 use crate::{
     Unavailable,
+    permissions::ACROSS_ACCOUNTS,
     request::{HEADERS_MAX, Incoming, Reply, Request, RequestError, Requests, Respond},
 };
 
@@ -46,7 +47,8 @@ impl MemoryJournal {
             too_many_headers: headers.len() > HEADERS_MAX,
             headers,
             payload,
-            reply: None,
+            // There are no accounts in memory: whoever asks is another.
+            reply: Some(format!("{ACROSS_ACCOUNTS}memory")),
             responder: Box::new(Responder(responder)),
         };
         let sent = {

@@ -17,7 +17,9 @@ use journal::{
     broker::{Caller, Durability, ServerConfig, User},
     delivery::{ConsumerSpec, Message, Purpose},
     history::Read,
-    jetstream::{ConnectOptions, Inbox, InstallOptions, JetStreamJournal, install},
+    jetstream::{
+        ConnectError, ConnectOptions, Inbox, InstallOptions, Installed, JetStreamJournal, install,
+    },
     permissions::{
         self, ACROSS_ACCOUNTS, CALLER_INBOX_PREFIX, Permissions, caller_name, inbox_prefix,
     },
@@ -77,15 +79,18 @@ async fn broker() -> NatsServer {
         sync_always: false,
     };
     let server = NatsServer::start(options).await;
-    let wanted = InstallOptions {
-        streams,
-        replicas: 1,
-        republish: None,
-    };
-    install(&options_of(&server, "installer"), wanted)
+    install(&options_of(&server, "installer"), wanted())
         .await
         .unwrap();
     server
+}
+
+fn wanted() -> InstallOptions {
+    InstallOptions {
+        streams: count(STREAMS),
+        replicas: 1,
+        republish: None,
+    }
 }
 
 fn options_of(server: &NatsServer, user: &str) -> ConnectOptions {
@@ -504,6 +509,54 @@ async fn the_inbox_acknowledges_what_it_keeps() {
     let refused = publishing.publish(subject, "x".into()).await.unwrap();
     let error = soon(refused.into_future()).await.unwrap_err();
     assert!(error.to_string().contains("maximum messages"), "{error}");
+}
+
+/// As it was made while its publishers had no accounts of their own.
+#[tokio::test]
+async fn an_inbox_that_acknowledged_nothing_does_after_it_is_installed_again() {
+    let server = broker().await;
+    let installer = Intruder::of(&server, "installer").await;
+    let asks = async |operation: &str, request: &Value| -> Value {
+        let subject = format!("$JS.API.STREAM.{operation}.CONTROL_PLANE_INBOX");
+        let payload = serde_json::to_vec(request).unwrap();
+        let answer = installer.client.request(subject, payload.into()).await;
+        serde_json::from_slice(&answer.unwrap().payload).unwrap()
+    };
+    let mut settings = asks("INFO", &Value::Null).await["config"].take();
+    settings["no_ack"] = Value::Bool(true);
+    assert_eq!(asks("UPDATE", &settings).await.get("error"), None);
+    let refused = JetStreamJournal::connect(&options_of(&server, "intake")).await;
+    assert!(matches!(refused, Err(ConnectError::Settings(_))));
+    let installed = install(&options_of(&server, "installer"), wanted()).await;
+    assert_eq!(installed.unwrap().changed, ["CONTROL_PLANE_INBOX"]);
+    let again = install(&options_of(&server, "installer"), wanted()).await;
+    assert_eq!(again.unwrap(), Installed::default());
+    let caller = Intruder::caller(&server, "acme.ada").await;
+    let publishing = async_nats::jetstream::new(caller.client);
+    let kept = publishing.publish("cp.inbox.acme.ada", "x".into()).await;
+    soon(kept.unwrap().into_future()).await.unwrap();
+}
+
+/// Where all users share one account, a caller says where its acknowledgement is stored.
+#[tokio::test]
+async fn on_a_broker_with_one_account_for_all_nothing_is_installed() {
+    for permissions in ["", "permissions: { publish: \"$JS.API.>\" }"] {
+        let config = format!(
+            "listen: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{DATA_DIRECTORY}\" }}\n\
+             authorization {{ users: [ {{ user: installer, password: installer-password, \
+             {permissions} }} ] }}\n"
+        );
+        let options = ServerOptions {
+            config,
+            sync_always: false,
+        };
+        let server = NatsServer::start(options).await;
+        let refused = install(&options_of(&server, "installer"), wanted()).await;
+        assert!(
+            matches!(refused, Err(ConnectError::OneAccount)),
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -244,11 +244,14 @@ pub(super) fn completed(known: &mut Known, event: &StepCompleted) -> Fold {
         | StepState::RetryWait { .. }
         | StepState::Pending
         | StepState::Proposed { .. } => {
-            step.report = None;
+            // What was reported was done by then, whoever read it when.
+            let report = step.report.take();
+            let reported = report.filter(|report| report.attempt == event.attempt);
+            let at = reported.map_or(event.completed_at, |report| report.reported_at);
             step.state = StepState::Completed {
                 output: Arc::new(event.output.clone()),
             };
-            ended_well(known, event.run_id, event.completed_at)
+            ended_well(known, event.run_id, at)
         }
         _ => Err("the step has ended before".to_owned()),
     }
