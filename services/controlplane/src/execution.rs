@@ -37,7 +37,7 @@ pub enum Command {
         at_least: Option<Positions>,
     },
     /// List executions, the newest first
-    List(list::Args),
+    List(Box<list::Args>),
     /// Show what waits for a vote, and vote for it
     Approve(vote::Approve),
     /// Show what waits for a vote, and vote against it, which ends the run
@@ -98,7 +98,7 @@ pub async fn run(command: Command, global: &Global) -> Result<(), Failure> {
             screen.answer(&output, || shown(screen, &output.execution));
             Ok(())
         }
-        Command::List(args) => list::run(args, global).await,
+        Command::List(args) => list::run(*args, global).await,
         Command::Approve(approve) => vote::approve(approve, global).await,
         Command::Reject(reject) => vote::reject(reject, global).await,
         Command::Start { execution, mode } => start(global, execution, mode).await,

@@ -298,10 +298,7 @@ pub async fn start(
         streams: streams.get(),
         identities: people,
         reader: passwords.as_ref().map(|known| broker_user(OPERATOR, known)),
-        worker: passwords
-            .as_ref()
-            .map(|known| broker_user(WORKER, known))
-            .filter(|worker| worker.password_file.exists()),
+        worker: passwords.as_ref().and_then(worker_user),
         keys: Some(directory.keys()),
     };
     let reader = options(&context.nats_url, OPERATOR, streams, passwords.as_ref())?.tls(tls);
@@ -350,6 +347,11 @@ fn broker_user(name: &str, passwords: &Passwords) -> BrokerUser {
         user: name.to_owned(),
         password_file: passwords.file(name),
     }
+}
+
+/// Whoever runs a broker of its own may have no such user.
+fn worker_user(passwords: &Passwords) -> Option<BrokerUser> {
+    Some(broker_user(WORKER, passwords)).filter(|worker| worker.password_file.exists())
 }
 
 /// Stops everything: the services first, so that they can give back what they hold.

@@ -44,12 +44,12 @@ fn measure(text: &str, opening: &[char], closing: &[char]) -> Result<usize, TooD
         let word = rest
             .find(|c: char| !c.is_alphanumeric() && c != '_')
             .unwrap_or(rest.len());
-        let taken = match c {
+        let length = match c {
             '"' => string(rest),
             '/' if rest.starts_with("//") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
             _ => word.max(c.len_utf8()),
         };
-        let (token, after) = rest.split_at_checked(taken).unwrap_or((rest, ""));
+        let (token, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         rest = after;
         match c {
             ';' => {

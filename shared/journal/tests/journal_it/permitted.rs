@@ -527,8 +527,8 @@ async fn an_inbox_that_acknowledged_nothing_does_after_it_is_installed_again() {
     assert_eq!(asks("UPDATE", &settings).await.get("error"), None);
     let refused = JetStreamJournal::connect(&options_of(&server, "intake")).await;
     assert!(matches!(refused, Err(ConnectError::Settings(_))));
-    let installed = install(&options_of(&server, "installer"), wanted()).await;
-    assert_eq!(installed.unwrap().changed, ["CONTROL_PLANE_INBOX"]);
+    let done = install(&options_of(&server, "installer"), wanted()).await;
+    assert_eq!(done.unwrap().changed, ["CONTROL_PLANE_INBOX"]);
     let again = install(&options_of(&server, "installer"), wanted()).await;
     assert_eq!(again.unwrap(), Installed::default());
     let caller = Intruder::caller(&server, "acme.ada").await;
