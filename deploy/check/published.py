@@ -61,10 +61,10 @@ class Check:
         process = self.processes.start(list(map(str, command)), log, cwd=self.root, env=self.env)
         shown = Path(command[0]).name
         try:
-            process.wait(within_s)
+            code = self.processes.wait(process, within_s)
         except subprocess.TimeoutExpired:
             raise Failed(f"{shown} takes more than {within_s} s\n{log.read_text()}") from None
-        expect(process.returncode == 0, f"{shown} ends with {process.returncode}", log.read_text())
+        expect(code == 0, f"{shown} ends with {code}", log.read_text())
         return log.read_text()
 
     def start(self):

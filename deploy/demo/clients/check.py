@@ -62,20 +62,32 @@ class Processes:
     def until(self, process, log, text):
         deadline = time.monotonic() + WITHIN_S
         while text not in log.read_text():
-            expect(process.poll() is None, f"{log.stem} has ended before it was ready", log.read_text())
+            if process.poll() is not None:
+                self.forget(process)
+                raise Failed(f"{log.stem} has ended before it was ready\n{log.read_text()}".rstrip())
             expect(time.monotonic() < deadline, f"{log.stem} is not ready within {WITHIN_S} s", log.read_text())
             time.sleep(0.1)
 
+    def wait(self, process, within_s):
+        """For its end, and gives its exit code."""
+        process.wait(within_s)
+        self.forget(process)
+        return process.returncode
+
+    def forget(self, process):
+        """With what is left of its group: the number of one that has ended is soon another's."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self.started.remove(process)
+
     def close(self):
         # The control plane is the first that started, and the last that ends.
-        for process in reversed(self.started):
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(30)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for process in reversed(self.started.copy()):
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            self.forget(process)
 
 
 class Check:
@@ -245,14 +257,14 @@ class Check:
         script = "set -eu\n" + "".join(f"{commands}echo {mark}\n" for _, commands, _ in blocks)
         shell = self.processes.start(["bash", "-c", script], log, cwd=self.root, env=self.env)
         try:
-            shell.wait(WITHIN_S)
+            code = self.processes.wait(shell, WITHIN_S)
         except subprocess.TimeoutExpired:
             raise Failed(f"the pages take more than {WITHIN_S} s\n{log.read_text()}") from None
         outputs = log.read_text().split(f"{mark}\n")
         for (place, commands, wanted), output in zip(blocks, outputs):
             missing = missing_of(wanted, output)
             expect(missing is None, f"{place}: this line is not printed: {missing}", commands + "\n" + output)
-        expect(shell.returncode == 0, f"{blocks[min(len(outputs), len(blocks)) - 1][0]} fails", outputs[-1])
+        expect(code == 0, f"{blocks[min(len(outputs), len(blocks)) - 1][0]} fails", outputs[-1])
 
 
 def blocks_of(page):
