@@ -10,7 +10,6 @@ use contracts::registry::{
         WORKSPACE,
     },
 };
-use host::clock::{Ambient as _, System};
 use reqwest::{Client, Method, Url};
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, mpsc};
@@ -294,11 +293,7 @@ impl Desk {
                 assert_eq!(answer.0, 200, "{}", answer.2);
                 real
             }
-            "execution.retry" => {
-                let deadline = System.now().plus_ms(1500).to_string();
-                self.asked_for(WAITS, &["--deadline", &deadline], "failed")
-                    .await
-            }
+            "execution.retry" => self.asked_for(FAILS, &[], "failed").await,
             _ => Real::new(),
         }
     }
@@ -387,6 +382,12 @@ async fn worker(world: &World, context: &Value) -> mpsc::UnboundedReceiver<Call>
 
 /// Long enough for whatever is done to it.
 const WAITS: &str = r#"{"steps":[{"id":"hello","uses":"core.wait/wait","with":{"ms":600000}}]}"#;
+
+/// What the one says is no time that the other could wait for.
+const FAILS: &str = r#"{"steps":[
+    {"id":"hello","uses":"core.echo/echo","with":{"message":"hello"}},
+    {"id":"wait","uses":"core.wait/wait","with":{"ms":{"$from":"/steps/hello/output/with/message"}}}
+]}"#;
 
 fn put(text: &str, real: &Real) -> String {
     real.iter().fold(text.to_owned(), |text, (name, value)| {
