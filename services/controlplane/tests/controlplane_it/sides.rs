@@ -1,7 +1,7 @@
 //! Two workspaces as who drives them knows them, and what can be asked for in each.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -28,8 +28,8 @@ pub struct Side {
     pub chance: RefCell<Chance>,
     pub executions: RefCell<Vec<Ids>>,
     pub policy: RefCell<String>,
-    /// Answers in which the own marker was found: looking for one would find it.
-    pub marked: Cell<u32>,
+    /// Where the own marker was found: looking for the other's would find it there.
+    pub marked: RefCell<BTreeSet<String>>,
     /// What was asked of the other's.
     pub foreign: RefCell<BTreeSet<OperationName>>,
 }
@@ -104,7 +104,7 @@ impl Side {
             chance: RefCell::new(Chance(seed)),
             executions: RefCell::default(),
             policy: RefCell::default(),
-            marked: Cell::new(0),
+            marked: RefCell::default(),
             foreign: RefCell::default(),
         }
     }
@@ -168,7 +168,7 @@ impl Side {
             );
         }
         if text.contains(self.marker) {
-            self.marked.set(self.marked.get() + 1);
+            self.marked.borrow_mut().insert(what.to_string());
         }
     }
 }
@@ -342,6 +342,23 @@ pub const NAMES_NOTHING: [OperationName; 5] = [
     OperationName::SkillVerify,
     OperationName::PolicyActivate,
 ];
+
+/// What tells of something of one's own by the names and texts that it was given.
+pub fn telling(own: &Ids) -> Vec<(OperationName, Value)> {
+    let execution = &own.execution;
+    vec![
+        (
+            OperationName::ExecutionGet,
+            json!({ "executionId": execution }),
+        ),
+        (
+            OperationName::TraceGet,
+            json!({ "executionId": execution, "includePayloads": true }),
+        ),
+        (OperationName::ExecutionList, json!({ "limit": 100 })),
+        (OperationName::ApprovalList, json!({ "all": true })),
+    ]
+}
 
 /// An answer in which every id is what it stands for.
 pub fn told(said: &Said, ids: &Ids) -> (u16, Value, BTreeMap<String, String>) {
