@@ -1,48 +1,63 @@
 //! Intents that come as `CloudEvents`: structured, in binary mode, or as a batch.
 
+use contracts::plan::Finding;
 use host::http::body;
 use intake::cloud_event::{self, CloudEvent};
 use serde_json::{Value, json};
 
-use crate::message::Message;
+use crate::{Reached, message::Message};
+
+pub const PROPERTIES: &[&str] = &["structured", "batch", "binary"];
 
 /// An object is an event, an array in `batch` a batch; and otherwise there are headers, an empty
 /// line and a body.
-pub fn holds(bytes: &[u8]) {
+pub fn holds(bytes: &[u8]) -> Reached {
     if let Ok(members) = body::parse(bytes) {
         match members.get("batch") {
-            Some(Value::Array(events)) => events.iter().for_each(structured),
-            Some(_) | None => structured(&Value::Object(members)),
+            Some(Value::Array(events)) => {
+                let taken = events.iter().filter(|event| structured(event)).count();
+                Reached::from_iter((taken > 0).then_some("batch"))
+            }
+            Some(_) | None => {
+                let is_taken = structured(&Value::Object(members));
+                Reached::from_iter(is_taken.then_some("structured"))
+            }
         }
     } else if let Some(message) = Message::read(bytes) {
-        binary(&message);
+        Reached::from_iter(binary(&message).then_some("binary"))
+    } else {
+        Reached::new()
     }
 }
 
-fn structured(sent: &Value) {
+/// Whether it is one.
+fn structured(sent: &Value) -> bool {
     let Value::Object(members) = sent else {
-        return;
+        return false;
     };
-    match cloud_event::structured(members.clone()) {
-        Ok(event) => taken(&event),
-        Err(findings) => assert!(!findings.is_empty(), "refused without a reason"),
-    }
+    is_taken(cloud_event::structured(members.clone()))
 }
 
-fn binary(message: &Message<'_>) {
+/// Whether it is one.
+fn binary(message: &Message<'_>) -> bool {
     let mut headers = message.headers();
     headers.push(("ce-specversion".to_owned(), message.first.to_owned()));
     let Ok(data) = body::parse(message.body) else {
-        return;
+        return false;
     };
     let pairs = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     assert!(cloud_event::is_binary(pairs.clone().map(|(name, _)| name)));
-    match cloud_event::binary(pairs, Value::Object(data)) {
-        Ok(event) => taken(&event),
+    is_taken(cloud_event::binary(pairs, Value::Object(data)))
+}
+
+fn is_taken(read: Result<CloudEvent, Vec<Finding>>) -> bool {
+    match &read {
+        Ok(event) => taken(event),
         Err(findings) => assert!(!findings.is_empty(), "refused without a reason"),
     }
+    read.is_ok()
 }
 
 /// Its key can be shown and stored, and it is the same event in structured mode.

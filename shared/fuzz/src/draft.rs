@@ -8,9 +8,13 @@ use domain::{
 use host::http::body;
 use serde_json::Value;
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a plan"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(members) = body::parse(bytes) else {
-        return;
+        return Reached::new();
     };
     let draft = Value::Object(members);
     match compiled(&draft) {
@@ -24,11 +28,13 @@ pub fn holds(bytes: &[u8]) {
             let written = canonical::to_bytes(&draft).expect("what is in a plan is exact");
             let again = serde_json::from_slice(&written).unwrap();
             assert_eq!(compiled(&again).unwrap().hash, found.hash);
+            Reached::from(["a plan"])
         }
         Err(refused) => {
             assert!(!refused.findings.is_empty(), "refused without a reason");
             assert!(refused.findings.is_sorted(), "{:?}", refused.findings);
             assert_eq!(compiled(&draft), Err(refused));
+            Reached::new()
         }
     }
 }

@@ -7,31 +7,37 @@ use contracts::{
 use host::http::{body, input};
 use serde_json::{Map, Value};
 
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a body", "a query string"];
+
 /// The name of an operation in the first line, and then a body, or a query string after `?`.
-pub fn holds(bytes: &[u8]) {
+pub fn holds(bytes: &[u8]) -> Reached {
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let (name, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
     let rest = rest.strip_prefix(b"\n").unwrap_or(rest);
     let name = std::str::from_utf8(name).ok();
     let Some(operation) = name.and_then(routing::operation) else {
-        return;
+        return Reached::new();
     };
-    let sent = if rest.starts_with(b"?") {
+    let is_query = rest.starts_with(b"?");
+    let sent = if is_query {
         let query = std::str::from_utf8(rest).ok();
         let uri = query.and_then(|query| format!("/v1/x{query}").parse().ok());
         uri.and_then(|uri| input::from_query(operation.entry(), &uri).ok())
     } else {
         body::parse(rest).ok()
     };
-    if let Some(sent) = sent {
-        accepted_is_valid(operation, &sent);
-    }
+    let is_accepted = sent.is_some_and(|sent| accepted_is_valid(operation, &sent));
+    let kind = if is_query { "a query string" } else { "a body" };
+    Reached::from_iter(is_accepted.then_some(kind))
 }
 
-/// What is accepted fits the schema that is published; what is not is told why.
-fn accepted_is_valid(operation: OperationName, sent: &Map<String, Value>) {
+/// What is accepted fits the schema that is published; what is not is told why. Whether it is.
+fn accepted_is_valid(operation: OperationName, sent: &Map<String, Value>) -> bool {
     let entry = operation.entry();
-    match parsed(operation, sent.clone()) {
+    let parsed = parsed(operation, sent.clone());
+    match &parsed {
         Ok(()) => {
             let schema = entry.input().to_value();
             let faults = domain::schema::faults(&schema, &Value::Object(sent.clone())).unwrap();
@@ -43,6 +49,7 @@ fn accepted_is_valid(operation: OperationName, sent: &Map<String, Value>) {
         }
         Err(problem) => assert!(!problem.findings.is_empty(), "refused without a reason"),
     }
+    parsed.is_ok()
 }
 
 fn parsed(

@@ -4,9 +4,13 @@ use contracts::canonical;
 use host::http::body::{self, DEPTH_MAX, VALUES_MAX};
 use serde_json::Value;
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a body", "its canonical form", "what is signed of it"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(members) = body::parse(bytes) else {
-        return;
+        return Reached::new();
     };
     let value = Value::Object(members);
     let (depth, values) = measured(&value);
@@ -18,14 +22,18 @@ pub fn holds(bytes: &[u8]) {
         value,
         "written again it is another"
     );
+    let mut reached = Reached::from(["a body"]);
     if let Ok(canonical) = canonical::to_bytes(&value) {
         let again = body::parse(&canonical).expect("a canonical form is a body");
         assert_eq!(canonical::to_bytes(&again).as_ref(), Ok(&canonical));
+        reached.insert("its canonical form");
     }
     if let Ok(signed) = skills::canonical::json_bytes(&value) {
         let again = body::parse(&signed).map(Value::Object).unwrap();
         assert_eq!(skills::canonical::json_bytes(&again).as_ref(), Ok(&signed));
+        reached.insert("what is signed of it");
     }
+    reached
 }
 
 /// How deep it is, and how many values it holds.

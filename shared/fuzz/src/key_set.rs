@@ -5,9 +5,13 @@ use host::identity::{
     keys::{BYTES_MAX, Keys},
 };
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a key set"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(keys) = Keys::parse(bytes) else {
-        return;
+        return Reached::new();
     };
     assert!(bytes.len() <= BYTES_MAX);
     assert!(keys.count() + keys.faults().count() <= 100);
@@ -21,4 +25,5 @@ pub fn holds(bytes: &[u8]) {
         }
     }
     assert!(keys.has(None));
+    Reached::from(["a key set"])
 }

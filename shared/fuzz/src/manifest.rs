@@ -15,14 +15,19 @@ use skills::{
     verify::{Request, verify},
 };
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a manifest", "a signature"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(members) = body::parse(bytes) else {
-        return;
+        return Reached::new();
     };
     let Ok(manifest) = serde_json::from_value::<SkillManifest>(Value::Object(members.clone()))
     else {
-        return;
+        return Reached::new();
     };
+    let mut reached = Reached::from(["a manifest"]);
     let written = serde_json::to_value(&manifest).unwrap();
     assert_eq!(
         unsigned(written.as_object().unwrap()),
@@ -33,7 +38,7 @@ pub fn holds(bytes: &[u8]) {
     let key = SigningKey::from_bytes(&[9; 32]);
     let Ok(signed) = sign(&manifest, &key, Validity::default()) else {
         assert!(canonical_bytes(&manifest).is_err());
-        return;
+        return reached;
     };
     assert_eq!(canonical_bytes(&signed), canonical_bytes(&manifest));
     let report = checked(&signed, &trusting(&manifest, &key));
@@ -44,6 +49,8 @@ pub fn holds(bytes: &[u8]) {
     let mut altered = signed;
     altered.publisher.id.push('x');
     assert!(checked(&altered, &Trust::default()).is_none_or(|is_signed| !is_signed));
+    reached.extend(report.map(|_| "a signature"));
+    reached
 }
 
 /// Whether the signature holds; nothing where it does not even name a skill.

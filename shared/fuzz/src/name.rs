@@ -18,53 +18,86 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &[
+    "an execution",
+    "a workspace",
+    "a step",
+    "a principal",
+    "a skill",
+    "an action",
+    "a version",
+    "a run",
+    "a pin",
+    "a digest",
+    "a position",
+    "an instant",
+    "a grant",
+    "a role",
+    "an entry point",
+    "a traceparent",
+];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return Reached::new();
     };
-    one_spelling::<ExecutionId>(text);
-    one_spelling::<WorkspaceId>(text);
-    one_spelling::<StepId>(text);
-    one_spelling::<PrincipalId>(text);
-    one_spelling::<SkillKey>(text);
-    one_spelling::<ActionName>(text);
-    one_spelling::<SkillVersion>(text);
-    one_spelling::<RunId>(text);
-    one_spelling::<Pin>(text);
-    one_spelling::<Digest>(text);
-    one_spelling::<Positions>(text);
+    let mut reached = Reached::from_iter(
+        [
+            one_spelling::<ExecutionId>(text).then_some("an execution"),
+            one_spelling::<WorkspaceId>(text).then_some("a workspace"),
+            one_spelling::<StepId>(text).then_some("a step"),
+            one_spelling::<PrincipalId>(text).then_some("a principal"),
+            one_spelling::<SkillKey>(text).then_some("a skill"),
+            one_spelling::<ActionName>(text).then_some("an action"),
+            one_spelling::<SkillVersion>(text).then_some("a version"),
+            one_spelling::<RunId>(text).then_some("a run"),
+            one_spelling::<Pin>(text).then_some("a pin"),
+            one_spelling::<Digest>(text).then_some("a digest"),
+            one_spelling::<Positions>(text).then_some("a position"),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     if text.parse::<WorkspaceId>().is_ok() || text.parse::<StepId>().is_ok() {
         assert!(is_token(text), "it breaks a subject: {text:?}");
     }
     if let Ok(instant) = text.parse::<Timestamp>() {
         assert_eq!(instant.to_string().parse(), Ok(instant));
-        one_spelling::<Timestamp>(&instant.to_string());
+        assert!(one_spelling::<Timestamp>(&instant.to_string()));
+        reached.insert("an instant");
     }
     if let Ok(grant) = text.parse::<Grant>() {
         assert_eq!(grant.as_str(), text);
+        reached.insert("a grant");
     }
     if let Ok(role) = text.parse::<Role>() {
         assert_eq!(role.as_str(), text);
+        reached.insert("a role");
     }
     if let Ok(point) = text.parse::<EntryPoint>() {
         assert_eq!(point.to_string(), text);
+        reached.insert("an entry point");
     }
     if trace::is_well_formed(text) {
         assert!(trace::span::Context::parse(text).is_some());
         assert!(text.is_ascii() && text.len() == 55);
+        reached.insert("a traceparent");
     }
+    reached
 }
 
 /// What is read is written as it was, in texts and in JSON, and fits its published schema; what is
-/// not read in one is not read in the other.
-fn one_spelling<T>(text: &str)
+/// not read in one is not read in the other. Whether it is read.
+fn one_spelling<T>(text: &str) -> bool
 where
     T: FromStr + ToString + Serialize + DeserializeOwned + JsonSchema + PartialEq + Debug,
 {
     let json = Value::String(text.to_owned());
     let Ok(parsed) = text.parse::<T>() else {
         assert!(serde_json::from_value::<T>(json).is_err());
-        return;
+        return false;
     };
     assert_eq!(parsed.to_string(), text);
     assert_eq!(serde_json::to_value(&parsed).unwrap(), json);
@@ -76,6 +109,7 @@ where
         "{text:?} is a {} and not by its schema: {faults:?}",
         type_name::<T>()
     );
+    true
 }
 
 /// Whether it can stand in a subject as it is.

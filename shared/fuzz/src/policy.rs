@@ -5,10 +5,14 @@ use host::http::body;
 use policy::{engine::Engine, shipped::default_bundle};
 use serde_json::Value;
 
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a bundle", "a schema", "policies"];
+
 /// A bundle in JSON; or the text of a schema after a first line `schema`; or that of policies.
-pub fn holds(bytes: &[u8]) {
-    let Some(bundle) = bundle(bytes) else {
-        return;
+pub fn holds(bytes: &[u8]) -> Reached {
+    let Some((kind, bundle)) = bundle(bytes) else {
+        return Reached::new();
     };
     match Engine::load(&bundle) {
         Ok(_) => {
@@ -16,30 +20,37 @@ pub fn holds(bytes: &[u8]) {
             let written = serde_json::to_value(&bundle).unwrap();
             let again: Bundle = serde_json::from_value(written).unwrap();
             assert_eq!(again.hash(), Ok(hash));
+            Reached::from([kind])
         }
         Err(findings) => {
             assert!(!findings.is_empty(), "refused without a reason");
             assert!(findings.is_sorted(), "{findings:?}");
             assert_eq!(Engine::load(&bundle).err(), Some(findings));
+            Reached::new()
         }
     }
 }
 
-fn bundle(bytes: &[u8]) -> Option<Bundle> {
+/// And what it came as.
+fn bundle(bytes: &[u8]) -> Option<(&'static str, Bundle)> {
     if let Ok(members) = body::parse(bytes) {
-        return serde_json::from_value(Value::Object(members)).ok();
+        let bundle = serde_json::from_value(Value::Object(members)).ok()?;
+        return Some(("a bundle", bundle));
     }
     let text = std::str::from_utf8(bytes).ok()?;
     let shipped = default_bundle();
     Some(match text.strip_prefix("schema\n") {
-        Some(schema) => Bundle {
-            schema: schema.to_owned(),
-            ..shipped
-        },
-        None => Bundle {
-            policies: [("corpus.cedar".to_owned(), text.to_owned())].into(),
-            trust: Trust::default(),
-            ..shipped
-        },
+        Some(schema) => {
+            let schema = schema.to_owned();
+            ("a schema", Bundle { schema, ..shipped })
+        }
+        None => {
+            let bundle = Bundle {
+                policies: [("corpus.cedar".to_owned(), text.to_owned())].into(),
+                trust: Trust::default(),
+                ..shipped
+            };
+            ("policies", bundle)
+        }
     })
 }

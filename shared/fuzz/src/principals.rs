@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use host::principals::Document;
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a file"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return Reached::new();
     };
     let Ok(document) = Document::parse(text, "the corpus") else {
-        return;
+        return Reached::new();
     };
     let tokens: BTreeSet<_> = document.principals.iter().map(|it| it.token_hash).collect();
     assert_eq!(tokens.len(), document.principals.len(), "a token of two");
@@ -18,4 +22,5 @@ pub fn holds(bytes: &[u8]) {
         Document::parse(&written, "what was written").unwrap(),
         document
     );
+    Reached::from(["a file"])
 }

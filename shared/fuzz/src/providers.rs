@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use host::identity::document::Document;
 
-pub fn holds(bytes: &[u8]) {
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a file"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let document = match Document::parse(bytes) {
         Ok(document) => document,
         Err(findings) => {
             assert!(!findings.is_empty(), "refused without a reason");
-            return;
+            return Reached::new();
         }
     };
     for provider in &document.providers {
@@ -20,4 +24,5 @@ pub fn holds(bytes: &[u8]) {
     assert_eq!(names.len(), document.providers.len());
     let written = serde_json::to_vec(&document).unwrap();
     assert_eq!(Document::parse(&written).as_ref(), Ok(&document));
+    Reached::from(["a file"])
 }

@@ -6,13 +6,15 @@ use contracts::{
 };
 use journal::stored::Raw;
 
-use crate::message::Message;
+use crate::{Reached, message::Message};
+
+pub const PROPERTIES: &[&str] = &["an event"];
 
 /// The subject in the first line, a header in each of the next, and after an empty line the
 /// payload.
-pub fn holds(bytes: &[u8]) {
+pub fn holds(bytes: &[u8]) -> Reached {
     let Some(message) = Message::read(bytes) else {
-        return;
+        return Reached::new();
     };
     let raw = Raw {
         subject: message.first.to_owned(),
@@ -20,7 +22,7 @@ pub fn holds(bytes: &[u8]) {
         payload: message.body.to_vec().into(),
     };
     let Ok(recorded) = raw.decode() else {
-        return;
+        return Reached::new();
     };
     let envelope = raw.envelope().expect("what decodes has an envelope");
     assert_eq!(envelope.hash(), recorded.hash);
@@ -36,4 +38,5 @@ pub fn holds(bytes: &[u8]) {
     assert_eq!(&Event::decode(event.name(), &encoded).unwrap(), event);
     let json = event.to_json().expect("an event can be shown");
     assert_eq!(&Event::from_json(event.name(), json).unwrap(), event);
+    Reached::from(["an event"])
 }

@@ -2,12 +2,15 @@
 
 use contracts::subject::{AggregateId, InvalidSubject, Subject, decode_token, encode_token};
 
-use crate::name::is_token;
+use crate::{Reached, name::is_token};
 
-pub fn holds(bytes: &[u8]) {
+pub const PROPERTIES: &[&str] = &["a subject", "an aggregate", "a token"];
+
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return Reached::new();
     };
+    let mut reached = Reached::new();
     match text.parse::<Subject>() {
         Ok(subject) => {
             assert_eq!(subject.to_string(), text, "one event has one spelling");
@@ -17,6 +20,7 @@ pub fn holds(bytes: &[u8]) {
                 AggregateId::from_prefix(&subject.aggregate.prefix()),
                 Ok(subject.aggregate)
             );
+            reached.insert("a subject");
         }
         Err(
             InvalidSubject::Shape(said)
@@ -27,14 +31,17 @@ pub fn holds(bytes: &[u8]) {
     }
     if let Ok(aggregate) = AggregateId::from_prefix(text) {
         assert_eq!(aggregate.prefix(), text);
+        reached.insert("an aggregate");
     }
     if let Some(decoded) = decode_token(text) {
         assert!(is_token(text), "no token: {text:?}");
         assert_eq!(encode_token(&decoded), text);
+        reached.insert("a token");
     }
     if !text.is_empty() {
         let token = encode_token(text);
         assert!(is_token(&token), "{text:?} becomes {token:?}");
         assert_eq!(decode_token(&token).as_deref(), Some(text));
     }
+    reached
 }

@@ -11,6 +11,10 @@ use host::{
 };
 use serde_json::json;
 
+use crate::Reached;
+
+pub const PROPERTIES: &[&str] = &["a bearer", "a token", "a good signature"];
+
 /// Whose secret half the corpus was signed with; it guards nothing.
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let public = SigningKey::from_bytes(&[7; 32]).verifying_key();
@@ -20,18 +24,20 @@ static KEYS: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// The value of `Authorization`.
-pub fn holds(bytes: &[u8]) {
+pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
-        return;
+        return Reached::new();
     };
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
     let Ok(text) = bearer(&headers) else {
-        return;
+        return Reached::new();
     };
+    let mut reached = Reached::from(["a bearer"]);
     assert!(text.len() >= 32 && !text.contains(' '));
     let Ok(token) = Token::parse(text) else {
-        return;
+        return reached;
     };
+    reached.insert("a token");
     assert!(text.len() <= TOKEN_BYTES_MAX);
     assert!(is_alike(text), "a signed token is not taken for one");
     assert_eq!(text.matches('.').count(), 2);
@@ -53,5 +59,7 @@ pub fn holds(bytes: &[u8]) {
         let mut other = token.signed.to_vec();
         other[0] ^= 1;
         assert!(verify(&other).is_err(), "signed, whatever it says");
+        reached.insert("a good signature");
     }
+    reached
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use fuzz::{
-    TARGETS, Target,
+    Reached, TARGETS, Target,
     mutation::{Seed, mutated},
 };
 
@@ -48,14 +48,16 @@ fn inputs(target: &Target) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Where the input stands that is looked at: what ends the process, or never ends, is found there.
-fn last_input(target: &Target) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}", target.name))
+/// Each test has its own, as they run at once.
+fn last_input(test: &str, target: &Target) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{test}-{}", target.name))
 }
 
-fn holds(target: &Target, what: &str, input: &[u8]) {
-    let kept = last_input(target);
+fn holds(test: &str, target: &Target, what: &str, input: &[u8]) -> Reached {
+    let kept = last_input(test, target);
     fs::write(&kept, input).unwrap();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (target.holds)(input))) {
+    let held = catch_unwind(AssertUnwindSafe(|| (target.holds)(input)));
+    held.unwrap_or_else(|panic| {
         eprintln!(
             "`{}` does not hold for {what}; the input is in {}: copy it to {} to keep it, and run \
              cargo test -p fuzz",
@@ -63,8 +65,8 @@ fn holds(target: &Target, what: &str, input: &[u8]) {
             kept.display(),
             corpus().join(target.name).display()
         );
-        resume_unwind(panic);
-    }
+        resume_unwind(panic)
+    })
 }
 
 /// All targets at once: most of them are short, and one is long.
@@ -81,39 +83,42 @@ fn each(tried: impl Fn(&Target) + Sync) {
     });
 }
 
-fn mutations(target: &Target, count: usize) {
+fn mutations(test: &str, target: &Target, count: usize) {
     let inputs = inputs(target);
     let mut seed = Seed::new(SEED);
     for number in 0..count {
         let (name, input) = &inputs[number % inputs.len()];
         let (_, other) = &inputs[seed.below(inputs.len())];
         let what = format!("mutation {number} (of {name}, seed {SEED})");
-        holds(target, &what, &mutated(input, other, &mut seed));
+        holds(test, target, &what, &mutated(input, other, &mut seed));
     }
 }
 
+/// A property that nothing comes to holds of everything, also where a parser refuses all it gets.
 #[test]
-fn every_committed_input_is_answered_as_it_must_be() {
+fn every_committed_input_is_answered_as_it_must_be_and_some_come_to_each_property() {
     each(|target| {
+        let mut reached = Reached::new();
         for (name, input) in inputs(target) {
-            holds(target, &name, &input);
+            reached.extend(holds("committed", target, &name, &input));
         }
+        let properties: Reached = target.properties.iter().copied().collect();
+        assert_eq!(reached, properties, "of `{}`", target.name);
     });
 }
 
 #[test]
 fn so_is_what_a_seed_makes_of_them() {
-    each(|target| mutations(target, target.mutations));
+    each(|target| mutations("mutated", target, target.mutations));
 }
 
 /// `cargo test -p fuzz -- --ignored`, with `--release` for more of it in the same time.
 #[test]
 #[ignore = "takes minutes"]
 fn so_is_a_hundred_times_as_much() {
-    each(|target| mutations(target, target.mutations * 100));
+    each(|target| mutations("long", target, target.mutations * 100));
 }
 
-/// A property that nothing reaches holds of everything.
 #[test]
 fn every_target_has_its_folder_and_the_folders_stay_small() {
     let folders: BTreeSet<_> = fs::read_dir(corpus())
