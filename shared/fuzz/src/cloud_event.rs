@@ -35,7 +35,7 @@ fn structured(sent: &Value) -> bool {
     let Value::Object(members) = sent else {
         return false;
     };
-    is_taken(cloud_event::structured(members.clone()))
+    is_taken(&cloud_event::structured(members.clone()))
 }
 
 /// Whether it is one.
@@ -49,11 +49,11 @@ fn binary(message: &Message<'_>) -> bool {
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     assert!(cloud_event::is_binary(pairs.clone().map(|(name, _)| name)));
-    is_taken(cloud_event::binary(pairs, Value::Object(data)))
+    is_taken(&cloud_event::binary(pairs, Value::Object(data)))
 }
 
-fn is_taken(read: Result<CloudEvent, Vec<Finding>>) -> bool {
-    match &read {
+fn is_taken(read: &Result<CloudEvent, Vec<Finding>>) -> bool {
+    match read {
         Ok(event) => taken(event),
         Err(findings) => assert!(!findings.is_empty(), "refused without a reason"),
     }
