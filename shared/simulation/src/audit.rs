@@ -49,7 +49,7 @@ use self::{
 };
 
 pub use dispatches::Dispatch;
-pub use promises::Answered;
+pub use promises::{Answered, Pauses};
 pub use rule::{Rule, Violation};
 
 pub struct Auditor {

@@ -406,14 +406,15 @@ impl People {
         };
         let mut body = object(json!({ "runId": run }));
         body.insert(by.to_owned(), json!(Person::Root.as_str()));
+        let before = self.seen.pauses(run);
         let answer = self
             .command(Some((name, id)), Person::Root, via, operation, body)
             .await;
         if answer.is_some_and(|answer| answer.status.is_success()) {
             self.seen.answered(&match what {
-                Control::Pause => Answered::Paused { execution: id },
-                Control::Resume => Answered::Resumed { execution: id },
-                Control::Retry => Answered::Retried { execution: id },
+                Control::Pause => Answered::Paused { run, before },
+                Control::Resume => Answered::Resumed { run, before },
+                Control::Retry => Answered::Retried { run },
                 Control::Abort => Answered::Cancelled { execution: id },
             });
         }

@@ -180,7 +180,7 @@ impl Execution {
     }
 
     /// Completed effects stay; everything else begins anew, and attempts count on.
-    pub(super) fn retried(&mut self, recorded: &Recorded) -> Check {
+    pub(super) fn retried(&mut self, recorded: &Recorded, run: RunId) -> Check {
         let permitted = if let Stage::Ended(End::Failed(code)) = self.stage {
             code.may_retry() && self.runs > 0
         } else {
@@ -197,7 +197,7 @@ impl Execution {
         self.wanted = Some(self.run_mode);
         self.stop = None;
         self.paused = false;
-        self.retries += 1;
+        self.retries.insert(run.number);
         self.stage = Stage::Verified;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The books of one execution, and the events that are of no step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{
     canonical::Digest,
@@ -20,6 +20,7 @@ use contracts::{
 use super::{
     Books,
     decided::Decided,
+    promises::Pauses,
     rule::{Check, Rule, broken, ensure},
     step::Step,
 };
@@ -46,10 +47,10 @@ pub(super) struct Execution {
     /// Of the run under way.
     pub run_mode: Mode,
     pub paused: bool,
-    /// How often each was asked for and stored.
-    pub pauses: u32,
-    pub resumes: u32,
-    pub retries: u32,
+    /// Of each run that was paused, by its number.
+    pub pauses: BTreeMap<u32, Pauses>,
+    /// The numbers of the runs of which a retry was asked for.
+    pub retries: BTreeSet<u32>,
     pub stop: Option<FailureCode>,
     pub cancelled: bool,
     pub steps: BTreeMap<StepId, Step>,
@@ -136,9 +137,8 @@ impl Execution {
             runs: 0,
             run_mode: event.mode,
             paused: false,
-            pauses: 0,
-            resumes: 0,
-            retries: 0,
+            pauses: BTreeMap::new(),
+            retries: BTreeSet::new(),
             stop: None,
             cancelled: false,
             steps: BTreeMap::new(),
@@ -181,7 +181,7 @@ impl Execution {
             Event::ExecutionStopping(event) => self.stopping(recorded, event, books),
             Event::ExecutionCompleted(event) => self.completed(event),
             Event::ExecutionFailed(event) => self.failed(recorded, event, books),
-            Event::RetryRequested(_) => self.retried(recorded),
+            Event::RetryRequested(event) => self.retried(recorded, event.run_id),
             Event::IntentReceived(_)
             | Event::StepCompensated(_)
             | Event::SkillInstallRequested(_)
@@ -346,12 +346,18 @@ impl Execution {
             format!("it was paused before: {paused}")
         })?;
         self.paused = paused;
+        let of_run = self.pauses.entry(self.runs).or_default();
+        of_run.is_paused = paused;
         if paused {
-            self.pauses += 1;
+            of_run.pauses += 1;
         } else {
-            self.resumes += 1;
+            of_run.resumes += 1;
         }
         Ok(())
+    }
+
+    pub fn pauses(&self, run: u32) -> Pauses {
+        self.pauses.get(&run).copied().unwrap_or_default()
     }
 }
 

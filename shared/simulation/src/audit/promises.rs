@@ -3,7 +3,7 @@
 use contracts::{
     canonical::Digest,
     events::executor::FailureCode,
-    ids::{ExecutionId, PlanId, PrincipalId, SkillKey, SkillVersion, StepId, WorkspaceId},
+    ids::{ExecutionId, PlanId, PrincipalId, RunId, SkillKey, SkillVersion, StepId, WorkspaceId},
 };
 
 use super::{
@@ -11,6 +11,15 @@ use super::{
     execution::{End, Execution, Stage},
     rule::{Check, Rule, ensure},
 };
+
+/// What is known of a run's pauses when something is asked of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pauses {
+    pub is_paused: bool,
+    /// How often it was paused, and went on.
+    pub pauses: u32,
+    pub resumes: u32,
+}
 
 /// A request that was answered with a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +52,15 @@ pub enum Answered {
         execution: ExecutionId,
     },
     Paused {
-        execution: ExecutionId,
+        run: RunId,
+        before: Pauses,
     },
     Resumed {
-        execution: ExecutionId,
+        run: RunId,
+        before: Pauses,
     },
     Retried {
-        execution: ExecutionId,
+        run: RunId,
     },
     Reported {
         execution: ExecutionId,
@@ -82,16 +93,21 @@ impl Answered {
             | Self::Planned { execution, .. }
             | Self::Judged { execution, .. }
             | Self::Started { execution }
-            | Self::Paused { execution }
-            | Self::Resumed { execution }
-            | Self::Retried { execution }
             | Self::Reported { execution, .. } => Some(*execution),
+            Self::Paused { run, .. } | Self::Resumed { run, .. } | Self::Retried { run } => {
+                Some(run.execution)
+            }
             Self::Activated { .. } | Self::Installed { .. } | Self::Disabled { .. } => None,
         }
     }
 }
 
 impl Auditor {
+    pub fn pauses(&self, run: RunId) -> Pauses {
+        let execution = self.executions.get(&run.execution);
+        execution.map_or_else(Pauses::default, |execution| execution.pauses(run.number))
+    }
+
     pub(super) fn check_answer(&self, answered: &Answered) -> Check {
         let stored = match answered.execution() {
             Some(id) => {
@@ -137,9 +153,16 @@ fn is_stored(execution: &Execution, answered: &Answered) -> bool {
             let observed = execution.stage == Stage::Ended(End::Completed);
             execution.wanted.is_some() || execution.runs > 0 || observed
         }
-        Answered::Paused { .. } => execution.pauses > 0,
-        Answered::Resumed { .. } => execution.resumes > 0,
-        Answered::Retried { .. } => execution.retries > 0,
+        // Nothing is stored for what is so already: but then it was so at some moment since it was
+        // asked for, as what is answered without an event is read from the leader.
+        Answered::Paused { run, before } => {
+            before.is_paused || execution.pauses(run.number).pauses > before.pauses
+        }
+        Answered::Resumed { run, before } => {
+            let resumes = execution.pauses(run.number).resumes;
+            resumes > before.resumes || (resumes > 0 && !before.is_paused)
+        }
+        Answered::Retried { run } => execution.retries.contains(&run.number),
         Answered::Reported { step: id, .. } => step(id).is_some_and(|step| step.reports > 0),
         Answered::Activated { .. } | Answered::Installed { .. } | Answered::Disabled { .. } => {
             false

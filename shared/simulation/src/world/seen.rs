@@ -13,7 +13,7 @@ use std::{
 use contracts::{
     canonical::Digest,
     event::{Event, EventName},
-    ids::{EventId, ExecutionId, Incarnation, StepId},
+    ids::{EventId, ExecutionId, Incarnation, RunId, StepId},
     subject::AggregateId,
     time::Timestamp,
 };
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::{
-    audit::{Answered, Auditor, Dispatch, Rule, Violation},
+    audit::{Answered, Auditor, Dispatch, Pauses, Rule, Violation},
     coverage::{Coverage, TAKEOVER, count},
     script::{Action, Instance, Name, Person, Point},
     sea::Sea,
@@ -223,6 +223,10 @@ impl Seen {
     pub fn command(&self, command: &str, phase: &str, answer: &str) {
         let cell = (command.to_owned(), phase.to_owned(), answer.to_owned());
         *self.books().coverage.commands.entry(cell).or_default() += 1;
+    }
+
+    pub fn pauses(&self, run: RunId) -> Pauses {
+        self.books().auditor.pauses(run)
     }
 
     pub fn answered(&self, answered: &Answered) {
