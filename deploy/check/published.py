@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Holds what is published against what answers, with the tools of those who publish the formats.
 
-Starts `controlplane up` on free ports, in a temporary folder, and sends what its `/openapi.json` and
-a seed make up, as an administrator and as someone who may submit: no answer may be a server's error
-(what is not there for now is none, where the document says that this is answered), have a status or
-a media type that the document does not name, or a body that does not fit. Feeds are left out, as
-they do not end. `/asyncapi.json` is held against the parser of AsyncAPI, where there is a Node. What
-is needed is installed in the temporary folder, at the versions and hashes that are
+Starts `controlplane up` on free ports, in a temporary folder, and sends what its `/openapi.json`
+and a seed make up, as an administrator and as someone who may submit: no answer may be a server's
+error (what is not there for now is none, where the document says that this is answered), have a
+status or a media type that the document does not name, or a body that does not fit. Feeds are left
+out, as they do not end. `/asyncapi.json` is held against the parser of AsyncAPI, where there is a
+Node. What is needed is installed in the temporary folder, at the versions and hashes that are
 pinned here. Ends only what it started. Exit code 0: all of it holds; 1: something does not.
 """
 
