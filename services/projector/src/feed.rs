@@ -10,6 +10,7 @@
 //! * [`asked`]: what a reader asks for, and where it goes on
 //! * [`credential`]: whether a reader may read on
 //! * [`places`]: how many feeds are read at once, and how many read what was
+//! * [`page`]: what was, while a reader is told it
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ pub mod watch;
 pub mod workspace;
 
 mod credential;
+mod page;
 mod places;
 
 /// Below what proxies usually wait before they close a silent connection.
@@ -45,6 +47,9 @@ const TOO_SLOW: &str = "too slow: go on with `Last-Event-ID`";
 
 /// What a reader is told where what was stored cannot be read on.
 const UNREADABLE: &str = "cannot be read now: go on with `Last-Event-ID`";
+
+/// What a reader is told that reads what was when the service stops.
+const STOPPING: &str = "stopping";
 
 /// How much is handed on before those who watch may take some of it: a batch can be many times
 /// what may wait for one of them.

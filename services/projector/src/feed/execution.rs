@@ -2,7 +2,7 @@
 //!
 //! A reader holds a page and what has come since it read the last one, however long the history is.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     http::{HeaderMap, StatusCode},
@@ -29,8 +29,10 @@ use tokio::time::sleep;
 use super::{
     Feeds, HEARTBEAT, TOO_SLOW, UNREADABLE,
     credential::{CHECK_EVERY, Credential},
-    message, payloads,
-    places::{CatchingUp, Place},
+    message,
+    page::Page,
+    payloads,
+    places::{Place, Turn},
     watch::{FellBehind, Told, Watch},
 };
 use crate::{
@@ -60,21 +62,20 @@ pub async fn watch(
         reader: api.reader.clone(),
         feeds: Arc::clone(&api.feeds),
         aggregate: AggregateId::execution(principal.workspace.clone(), execution),
-        phase: Phase::Reading {
-            _catching_up: place.catch_up().await?,
-        },
+        phase: Phase::Reading,
         after,
-        unread: VecDeque::new(),
+        unread: Page::empty(),
         head: None,
         ended: false,
         over: false,
         payloads: payloads(principal),
         credential: Credential::of(api, principal, headers),
-        _place: place,
+        place,
     };
     // To what is not told yet: what is wrong up to there is an answer of its own.
     while feed.unread.is_empty() && feed.is_reading() {
-        feed.read().await?;
+        let turn = feed.place.first_turn().await?;
+        feed.read(turn).await?;
     }
     if feed.head.is_none() {
         return Err(Problem::of(Code::ExecutionNotFound).into());
@@ -100,7 +101,7 @@ struct Feed {
     after: Positions,
     phase: Phase,
     /// Of the last page.
-    unread: VecDeque<(Position, Recorded)>,
+    unread: Page<(Position, Recorded)>,
     /// Of the last event that was read.
     head: Option<Head>,
     /// Whether the execution has ended with it.
@@ -109,19 +110,19 @@ struct Feed {
     over: bool,
     payloads: Payloads,
     credential: Credential,
-    _place: Place,
+    place: Place,
 }
 
 enum Phase {
     /// What follows the head was not read.
-    Reading { _catching_up: CatchingUp },
+    Reading,
     /// The history was read, and what comes is received.
     Live(Watch),
 }
 
 impl Feed {
     fn is_reading(&self) -> bool {
-        matches!(self.phase, Phase::Reading { .. })
+        matches!(self.phase, Phase::Reading)
     }
 
     /// Nothing once it is over, or its reader may not read on.
@@ -130,20 +131,21 @@ impl Feed {
             if self.over || !self.credential.stands().await {
                 return None;
             }
-            if let Some((position, recorded)) = self.unread.pop_front() {
-                return Some(self.shown(position, &recorded));
+            match self.unread.next() {
+                Ok(None) => {}
+                Ok(Some((position, recorded))) => return Some(self.shown(position, &recorded)),
+                Err(FellBehind) => return Some(self.over(TOO_SLOW)),
             }
             let shutdown = self.host.shutdown.clone();
             let received = match &mut self.phase {
-                Phase::Reading { .. } => {
+                Phase::Reading => {
                     let read = tokio::select! {
-                        read = self.read() => read,
+                        read = self.read_on() => read,
                         () = shutdown.cancelled() => return None,
                     };
                     if let Err(problem) = read {
                         tracing::warn!(code = %problem.code, "a feed cannot be read on");
-                        self.over = true;
-                        return Some(Message::default().comment(UNREADABLE));
+                        return Some(self.over(UNREADABLE));
                     }
                     continue;
                 }
@@ -165,16 +167,26 @@ impl Feed {
                         return Some(shown);
                     }
                 }
-                Err(FellBehind) => {
-                    self.over = true;
-                    return Some(Message::default().comment(TOO_SLOW));
-                }
+                Err(FellBehind) => return Some(self.over(TOO_SLOW)),
             }
         }
     }
 
+    fn over(&mut self, why: &str) -> Message {
+        self.over = true;
+        Message::default().comment(why)
+    }
+
+    /// The next page, once it is this reader's turn.
+    async fn read_on(&mut self) -> Result<(), Problem> {
+        match self.place.next_turn().await {
+            Some(turn) => self.read(turn).await,
+            None => Ok(()),
+        }
+    }
+
     /// The next page of the history.
-    async fn read(&mut self) -> Result<(), Problem> {
+    async fn read(&mut self, turn: Turn) -> Result<(), Problem> {
         // Before the page, so that nothing falls between the two.
         let live = self.feeds.watches.of_execution(&self.aggregate);
         let page = self.host.journal.page(&self.aggregate, self.head.as_ref());
@@ -188,7 +200,8 @@ impl Feed {
         let after = &self.after;
         let is_untold = |position: &Position| position.sequence > after.get(position.stream);
         let events = page.events.into_iter();
-        self.unread = events.filter(|(position, _)| is_untold(position)).collect();
+        let untold = events.filter(|(position, _)| is_untold(position));
+        self.unread = Page::new(untold.collect(), turn);
         if page.is_last {
             self.ended |= self.is_corrupt().await?;
             self.phase = Phase::Live(live);

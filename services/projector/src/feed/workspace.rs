@@ -8,13 +8,13 @@
 //! stored and told in the order of their streams, so one that is beyond the place in its stream is
 //! new, and any other was told before; that holds at the joint of both parts as within each.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     http::HeaderMap,
     response::{
         IntoResponse, Response,
-        sse::{Event, Sse},
+        sse::{Event, KeepAlive, Sse},
     },
 };
 use contracts::{
@@ -30,18 +30,20 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Feeds, HEARTBEAT, TOO_SLOW, UNREADABLE,
+    Feeds, HEARTBEAT, STOPPING, TOO_SLOW, UNREADABLE,
     credential::{CHECK_EVERY, Credential},
-    message, payloads,
-    places::{CatchingUp, Place},
+    message,
+    page::Page,
+    payloads,
+    places::{Place, Turn},
     watch::{FellBehind, Watch},
 };
 use crate::{
     api::{Api, unreadable},
     database::{
         read::{
-            Reader,
-            events::{Place as Stands, Stored, Wanted},
+            ReadError, Reader,
+            events::{EventPage, Place as Stands, Stored, Wanted},
         },
         rows::Standing,
     },
@@ -91,22 +93,31 @@ pub async fn watch(
         log::is_reached(&api.host, after).await?;
     }
     api.reached.at_least(after.as_ref()).await?;
-    let catching_up = place.catch_up().await?;
-    let found = match after {
-        Some(after) => api.reader.place_after(&after).await.map(|at| (at, after)),
-        None => api.reader.end().await,
+    // Before it is looked where the read model ends, so that nothing falls between the two.
+    let live = api.feeds.watches.of_workspace(&filter.wanted.workspace);
+    let (_, end) = api.reader.end().await.map_err(|error| unreadable(&error))?;
+    let (phase, turn, reached) = match after {
+        Some(after) if !after.covers(&end) => {
+            drop(live);
+            let turn = place.first_turn().await?;
+            let stands = api.reader.place_after(&after).await;
+            let stands = stands.map_err(|error| unreadable(&error))?;
+            (Phase::Reading { stands }, Some(turn), after)
+        }
+        // There is nothing to read.
+        after => {
+            let reached = after.unwrap_or(end);
+            (Phase::Live { live, read: None }, None, reached)
+        }
     };
-    let (stands, reached) = found.map_err(|error| unreadable(&error))?;
     let feed = Feed {
         reader: api.reader.clone(),
         feeds: Arc::clone(&api.feeds),
         filter,
         reached,
-        phase: Phase::Reading {
-            stands,
-            _catching_up: catching_up,
-        },
-        unread: VecDeque::new(),
+        phase,
+        turn,
+        unread: Page::empty(),
         looked_at: None,
         greeted: false,
         over: false,
@@ -114,13 +125,16 @@ pub async fn watch(
         payloads: payloads(principal),
         credential: Credential::of(api, principal, headers),
         shutdown: api.host.shutdown.clone(),
-        _place: place,
+        place,
     };
     let events = stream::unfold(feed, async |mut feed| {
         let event = feed.next().await?;
         Some((Ok::<_, Infallible>(event), feed))
     });
-    Ok(Sse::new(events).into_response())
+    // Only where it waits for a turn: otherwise the reader hears how far it is before.
+    let waiting = KeepAlive::new().interval(HEARTBEAT + CHECK_EVERY);
+    let waiting = waiting.text("heartbeat");
+    Ok(Sse::new(events).keep_alive(waiting).into_response())
 }
 
 /// One reader.
@@ -131,8 +145,10 @@ struct Feed {
     /// All before it was told.
     reached: Positions,
     phase: Phase,
+    /// For the first page.
+    turn: Option<Turn>,
     /// Of the last page.
-    unread: VecDeque<Stored>,
+    unread: Page<Stored>,
     /// To where the last page has looked, beyond what it found; told once that is read.
     looked_at: Option<Position>,
     greeted: bool,
@@ -141,15 +157,12 @@ struct Feed {
     payloads: Payloads,
     credential: Credential,
     shutdown: CancellationToken,
-    _place: Place,
+    place: Place,
 }
 
 enum Phase {
     /// What is stored from here on was not read.
-    Reading {
-        stands: Stands,
-        _catching_up: CatchingUp,
-    },
+    Reading { stands: Stands },
     /// What was stored has been read, up to here, and what comes is received.
     Live {
         live: Watch,
@@ -169,12 +182,16 @@ impl Feed {
             return Some(self.here("from here on"));
         }
         loop {
-            if let Some(stored) = self.unread.pop_front() {
-                let told = self.told(stored.position, &stored.recorded, stored.standing.as_ref());
-                if told.is_some() {
-                    return told;
+            match self.unread.next() {
+                Ok(None) => {}
+                Ok(Some(it)) => {
+                    let told = self.told(it.position, &it.recorded, it.standing.as_ref());
+                    if told.is_some() {
+                        return told;
+                    }
+                    continue;
                 }
-                continue;
+                Err(FellBehind) => return Some(self.over(TOO_SLOW)),
             }
             if let Some(position) = self.looked_at.take() {
                 self.reached.advance(position);
@@ -185,10 +202,14 @@ impl Feed {
                 return Some(self.here("heartbeat"));
             }
             match &mut self.phase {
-                Phase::Reading { stands, .. } => {
+                Phase::Reading { stands } => {
                     let stands = *stands;
                     if let Some(said) = self.read(stands).await {
                         return Some(said);
+                    }
+                    // It may have been taken back while others had their turns.
+                    if !self.credential.stands().await {
+                        return None;
                     }
                 }
                 Phase::Live { live, read } => {
@@ -209,10 +230,7 @@ impl Feed {
                     };
                     let item = match received {
                         Ok(item) => item,
-                        Err(FellBehind) => {
-                            self.over = true;
-                            return Some(Event::default().comment(TOO_SLOW));
-                        }
+                        Err(FellBehind) => return Some(self.over(TOO_SLOW)),
                     };
                     // Whatever was stored before its batch has come before it.
                     self.reached.advance_to(&item.before);
@@ -227,21 +245,19 @@ impl Feed {
 
     /// The next page; what its reader is told of it beside the events.
     async fn read(&mut self, stands: Stands) -> Option<Event> {
-        // Before the page, so that nothing falls between the two.
-        let watches = &self.feeds.watches;
-        let live = watches.of_workspace(&self.filter.wanted.workspace);
+        let shutdown = self.shutdown.clone();
         let read = tokio::select! {
-            read = self.reader.events(&self.filter.wanted, stands) => read,
-            () = self.shutdown.cancelled() => {
-                self.over = true;
-                return Some(Event::default().comment("stopping"));
-            }
+            read = self.page(stands) => read,
+            () = shutdown.cancelled() => None,
         };
-        match read {
+        let Some((live, turn, page)) = read else {
+            return Some(self.over(STOPPING));
+        };
+        match page {
             Ok(page) => {
-                self.unread = page.events.into();
+                self.unread = Page::new(page.events.into(), turn);
                 match (page.end, &mut self.phase) {
-                    (None, Phase::Reading { stands, .. }) => *stands = page.place,
+                    (None, Phase::Reading { stands }) => *stands = page.place,
                     (end, _) => self.phase = Phase::Live { live, read: end },
                 }
                 self.looked_at = page.looked_at;
@@ -249,10 +265,30 @@ impl Feed {
             }
             Err(error) => {
                 tracing::warn!(reason = chain(&error), "a feed cannot be read on");
-                self.over = true;
-                Some(Event::default().comment(UNREADABLE))
+                Some(self.over(UNREADABLE))
             }
         }
+    }
+
+    /// The next page, once it is this reader's turn.
+    async fn page(
+        &mut self,
+        stands: Stands,
+    ) -> Option<(Watch, Turn, Result<EventPage, ReadError>)> {
+        let turn = match self.turn.take() {
+            Some(first) => first,
+            None => self.place.next_turn().await?,
+        };
+        // Before the page, so that nothing falls between the two.
+        let watches = &self.feeds.watches;
+        let live = watches.of_workspace(&self.filter.wanted.workspace);
+        let page = self.reader.events(&self.filter.wanted, stands).await;
+        Some((live, turn, page))
+    }
+
+    fn over(&mut self, why: &str) -> Event {
+        self.over = true;
+        Event::default().comment(why)
     }
 
     fn told(

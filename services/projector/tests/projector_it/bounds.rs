@@ -26,9 +26,9 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::io::AsyncReadExt as _;
 
 use super::{
-    feeds::slow_reader,
+    feeds::{slow_reader, slow_reader_as},
     story::{Story, echo, workspace},
-    world::{AUDITOR, Caller, READER, World},
+    world::{AUDITOR, Caller, READER, STRANGER, VOTER, World},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -184,8 +184,8 @@ async fn a_page_looks_at_so_many_events_and_says_how_far_it_has_looked() {
 async fn who_asks_for_what_is_rare_hears_how_far_it_is() {
     let world = World::new();
     world.story.activate(&default_bundle()).await;
-    let id = world.story.submitted(Mode::Assist, &echo()).await;
     let before = world.story.end().await;
+    let id = world.story.submitted(Mode::Assist, &echo()).await;
     let own = world
         .journal
         .stream_count()
@@ -267,6 +267,49 @@ async fn who_reads_too_much_of_what_was_at_once_waits_and_others_do_not() {
     };
     let opened = tokio::time::timeout(limit, opens).await;
     assert!(opened.expect("there is room again").is_some());
+    projector.stop().await;
+}
+
+/// However slowly its readers read; and what is live takes no turn.
+#[tokio::test]
+async fn a_workspace_whose_readers_take_nothing_leaves_turns_to_others() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    let ours = world.story.long(600).await;
+    let other = world.other_workspace();
+    other.activate(&default_bundle()).await;
+    let theirs = other.long(1).await;
+    let end = other.end().await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    let path = format!("/v1/executions/{}/events", ours.id);
+    let mut readers = Vec::new();
+    for (name, count) in [(READER, 12), (AUDITOR, 12)] {
+        for number in 0..count {
+            let mut stream = slow_reader_as(&projector, name, &path).await;
+            let mut said = [0; 12];
+            stream.read_exact(&mut said).await.unwrap();
+            assert_eq!(&said, b"HTTP/1.1 200", "{name} {number}");
+            readers.push(stream);
+        }
+    }
+    let response = projector.caller(VOTER).open(&path, None).await.response;
+    assert_eq!(response.status(), 429);
+    let answer: serde_json::Value = response.json().await.unwrap();
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("24 feeds") && detail.contains("one workspace"),
+        "{detail}"
+    );
+    let path = format!("/v1/executions/{}/events", theirs.id);
+    let mut stranger = projector.caller(STRANGER).open(&path, None).await;
+    assert!(stranger.next().await.is_some());
+    for path in ["/v1/events".to_owned(), format!("/v1/events?after={end}")] {
+        let live = projector.caller(VOTER).open(&path, None).await;
+        assert_eq!(live.response.status(), 200, "{path}");
+    }
+    drop(readers);
     projector.stop().await;
 }
 

@@ -160,12 +160,16 @@ async fn payloads_take_the_grant_for_traces_too() {
 
 /// A connection of a reader that takes what it gets in small pieces, or not at all.
 pub async fn slow_reader(projector: &Projector, path: &str) -> TcpStream {
+    slow_reader_as(projector, READER, path).await
+}
+
+pub async fn slow_reader_as(projector: &Projector, name: &str, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(projector.address).await.unwrap();
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
-        token_of(READER)
+        token_of(name)
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
