@@ -216,12 +216,18 @@ impl Feed {
         Ok(status == Some(Status::Corrupt))
     }
 
-    /// What the history had already is not told again, and may be what ends it.
+    /// What the history had already is not told again, and may be what ends it. What does not follow
+    /// it is read from the log, with all that is before it.
     fn told(&mut self, item: &Told) -> Option<Message> {
         let status = item.standing.as_ref().map(|standing| standing.status);
         let head = item.recorded.head();
         let read = self.head.as_ref().map_or(0, |head| head.version);
         if head.version < read {
+            return None;
+        }
+        if head.version > read + 1 {
+            // Something has not come: the id would move past it for good.
+            self.phase = Phase::Reading;
             return None;
         }
         self.ended = status.is_none_or(Status::is_terminal);
