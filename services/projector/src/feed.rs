@@ -58,7 +58,7 @@ const HANDED_ON_BYTES: usize = 1024 * 1024;
 /// What is being watched.
 #[derive(Default)]
 pub struct Feeds {
-    watches: Watches,
+    pub watches: Watches,
     places: Arc<Places>,
 }
 
@@ -80,6 +80,12 @@ impl Feeds {
             let Ok(recorded) = entry.recorded else {
                 continue;
             };
+            // Before, so that one that is large finds nothing that those who read have not taken.
+            if handed_on > 0 && handed_on + bytes > HANDED_ON_BYTES {
+                handed_on = 0;
+                tokio::task::yield_now().await;
+            }
+            handed_on += bytes;
             self.watches.send(&Arc::new(Told {
                 position: entry.position,
                 recorded,
@@ -87,11 +93,6 @@ impl Feeds {
                 before: Arc::clone(&before),
                 weight: self.watches.weight(bytes),
             }));
-            handed_on += bytes;
-            if handed_on >= HANDED_ON_BYTES {
-                handed_on = 0;
-                tokio::task::yield_now().await;
-            }
         }
     }
 }

@@ -116,6 +116,10 @@ impl Watches {
         let aggregate = &item.recorded.subject.aggregate;
         hand_on(&mut open.executions, aggregate, item);
         hand_on(&mut open.workspaces, aggregate.workspace(), item);
+        if Arc::strong_count(item) == 1 {
+            // Nobody waits for it: it is gone as soon as it is handed on, however large it is.
+            return;
+        }
         while self.waiting.load(Ordering::Relaxed) > ALL_WAITING_BYTES_MAX {
             // What is left is on its way to who has taken it.
             if !open.let_go_of_the_last() {

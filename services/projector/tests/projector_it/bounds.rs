@@ -20,7 +20,10 @@ use projector::{
             events::{LOOKED_AT_MAX, Wanted},
         },
     },
-    feed::watch::{FellBehind, Told, Watches},
+    feed::{
+        Feeds,
+        watch::{FellBehind, Told, Watches},
+    },
 };
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::io::AsyncReadExt as _;
@@ -119,6 +122,46 @@ async fn an_event_that_two_wait_for_counts_once() {
     for reader in &mut readers {
         assert!(reader.next().await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_waits_for_weighs_nothing() {
+    let world = World::new();
+    let executions = received(&world.story, 2).await;
+    let (watched, unwatched) = (&executions[0], &executions[1]);
+    let watches = Watches::default();
+    let mut reader = watches.of_execution(&watched.0);
+    send(&watches, &watched.1, MIB);
+    send(&watches, &unwatched.1, 100 * MIB);
+    assert!(reader.next().await.is_ok());
+}
+
+/// In one batch, as long as it reads.
+#[tokio::test]
+async fn a_large_event_after_a_small_one_finds_its_reader_ready() {
+    let world = World::new();
+    let (aggregate, recorded) = received(&world.story, 1).await.remove(0);
+    let feeds = Feeds::default();
+    let mut reader = feeds.watches.of_execution(&aggregate);
+    let reading = tokio::spawn(async move {
+        for _ in 0..3 {
+            reader.next().await?;
+        }
+        Ok::<_, FellBehind>(())
+    });
+    // So that it waits.
+    tokio::task::yield_now().await;
+    let stream = world.journal.stream_count().stream_of(&aggregate);
+    let mut entries = Vec::new();
+    for _ in 0..3 {
+        entries.extend(world.journal.read(stream, 0, 1).await.unwrap());
+    }
+    assert_eq!(entries[0].recorded.as_ref().unwrap().id(), recorded.id());
+    entries[1].raw.payload = vec![0; 9 * MIB].into();
+    feeds
+        .publish(entries, vec![None; 3], Positions::beginning())
+        .await;
+    assert_eq!(reading.await.unwrap(), Ok(()));
 }
 
 /// Rows of the workspace that nobody asks for, after what is there.
