@@ -223,6 +223,35 @@ async fn a_page_looks_at_so_many_events_and_says_how_far_it_has_looked() {
     }
 }
 
+/// Full pages, each of which would count them anew from where it begins.
+#[tokio::test]
+async fn how_far_pages_look_is_kept_until_one_has_come_there() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    padded(&world, StreamId::Log(0), 2 * LOOKED_AT_MAX + 5).await;
+    let url = format!("sqlite://{}", world.database().display());
+    let readers = Database::open(&url).await.unwrap().readers;
+    let reader = Reader::new(readers, world.story.journal.streams());
+    let wanted = Wanted {
+        workspace: workspace(),
+        events: [EventName::StepStarted].into(),
+        aggregate: Some("none".to_owned()),
+        statuses: None,
+    };
+    let mut place = reader.place_after(&Positions::beginning()).await.unwrap();
+    let mut looked_at = Vec::new();
+    loop {
+        let page = reader.events(&wanted, place).await.unwrap();
+        place = page.place;
+        looked_at.extend(page.looked_at.map(|position| position.sequence));
+        if page.end.is_some() {
+            break;
+        }
+    }
+    let portion = u64::from(LOOKED_AT_MAX);
+    assert_eq!(looked_at, [1_000_000 + portion, 1_000_000 + 2 * portion]);
+}
+
 #[tokio::test]
 async fn who_asks_for_what_is_rare_hears_how_far_it_is() {
     let world = World::new();

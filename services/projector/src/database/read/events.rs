@@ -24,7 +24,8 @@ const PAGE: usize = 64;
 const PAGE_BYTES: usize = 512 * 1024;
 
 /// Events of a workspace, or of one aggregate in it, that a page looks at, whatever it finds: some
-/// milliseconds of one reading thread, which others wait for. What follows is another page.
+/// milliseconds of one reading thread, which others wait for. What follows is another page. How far
+/// that is takes as long to count, so it is counted again only once a page has come there.
 pub const LOOKED_AT_MAX: u32 = 10_000;
 
 /// Which events of a workspace.
@@ -39,7 +40,18 @@ pub struct Wanted {
 
 /// A place in the order in which events were stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(i64);
+pub struct Place {
+    ordinal: i64,
+    /// To where pages look from there: counted once, and not anew by each page on the way.
+    until: Option<i64>,
+}
+
+impl Place {
+    const fn at(ordinal: i64) -> Self {
+        let until = None;
+        Self { ordinal, until }
+    }
+}
 
 #[derive(Debug)]
 pub struct Stored {
@@ -76,23 +88,28 @@ impl Reader {
         first.push(") AS firsts");
         let first: Option<i64> = first.build_query_scalar().fetch_one(&mut *snapshot).await?;
         Ok(match first {
-            Some(first) => Place(first - 1),
-            None => last_place(&mut snapshot).await?,
+            Some(first) => Place::at(first - 1),
+            None => Place::at(last_ordinal(&mut snapshot).await?),
         })
     }
 
     /// Where the read model ends now.
     pub async fn end(&self) -> Result<(Place, Positions), ReadError> {
         let (mut snapshot, positions) = self.snapshot().await?;
-        Ok((last_place(&mut snapshot).await?, positions))
+        Ok((Place::at(last_ordinal(&mut snapshot).await?), positions))
     }
 
     /// The next events that are wanted. What cannot be read is left out.
     pub async fn events(&self, wanted: &Wanted, place: Place) -> Result<EventPage, ReadError> {
         let (mut snapshot, positions) = self.snapshot().await?;
-        let end = last_place(&mut snapshot).await?;
-        let until = look_until(&mut snapshot, wanted, place).await?;
-        let mut query = filtered(wanted, place, until.unwrap_or(end));
+        let end = last_ordinal(&mut snapshot).await?;
+        let until = match place.until.filter(|until| *until > place.ordinal) {
+            Some(until) => until,
+            None => look_until(&mut snapshot, wanted, place)
+                .await?
+                .unwrap_or(end),
+        };
+        let mut query = filtered(wanted, place, until);
         let mut rows = query.build().fetch(&mut *snapshot);
         let mut page = EventPage {
             events: Vec::new(),
@@ -104,16 +121,18 @@ impl Reader {
         while bytes < PAGE_BYTES && count < PAGE {
             let Some(row) = rows.try_next().await? else {
                 drop(rows);
-                if let Some(until) = until {
-                    page.place = until;
+                page.place = Place::at(until);
+                if until < end {
                     page.looked_at = self.position_at(&mut snapshot, until).await?;
                 } else {
-                    page.place = end;
                     page.end = Some(positions);
                 }
                 break;
             };
-            page.place = Place(row.try_get("ordinal")?);
+            page.place = Place {
+                ordinal: row.try_get("ordinal")?,
+                until: Some(until),
+            };
             count += 1;
             if let Some((stored, size)) = self.stored(&row)? {
                 bytes += size;
@@ -126,11 +145,11 @@ impl Reader {
     async fn position_at(
         &self,
         snapshot: &mut sqlx::SqliteConnection,
-        place: Place,
+        ordinal: i64,
     ) -> Result<Option<Position>, ReadError> {
         let found: Option<(String, i64)> =
             sqlx::query_as("SELECT stream, sequence FROM events WHERE ordinal = ?")
-                .bind(place.0)
+                .bind(ordinal)
                 .fetch_optional(snapshot)
                 .await?;
         Ok(found.and_then(|(name, sequence)| {
@@ -175,25 +194,24 @@ impl Reader {
     }
 }
 
-async fn last_place(snapshot: &mut sqlx::SqliteConnection) -> Result<Place, ReadError> {
+async fn last_ordinal(snapshot: &mut sqlx::SqliteConnection) -> Result<i64, ReadError> {
     let last: Option<i64> = sqlx::query_scalar("SELECT MAX(ordinal) FROM events")
         .fetch_one(snapshot)
         .await?;
-    Ok(Place(last.unwrap_or(0)))
+    Ok(last.unwrap_or(0))
 }
 
-/// The last place that a page looks at; nothing where it looks at all there is.
+/// The last place that pages from there look at; nothing where it looks at all there is.
 async fn look_until(
     snapshot: &mut sqlx::SqliteConnection,
     wanted: &Wanted,
     place: Place,
-) -> Result<Option<Place>, ReadError> {
+) -> Result<Option<i64>, ReadError> {
     let mut query = QueryBuilder::new("SELECT ordinal");
     beyond(&mut query, wanted, place);
     query.push(" ORDER BY ordinal LIMIT 1 OFFSET ");
     query.push_bind(i64::from(LOOKED_AT_MAX - 1));
-    let until: Option<i64> = query.build_query_scalar().fetch_optional(snapshot).await?;
-    Ok(until.map(Place))
+    Ok(query.build_query_scalar().fetch_optional(snapshot).await?)
 }
 
 /// What is looked at, in an index that holds all that is filtered by: which one is said, because
@@ -209,15 +227,15 @@ fn beyond(query: &mut QueryBuilder<Sqlite>, wanted: &Wanted, place: Place) {
     if let Some(aggregate) = &wanted.aggregate {
         query.push(" AND aggregate = ").push_bind(aggregate);
     }
-    query.push(" AND ordinal > ").push_bind(place.0);
+    query.push(" AND ordinal > ").push_bind(place.ordinal);
 }
 
-fn filtered(wanted: &Wanted, place: Place, until: Place) -> QueryBuilder<Sqlite> {
+fn filtered(wanted: &Wanted, place: Place, until: i64) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(
         "SELECT ordinal, stream, sequence, subject, headers, payload, status, requester",
     );
     beyond(&mut query, wanted, place);
-    query.push(" AND ordinal <= ").push_bind(until.0);
+    query.push(" AND ordinal <= ").push_bind(until);
     query.push(" AND fault IS NULL");
     if wanted.events.is_empty() {
         query.push(" AND 1 = 0");
