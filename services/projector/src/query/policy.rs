@@ -61,7 +61,7 @@ pub async fn explain(
     };
     Ok(ExplainOutput {
         position: Some(position),
-        ..api.engines.judge(bundle, judge).await??
+        ..api.engines.judge(principal, bundle, judge).await??
     })
 }
 

@@ -1,16 +1,26 @@
 //! On which threads verdicts are explained, and by which bundles that are kept.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
-use contracts::{bundle::Bundle, canonical::Digest};
+use contracts::{
+    bundle::Bundle,
+    canonical::Digest,
+    facts::{Actor, ActorType},
+};
+use host::principals::Principal;
 use policy::shipped::default_bundle;
 use projector::query::policy::engines::{
     self, ENGINES_MAX, Engines, JUDGED_AT_ONCE, TEXT_BYTES_MAX,
 };
+
+use super::story::workspace;
 
 /// A bundle unlike all of other numbers, and this large.
 fn numbered(number: usize, padding: usize) -> (Digest, String) {
@@ -25,12 +35,25 @@ fn numbered(number: usize, padding: usize) -> (Digest, String) {
     (bundle.hash().unwrap(), json)
 }
 
+fn principal(name: &str) -> Principal {
+    Principal {
+        actor: Actor {
+            id: name.parse().unwrap(),
+            kind: ActorType::User,
+            grants: BTreeSet::new(),
+            via: None,
+        },
+        workspace: workspace(),
+    }
+}
+
 async fn loads(engines: &Engines, (hash, json): (Digest, String)) -> bool {
     let bundle = engines::Bundle::Recorded {
         hash,
         json: Some(json),
     };
-    let judged = engines.judge(Some(bundle), |engine| engine.is_some());
+    let ann = principal("ann");
+    let judged = engines.judge(&ann, Some(bundle), |engine| engine.is_some());
     judged.await.unwrap()
 }
 
@@ -44,7 +67,8 @@ async fn few_are_judged_at_once_and_none_on_the_thread_of_the_service() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let questions = 4 * JUDGED_AT_ONCE;
     let mut judging = Vec::new();
-    for _ in 0..questions {
+    for number in 0..questions {
+        let asking = principal(&format!("asks-{number}"));
         let (engines, began, waits) = (Arc::clone(&engines), began.clone(), Arc::clone(&waits));
         let (running, most) = (Arc::clone(&running), Arc::clone(&most));
         judging.push(tokio::spawn(async move {
@@ -54,7 +78,7 @@ async fn few_are_judged_at_once_and_none_on_the_thread_of_the_service() {
                 waits.lock().unwrap().recv().unwrap();
                 running.fetch_sub(1, Ordering::SeqCst);
             };
-            engines.judge(None, judge).await.unwrap();
+            engines.judge(&asking, None, judge).await.unwrap();
         }));
     }
     for _ in 0..JUDGED_AT_ONCE {
@@ -67,6 +91,38 @@ async fn few_are_judged_at_once_and_none_on_the_thread_of_the_service() {
         judging.await.unwrap();
     }
     assert_eq!(most.load(Ordering::SeqCst), JUDGED_AT_ONCE);
+}
+
+/// Those of one wait for one another; someone else's does not wait for them.
+#[tokio::test]
+async fn many_questions_of_one_do_not_keep_out_another() {
+    let engines = Arc::new(Engines::default());
+    let (began, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let mut judging = Vec::new();
+    for _ in 0..8 {
+        let (engines, began, waits) = (Arc::clone(&engines), began.clone(), Arc::clone(&waits));
+        judging.push(tokio::spawn(async move {
+            let judge = move |_: Option<&policy::engine::Engine>| {
+                began.send(()).unwrap();
+                waits.lock().unwrap().recv().unwrap();
+            };
+            engines.judge(&principal("ann"), None, judge).await
+        }));
+    }
+    has_begun.recv().await.unwrap();
+    let sam = principal("sam");
+    let other = engines.judge(&sam, None, |_| ());
+    other
+        .await
+        .expect("another has a turn while the first is judged");
+    for _ in 0..8 {
+        go_on.send(()).unwrap();
+    }
+    for judging in judging {
+        judging.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

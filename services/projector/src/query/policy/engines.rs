@@ -6,21 +6,31 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use contracts::{
     bundle,
     canonical::Digest,
+    ids::{PrincipalId, WorkspaceId},
     problem::{Code, Problem},
 };
+use host::principals::Principal;
 use policy::engine::Engine;
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 /// Questions that are judged at once: each keeps a processor busy, and the services beside this one
 /// need some too.
 pub const JUDGED_AT_ONCE: usize = 2;
+
+/// Of one principal: its next question waits for its last one before it waits for those of others,
+/// so that many of them do not stand before one of someone else's.
+pub const JUDGED_OF_ONE: usize = 1;
 
 /// How long a question waits for its turn. One takes milliseconds, where a bundle as large as they
 /// may be is loaded first a second or so.
@@ -47,6 +57,14 @@ pub enum Bundle {
 pub struct Engines {
     loaded: Arc<Mutex<Loaded>>,
     turns: Arc<Semaphore>,
+    /// The turns of each principal that asks now.
+    of_one: Mutex<BTreeMap<(WorkspaceId, PrincipalId), Weak<Semaphore>>>,
+}
+
+/// Held while a question is judged.
+struct Turn {
+    _of_one: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
 }
 
 /// The bundles that were used last.
@@ -68,6 +86,7 @@ impl Default for Engines {
         Self {
             loaded: Arc::default(),
             turns: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
+            of_one: Mutex::default(),
         }
     }
 }
@@ -82,16 +101,11 @@ impl Engines {
     /// caller that goes away gives up its turn; what it began runs to its end, and counts until then.
     pub async fn judge<T: Send + 'static>(
         &self,
+        principal: &Principal,
         bundle: Option<Bundle>,
         judge: impl FnOnce(Option<&Engine>) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            let detail = format!(
-                "the limit is {JUDGED_AT_ONCE} verdicts explained at once, of all callers: try later"
-            );
-            return Err(Problem::new(Code::RateLimited, detail));
-        };
+        let turn = self.turn(principal).await?;
         let loaded = Arc::clone(&self.loaded);
         let judged = spawn_blocking(move || {
             let engine = bundle.and_then(|bundle| engine(&loaded, bundle));
@@ -104,6 +118,41 @@ impl Engines {
             Problem::of(Code::Internal)
         })
     }
+
+    async fn turn(&self, principal: &Principal) -> Result<Turn, Problem> {
+        let of_one = permit(&self.turns_of(principal)).await;
+        let of_one = of_one.ok_or_else(|| full(JUDGED_OF_ONE, "of one principal"))?;
+        let of_all = permit(&self.turns).await;
+        let of_all = of_all.ok_or_else(|| full(JUDGED_AT_ONCE, "of all callers"))?;
+        Ok(Turn {
+            _of_one: of_one,
+            _of_all: of_all,
+        })
+    }
+
+    fn turns_of(&self, principal: &Principal) -> Arc<Semaphore> {
+        // Counters are whole after any panic.
+        let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        of_one.retain(|_, turns| turns.strong_count() > 0);
+        let key = (principal.workspace.clone(), principal.actor.id.clone());
+        let known = of_one.get(&key).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turns = Arc::new(Semaphore::new(JUDGED_OF_ONE));
+            of_one.insert(key, Arc::downgrade(&turns));
+            turns
+        })
+    }
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let permit = timeout(PATIENCE, Arc::clone(of).acquire_owned()).await;
+    permit.ok()?.ok()
+}
+
+fn full(limit: usize, whose: &str) -> Problem {
+    let verdicts = if limit == 1 { "verdict" } else { "verdicts" };
+    let detail = format!("the limit is {limit} {verdicts} explained at once, {whose}: try later");
+    Problem::new(Code::RateLimited, detail)
 }
 
 fn engine(loaded: &Mutex<Loaded>, bundle: Bundle) -> Option<Arc<Engine>> {
