@@ -8,7 +8,7 @@ use contracts::{
     subject::{AggregateId, AggregateKind},
 };
 use domain::{execution::Execution, policy::Policy, record, skill::Skill};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use host::incident::Incident;
 use journal::{history::Fault, stored::Entry};
 
@@ -282,25 +282,20 @@ async fn execution_rows(
     Ok(())
 }
 
-/// How an execution stood before its history broke; nothing where it does not even begin.
+/// How an execution stood before its history broke; nothing where it does not even begin. One event
+/// at a time, and so twice: what is stored of an execution may be more than there is memory.
 async fn broken(
     write: &mut Write<'_>,
     aggregate: &AggregateId,
 ) -> Result<Option<ExecutionRow>, WriteError> {
-    let stored = write.history(aggregate).await?;
-    let (mut events, mut broken) = history::sound(&stored);
-    if let Execution::Corrupt(corruption) = Execution::fold(&events) {
-        let illegal = events
-            .iter()
-            .position(|it| it.version() == corruption.version);
-        let rest = illegal
-            .map(|index| events.split_off(index))
-            .unwrap_or_default();
-        broken = rest
-            .first()
-            .map(|recorded| Break::illegal(recorded, &corruption));
+    let (count, broken) = sound_events(write, aggregate).await?;
+    let mut sound = Execution::NeverReceived;
+    let mut stored = write.events_of(aggregate).take(count);
+    while let Some(raw) = stored.try_next().await? {
+        if let Ok(recorded) = raw.decode() {
+            sound = sound.evolve(&recorded);
+        }
     }
-    let sound = Execution::fold(&events);
     Ok(sound.known().map(|known| {
         let row = ExecutionRow::of(known);
         match broken {
@@ -317,6 +312,28 @@ async fn broken(
             }
         }
     }))
+}
+
+/// How many events hold together, and why the one that follows them does not.
+async fn sound_events(
+    write: &mut Write<'_>,
+    aggregate: &AggregateId,
+) -> Result<(usize, Option<Break>), WriteError> {
+    let (mut count, mut sound) = (0, Execution::NeverReceived);
+    let mut stored = write.events_of(aggregate);
+    while let Some(raw) = stored.try_next().await? {
+        let due = sound.head().map_or(1, |head| head.version + 1);
+        let followed = match raw.decode() {
+            Ok(recorded) => next(sound, &recorded),
+            Err(error) => (Tale::Broken, Some(Break::unreadable(due, &error))),
+        };
+        match followed {
+            (Tale::Sound(state), _) => sound = state,
+            (Tale::Broken, broken) => return Ok((count, broken)),
+        }
+        count += 1;
+    }
+    Ok((count, None))
 }
 
 /// The rows of a skill or of a workspace's policies, which are few and change rarely.
