@@ -124,3 +124,14 @@ pub fn check_after<'a>(
     }
     Ok(())
 }
+
+/// Whether the last event that is stored is the one that `head` is of, where it is of its version.
+pub(crate) fn check_head(head: &Head, last: Option<&Recorded>) -> Result<(), Fault> {
+    let stored = last.map(Recorded::head);
+    if stored.is_some_and(|stored| stored.version == head.version && stored.hash != head.hash) {
+        return Err(Fault::Forked {
+            version: head.version,
+        });
+    }
+    Ok(())
+}

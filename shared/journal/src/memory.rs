@@ -27,7 +27,9 @@ use crate::{
     Journal, Unavailable,
     append::{AppendError, claim, is_own},
     delivery::{ConsumerSpec, Deliveries},
-    history::{LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, decoded},
+    history::{
+        LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, check_head, decoded,
+    },
     layout::StreamCount,
     object::{OBJECT_BYTES_MAX, ObjectError},
     request::{Reply, Request, RequestError, Requests},
@@ -304,6 +306,10 @@ impl Journal for MemoryJournal {
     }
 
     async fn page(&self, aggregate: &AggregateId, after: Option<&Head>) -> Result<Page, LoadError> {
+        let corrupt = |fault| LoadError::Corrupt {
+            aggregate: aggregate.clone(),
+            fault,
+        };
         let mut entries = self.entries(aggregate, Read::Confirmed);
         if let Some(after) = after {
             let is_known = |entry: &Entry| match &entry.recorded {
@@ -311,7 +317,12 @@ impl Journal for MemoryJournal {
                 Err(_) => false,
             };
             let known = entries.iter().take_while(|entry| is_known(entry)).count();
-            entries.drain(..known);
+            let last = entries.drain(..known).next_back();
+            if entries.is_empty() {
+                // No event follows whose chain would tell.
+                let last = last.and_then(|entry| entry.recorded.ok());
+                check_head(after, last.as_ref()).map_err(corrupt)?;
+            }
         }
         let mut bytes = 0;
         let fit = entries
@@ -327,10 +338,7 @@ impl Journal for MemoryJournal {
         entries.truncate(fit);
         let events = decoded(entries)?;
         let checked = check_after(after, events.iter().map(|(_, event)| event));
-        checked.map_err(|fault| LoadError::Corrupt {
-            aggregate: aggregate.clone(),
-            fault,
-        })?;
+        checked.map_err(corrupt)?;
         Ok(Page { events, is_last })
     }
 

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     Unavailable,
     history::{
-        Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, decoded,
+        Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, check_head,
+        decoded,
     },
     stored::{Entry, Raw},
 };
@@ -56,10 +57,7 @@ impl JetStreamJournal {
     ) -> Result<Page, LoadError> {
         let stream = self.count.stream_of(aggregate);
         let unavailable = |error| Unavailable::new(format!("load `{aggregate}`"), error);
-        let first = after.map_or(1, |head| head.version + 1);
-        let versions = first..first + PAGE_EVENTS_MAX as u64;
-        let filters: Vec<_> = versions
-            .clone()
+        let filters: Vec<_> = versions_after(after)
             .map(|version| aggregate.version_filter(version))
             .collect();
         let name = stream.name();
@@ -75,7 +73,7 @@ impl JetStreamJournal {
         let mut is_last = false;
         // Otherwise there may be more, of which the next page knows.
         if stored.is_empty() || (complete && stored.len() < PAGE_EVENTS_MAX) {
-            is_last = self.complete(aggregate, versions, &mut stored).await?;
+            is_last = self.complete(aggregate, after, &mut stored).await?;
         }
         let (mut entries, mut bytes) = (Vec::with_capacity(stored.len()), 0);
         for (sequence, raw) in stored {
@@ -96,15 +94,16 @@ impl JetStreamJournal {
         Ok(Page { events, is_last })
     }
 
-    /// Adds what the leader has of these versions and a replica has not; whether the leader has
-    /// nothing after them.
+    /// Adds what the leader has of a page and a replica has not; whether the leader has nothing
+    /// after it.
     async fn complete(
         &self,
         aggregate: &AggregateId,
-        versions: Range<u64>,
+        after: Option<&Head>,
         stored: &mut BTreeMap<u64, Raw>,
     ) -> Result<bool, LoadError> {
         let stream = self.count.stream_of(aggregate);
+        let versions = versions_after(after);
         let behind = || {
             let detail = "the leader has nothing of what a replica has";
             Unavailable::new(format!("confirm `{aggregate}`"), detail)
@@ -133,6 +132,19 @@ impl JetStreamJournal {
                 aggregate: aggregate.clone(),
                 fault: Fault::Forked { version: last },
             });
+        }
+        if stored.is_empty()
+            && let Some(after) = after.filter(|after| after.version == last)
+        {
+            // No event follows whose chain would tell.
+            let head = self.entry(Position { stream, sequence }, head).await?;
+            let events = decoded(vec![head])?;
+            let checked = check_head(after, events.last().map(|(_, event)| event));
+            checked.map_err(|fault| LoadError::Corrupt {
+                aggregate: aggregate.clone(),
+                fault,
+            })?;
+            return Ok(true);
         }
         let (name, mut bytes) = (stream.name(), 0);
         for missing in reached + 1..(last + 1).min(versions.end) {
@@ -262,6 +274,12 @@ impl JetStreamJournal {
             .first()
             .map(|(position, event)| (*position, event.head())))
     }
+}
+
+/// Of the page that follows an event.
+fn versions_after(head: Option<&Head>) -> Range<u64> {
+    let first = head.map_or(1, |head| head.version + 1);
+    first..first + PAGE_EVENTS_MAX as u64
 }
 
 fn by_sequence(messages: Vec<Found>) -> impl Iterator<Item = (u64, Raw)> {

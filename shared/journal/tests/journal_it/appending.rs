@@ -286,6 +286,21 @@ pub async fn a_history_is_read_in_pages_of_some_events_and_bytes(world: &World) 
     };
     let fault = journal.page(&large, Some(&wrong)).await.unwrap_err();
     assert!(matches!(fault, LoadError::Corrupt { .. }), "{fault}");
+
+    // Nor is another event than the last one taken for it.
+    let head = all.last().unwrap().1.head();
+    let end = journal.page(&large, Some(&head)).await.unwrap();
+    assert!(end.events.is_empty() && end.is_last);
+    let wrong = Head {
+        hash: other.hash,
+        ..head
+    };
+    let fault = journal.page(&large, Some(&wrong)).await.unwrap_err();
+    let LoadError::Corrupt { fault, .. } = fault else {
+        panic!("{fault}");
+    };
+    let version = head.version;
+    assert_eq!(fault, Fault::Forked { version });
 }
 
 pub async fn an_event_of_a_newer_version_is_not_poison(world: &World) {
