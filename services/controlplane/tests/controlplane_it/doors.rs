@@ -33,7 +33,7 @@ use crate::{
 pub const WORKSPACE: &str = "demo";
 
 /// How long anything may take that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The trace of every request that is made here, over HTTP and over NATS.
 pub const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -170,7 +170,7 @@ impl Desk {
             ("/v1/plan.compile", json!({})),
         ] {
             desk.until(async |desk: &Self| {
-                let answer = desk.send(&desk.post(path, &body)).await;
+                let answer = desk.send(&Self::post(path, &body)).await;
                 (answer.0 != 401).then_some(())
             })
             .await;
@@ -184,7 +184,7 @@ impl Desk {
         answer.json().await.unwrap()
     }
 
-    fn post(&self, path: &str, body: &Value) -> Example {
+    fn post(path: &str, body: &Value) -> Example {
         Example {
             operation: String::new(),
             method: Method::POST,
@@ -289,7 +289,7 @@ impl Desk {
                 let real = self.asked_for(WAITS, &[], "running").await;
                 let run = format!("{}:1", real[EXECUTION]);
                 let pause = json!({ "runId": run, "pausedBy": PERSON });
-                let answer = self.send(&self.post("/v1/execution.pause", &pause)).await;
+                let answer = self.send(&Self::post("/v1/execution.pause", &pause)).await;
                 assert_eq!(answer.0, 200, "{}", answer.2);
                 real
             }

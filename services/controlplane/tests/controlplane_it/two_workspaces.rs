@@ -270,7 +270,7 @@ async fn one_key_is_two_executions(doors: &Doors, sides: [&Side; 2]) {
 }
 
 /// What was published for the other workspace is refused, and kept in the own one.
-async fn only_its_own_is_refused(doors: &Doors, side: &Side) {
+fn only_its_own_is_refused(doors: &Doors, side: &Side) {
     let listed = || {
         let words = ["inbox", "refused", "--workspace", side.workspace];
         let listed = doors.world.ask(&words);
@@ -450,7 +450,7 @@ async fn two_workspaces_hear_nothing_of_each_other() {
             );
         }
         is_refused_by_the_broker(&doors, side, other).await;
-        only_its_own_is_refused(&doors, side).await;
+        only_its_own_is_refused(&doors, side);
     }
     let mut heard = 0;
     while let Ok(event) = republished.try_recv() {

@@ -94,9 +94,9 @@ pub struct Place {
 
 /// Held while a page of what was is read and told.
 pub struct Turn {
-    _of_one: OwnedSemaphorePermit,
-    _of_workspace: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _principal: OwnedSemaphorePermit,
+    _workspace: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
 }
 
 impl Places {
@@ -159,9 +159,9 @@ impl Place {
         let of_all = permit(&self.places.catching_up).await;
         let of_all = of_all.ok_or_else(|| behind(CATCHING_UP_MAX, "of all callers"))?;
         Ok(Turn {
-            _of_one: of_one,
-            _of_workspace: of_workspace,
-            _of_all: of_all,
+            _principal: of_one,
+            _workspace: of_workspace,
+            _all: of_all,
         })
     }
 
@@ -170,9 +170,9 @@ impl Place {
     pub async fn next_turn(&self) -> Option<Turn> {
         let turn = async |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned().await.ok();
         Some(Turn {
-            _of_one: turn(&self.of_one).await?,
-            _of_workspace: turn(&self.of_workspace).await?,
-            _of_all: turn(&self.places.catching_up).await?,
+            _principal: turn(&self.of_one).await?,
+            _workspace: turn(&self.of_workspace).await?,
+            _all: turn(&self.places.catching_up).await?,
         })
     }
 }
