@@ -13,18 +13,15 @@ pub const PROPERTIES: &[&str] = &["structured", "batch", "binary"];
 /// line and a body.
 pub fn holds(bytes: &[u8]) -> Reached {
     if let Ok(members) = body::parse(bytes) {
-        match members.get("batch") {
-            Some(Value::Array(events)) => {
-                let taken = events.iter().filter(|event| structured(event)).count();
-                Reached::from_iter((taken > 0).then_some("batch"))
-            }
-            Some(_) | None => {
-                let is_taken = structured(&Value::Object(members));
-                Reached::from_iter(is_taken.then_some("structured"))
-            }
+        if let Some(Value::Array(events)) = members.get("batch") {
+            let taken = events.iter().filter(|event| structured(event)).count();
+            (taken > 0).then_some("batch").into_iter().collect()
+        } else {
+            let is_taken = structured(&Value::Object(members));
+            is_taken.then_some("structured").into_iter().collect()
         }
     } else if let Some(message) = Message::read(bytes) {
-        Reached::from_iter(binary(&message).then_some("binary"))
+        binary(&message).then_some("binary").into_iter().collect()
     } else {
         Reached::new()
     }

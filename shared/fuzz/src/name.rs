@@ -43,23 +43,22 @@ pub fn holds(bytes: &[u8]) -> Reached {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Reached::new();
     };
-    let mut reached = Reached::from_iter(
-        [
-            one_spelling::<ExecutionId>(text).then_some("an execution"),
-            one_spelling::<WorkspaceId>(text).then_some("a workspace"),
-            one_spelling::<StepId>(text).then_some("a step"),
-            one_spelling::<PrincipalId>(text).then_some("a principal"),
-            one_spelling::<SkillKey>(text).then_some("a skill"),
-            one_spelling::<ActionName>(text).then_some("an action"),
-            one_spelling::<SkillVersion>(text).then_some("a version"),
-            one_spelling::<RunId>(text).then_some("a run"),
-            one_spelling::<Pin>(text).then_some("a pin"),
-            one_spelling::<Digest>(text).then_some("a digest"),
-            one_spelling::<Positions>(text).then_some("a position"),
-        ]
-        .into_iter()
-        .flatten(),
-    );
+    let mut reached: Reached = [
+        one_spelling::<ExecutionId>(text).then_some("an execution"),
+        one_spelling::<WorkspaceId>(text).then_some("a workspace"),
+        one_spelling::<StepId>(text).then_some("a step"),
+        one_spelling::<PrincipalId>(text).then_some("a principal"),
+        one_spelling::<SkillKey>(text).then_some("a skill"),
+        one_spelling::<ActionName>(text).then_some("an action"),
+        one_spelling::<SkillVersion>(text).then_some("a version"),
+        one_spelling::<RunId>(text).then_some("a run"),
+        one_spelling::<Pin>(text).then_some("a pin"),
+        one_spelling::<Digest>(text).then_some("a digest"),
+        one_spelling::<Positions>(text).then_some("a position"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if text.parse::<WorkspaceId>().is_ok() || text.parse::<StepId>().is_ok() {
         assert!(is_token(text), "it breaks a subject: {text:?}");
     }

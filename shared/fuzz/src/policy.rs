@@ -39,18 +39,14 @@ fn bundle(bytes: &[u8]) -> Option<(&'static str, Bundle)> {
     }
     let text = std::str::from_utf8(bytes).ok()?;
     let shipped = default_bundle();
-    Some(match text.strip_prefix("schema\n") {
-        Some(schema) => {
-            let schema = schema.to_owned();
-            ("a schema", Bundle { schema, ..shipped })
-        }
-        None => {
-            let bundle = Bundle {
-                policies: [("corpus.cedar".to_owned(), text.to_owned())].into(),
-                trust: Trust::default(),
-                ..shipped
-            };
-            ("policies", bundle)
-        }
-    })
+    if let Some(schema) = text.strip_prefix("schema\n") {
+        let schema = schema.to_owned();
+        return Some(("a schema", Bundle { schema, ..shipped }));
+    }
+    let bundle = Bundle {
+        policies: [("corpus.cedar".to_owned(), text.to_owned())].into(),
+        trust: Trust::default(),
+        ..shipped
+    };
+    Some(("policies", bundle))
 }

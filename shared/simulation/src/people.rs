@@ -12,7 +12,7 @@ use contracts::{
     plan::Mode,
     subject::AggregateId,
 };
-use domain::execution::{Block, Execution};
+use domain::execution::{Block, Execution, Known};
 use host::aggregate;
 use journal::memory::MemoryJournal;
 use serde::de::DeserializeOwned;
@@ -393,7 +393,7 @@ impl People {
     pub async fn control(&self, name: Name, what: Control, via: u8) {
         let Some(id) = self.seen.id(name) else { return };
         let state = self.state(id).await;
-        let run = state.known().and_then(|known| known.run_id());
+        let run = state.known().and_then(Known::run_id);
         let run = run.unwrap_or(RunId {
             execution: id,
             number: 1,
@@ -429,16 +429,13 @@ impl People {
         let mut body = object(json!({
             "executionId": id, "stepId": step, "token": report.token,
         }));
-        match &report.output {
-            Some(output) => {
-                body.insert("outcome".to_owned(), json!("completed"));
-                body.insert("output".to_owned(), output.clone());
-            }
-            None => {
-                body.insert("outcome".to_owned(), json!("failed"));
-                body.insert("errorCode".to_owned(), json!("NOT_DONE"));
-                body.insert("retryable".to_owned(), json!(report.retryable));
-            }
+        if let Some(output) = &report.output {
+            body.insert("outcome".to_owned(), json!("completed"));
+            body.insert("output".to_owned(), output.clone());
+        } else {
+            body.insert("outcome".to_owned(), json!("failed"));
+            body.insert("errorCode".to_owned(), json!("NOT_DONE"));
+            body.insert("retryable".to_owned(), json!(report.retryable));
         }
         let operation = "execution.step.report";
         let answer = self

@@ -155,26 +155,31 @@ impl Worker {
                 }
             }
         }
-        let mood = self.mood(&asked);
+        self.answers(&asked, request).await;
+    }
+
+    /// As it feels like.
+    async fn answers(&self, asked: &Asked, request: Incoming) {
+        let mood = self.mood(asked);
         self.seen.mood(&format!("{mood:?}"));
         match mood {
             Mood::Does(after) => {
                 // Half of it before the effect, half of it before the answer.
                 sleep(Duration::from_millis(after / 2)).await;
-                let output = self.does(&asked);
+                let output = self.does(asked);
                 sleep(Duration::from_millis(after - after / 2)).await;
                 respond(request, &json!({ "output": output })).await;
             }
             Mood::DoesInSilence => {
-                self.does(&asked);
+                self.does(asked);
                 drop_later(request).await;
             }
             Mood::Ignores => {
-                self.forgets(&asked);
+                self.forgets(asked);
                 drop_later(request).await;
             }
             Mood::FailsForNow => {
-                self.forgets(&asked);
+                self.forgets(asked);
                 respond(
                     request,
                     &json!({ "error": { "code": "BUSY", "retryable": true } }),
@@ -182,7 +187,7 @@ impl Worker {
                 .await;
             }
             Mood::FailsForGood => {
-                self.forgets(&asked);
+                self.forgets(asked);
                 respond(
                     request,
                     &json!({ "error": { "code": "NO_SUCH_THING", "retryable": false } }),
@@ -190,33 +195,33 @@ impl Worker {
                 .await;
             }
             Mood::Garbles => {
-                self.does(&asked);
+                self.does(asked);
                 respond_bytes(request, b"\x00not json".to_vec()).await;
             }
             Mood::Misfits => {
-                self.does(&asked);
+                self.does(asked);
                 respond(request, &json!({ "output": { "ref": 17 } })).await;
             }
             Mood::Accepts(after) => {
-                let token = self.accepts(&asked, request).await;
+                let token = self.accepts(asked, request).await;
                 sleep(Duration::from_millis(after)).await;
-                let output = self.does(&asked);
-                self.reports(&asked, token, Some(output)).await;
+                let output = self.does(asked);
+                self.reports(asked, token, Some(output)).await;
             }
             Mood::AcceptsInVain(after) => {
-                let token = self.accepts(&asked, request).await;
+                let token = self.accepts(asked, request).await;
                 sleep(Duration::from_millis(after)).await;
-                self.forgets(&asked);
-                self.reports(&asked, token, None).await;
+                self.forgets(asked);
+                self.reports(asked, token, None).await;
             }
             Mood::Forgets => {
-                self.forgets(&asked);
+                self.forgets(asked);
                 respond(request, &accepted()).await;
             }
             Mood::ReportsFirst => {
                 let token = token(&request);
-                let output = self.does(&asked);
-                self.reports(&asked, token, Some(output)).await;
+                let output = self.does(asked);
+                self.reports(asked, token, Some(output)).await;
                 respond(request, &accepted()).await;
             }
         }

@@ -128,11 +128,11 @@ async fn an_event_that_two_wait_for_counts_once() {
 async fn an_event_that_nobody_waits_for_weighs_nothing() {
     let world = World::new();
     let executions = received(&world.story, 2).await;
-    let (watched, unwatched) = (&executions[0], &executions[1]);
+    let (read, unread) = (&executions[0], &executions[1]);
     let watches = Watches::default();
-    let mut reader = watches.of_execution(&watched.0);
-    send(&watches, &watched.1, MIB);
-    send(&watches, &unwatched.1, 100 * MIB);
+    let mut reader = watches.of_execution(&read.0);
+    send(&watches, &read.1, MIB);
+    send(&watches, &unread.1, 100 * MIB);
     assert!(reader.next().await.is_ok());
 }
 
@@ -275,7 +275,7 @@ async fn who_asks_for_what_is_rare_hears_how_far_it_is() {
     }
     let mut ids = said.lines().filter_map(|line| line.strip_prefix("id: "));
     let first: Positions = ids.next().unwrap().parse().unwrap();
-    let last: Positions = ids.last().unwrap().parse().unwrap();
+    let last: Positions = ids.next_back().unwrap().parse().unwrap();
     assert!(last.covers(&first) && last != first, "{said}");
     // And what it asks for, once it comes.
     world.story.cancel(id).await;
