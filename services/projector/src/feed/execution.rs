@@ -72,10 +72,10 @@ pub async fn watch(
         credential: Credential::of(api, principal, headers),
         place,
     };
-    // To what is not told yet: what is wrong up to there is an answer of its own.
-    while feed.unread.is_empty() && feed.is_reading() {
-        let turn = feed.place.first_turn().await?;
-        feed.read(turn).await?;
+    let shutdown = feed.host.shutdown.clone();
+    tokio::select! {
+        begun = feed.begin() => begun?,
+        () = shutdown.cancelled() => return Err(Problem::of(Code::ServiceUnavailable).into()),
     }
     if feed.head.is_none() {
         return Err(Problem::of(Code::ExecutionNotFound).into());
@@ -123,6 +123,29 @@ enum Phase {
 impl Feed {
     fn is_reading(&self) -> bool {
         matches!(self.phase, Phase::Reading)
+    }
+
+    /// To what is not told yet: what is wrong up to there is an answer of its own.
+    async fn begin(&mut self) -> Result<(), Problem> {
+        let mut turn = self.place.first_turn().await?;
+        self.head = self.told_before().await?;
+        loop {
+            self.read(turn).await?;
+            if !self.unread.is_empty() || !self.is_reading() {
+                return Ok(());
+            }
+            turn = self.place.first_turn().await?;
+        }
+    }
+
+    /// What comes before the last event that was told, so that a reader who comes again has the log
+    /// read from there; that one is read again, as it may be what ends the execution.
+    async fn told_before(&mut self) -> Result<Option<Head>, Problem> {
+        let stream = self.host.journal.stream_count().stream_of(&self.aggregate);
+        let sequence = self.after.get(stream);
+        let told = Position { stream, sequence };
+        let before = self.reader.head_before(&self.aggregate, told).await;
+        before.map_err(|error| unreadable(&error))
     }
 
     /// Nothing once it is over, or its reader may not read on.

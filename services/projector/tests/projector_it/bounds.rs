@@ -10,7 +10,7 @@ use contracts::{
     record::Recorded,
     subject::AggregateId,
 };
-use journal::Journal as _;
+use journal::{Journal as _, history::Read};
 use policy::shipped::default_bundle;
 use projector::{
     database::{
@@ -383,6 +383,35 @@ async fn a_workspace_whose_readers_take_nothing_leaves_turns_to_others() {
     }
     drop(readers);
     projector.stop().await;
+}
+
+#[tokio::test]
+async fn what_comes_before_an_event_that_was_told_is_in_the_read_model() {
+    let world = World::new();
+    world.story.activate(&default_bundle()).await;
+    let long = world.story.long(1).await;
+    let other = world.story.submitted(Mode::Assist, &echo()).await;
+    let end = world.story.end().await;
+    let aggregate = world.story.aggregate(long.id);
+    let other = world.story.aggregate(other);
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    caller.ok(&format!("/v1/executions?atLeast={end}")).await;
+    projector.stop().await;
+    let url = format!("sqlite://{}", world.database().display());
+    let readers = Database::open(&url).await.unwrap().readers;
+    let reader = Reader::new(readers, world.story.journal.streams());
+    let history = world.journal.load(&aggregate, Read::Confirmed);
+    let (mut before, history) = (None, history.await.unwrap());
+    assert!(history.len() > 2);
+    for (position, recorded) in history {
+        let found = reader.head_before(&aggregate, position).await.unwrap();
+        assert_eq!(found, before);
+        before = Some(recorded.head());
+        // Of another one, it says nothing.
+        let found = reader.head_before(&other, position).await.unwrap();
+        assert_eq!(found, None);
+    }
 }
 
 /// From any place of a history of many pages, nothing is left out and nothing comes twice.

@@ -7,7 +7,9 @@ use contracts::{
     ids::WorkspaceId,
     plan::Status,
     position::{Position, Positions},
-    record::Recorded,
+    record::{Head, Recorded},
+    subject::AggregateId,
+    time::Timestamp,
 };
 use futures::TryStreamExt as _;
 use journal::stored::Entry;
@@ -140,6 +142,39 @@ impl Reader {
             }
         }
         Ok(page)
+    }
+
+    /// What comes before an event of an aggregate; nothing where the read model does not have both,
+    /// each once.
+    pub async fn head_before(
+        &self,
+        aggregate: &AggregateId,
+        Position { stream, sequence }: Position,
+    ) -> Result<Option<Head>, ReadError> {
+        let found: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT before.version, before.hash, before.time FROM events AS this \
+             JOIN events AS before ON before.workspace = this.workspace \
+             AND before.kind = this.kind AND before.aggregate = this.aggregate \
+             AND before.version = this.version - 1 \
+             WHERE this.stream = ? AND this.sequence = ? AND this.workspace = ? \
+             AND this.kind = ? AND this.aggregate = ? \
+             AND before.hash IS NOT NULL AND before.time IS NOT NULL LIMIT 2",
+        )
+        .bind(stream.name())
+        .bind(signed(sequence))
+        .bind(aggregate.workspace().as_str())
+        .bind(aggregate.kind().as_str())
+        .bind(aggregate.id())
+        .fetch_all(&self.pool)
+        .await?;
+        let [(version, hash, time)] = found.as_slice() else {
+            return Ok(None);
+        };
+        Ok(Some(Head {
+            version: unsigned(*version),
+            hash: word(hash.clone())?,
+            time: Timestamp::from_millis(*time),
+        }))
     }
 
     async fn position_at(
