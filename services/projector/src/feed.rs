@@ -32,12 +32,12 @@ use crate::database::rows::Standing;
 
 pub mod asked;
 pub mod execution;
+pub mod page;
+pub mod places;
 pub mod watch;
 pub mod workspace;
 
 mod credential;
-mod page;
-mod places;
 
 /// Below what proxies usually wait before they close a silent connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -154,7 +154,7 @@ impl Feed {
             if self.over || !self.credential.stands().await {
                 return None;
             }
-            match self.unread.next() {
+            match self.unread.pop() {
                 Ok(None) => {}
                 Ok(Some((position, recorded))) => return Some(self.shown(position, &recorded)),
                 Err(FellBehind) => return Some(self.over(TOO_SLOW)),

@@ -70,7 +70,7 @@ impl<T: Send + 'static> Page<T> {
 
     /// The next event. Asked for one more than there are, the last was taken too, and others have
     /// the turn.
-    pub fn next(&mut self) -> Result<Option<T>, FellBehind> {
+    pub fn pop(&mut self) -> Result<Option<T>, FellBehind> {
         let next = {
             let mut held = lock(&self.held);
             if held.fell_behind {

@@ -182,7 +182,7 @@ impl Feed {
             return Some(self.here("from here on"));
         }
         loop {
-            match self.unread.next() {
+            match self.unread.pop() {
                 Ok(None) => {}
                 Ok(Some(it)) => {
                     let told = self.told(it.position, &it.recorded, it.standing.as_ref());

@@ -4,12 +4,14 @@
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use contracts::{
-    event::EventName,
+    event::{EventName, Service},
     plan::Mode,
     position::{Positions, StreamId},
     record::Recorded,
     subject::AggregateId,
+    time::Timestamp,
 };
+use host::metrics::Metrics;
 use journal::{Journal as _, history::Read};
 use policy::shipped::default_bundle;
 use projector::{
@@ -22,6 +24,8 @@ use projector::{
     },
     feed::{
         Feeds,
+        page::Page,
+        places::Places,
         watch::{FellBehind, Told, Watches},
     },
 };
@@ -29,6 +33,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::io::AsyncReadExt as _;
 
 use super::{
+    engines::principal,
     feeds::{slow_reader, slow_reader_as},
     story::{Story, echo, workspace},
     world::{AUDITOR, Caller, READER, STRANGER, VOTER, World},
@@ -412,6 +417,41 @@ async fn what_comes_before_an_event_that_was_told_is_in_the_read_model() {
         let found = reader.head_before(&other, position).await.unwrap();
         assert_eq!(found, None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_not_taken_is_let_go_of_and_others_have_its_turn() {
+    let places = Arc::new(Places::default());
+    let metrics = Metrics::new(Service::Projector, Timestamp::from_millis(0));
+    let Ok(place) = places.take(&principal("ann"), &metrics) else {
+        panic!("there is a place");
+    };
+    let mut pages = Vec::new();
+    for _ in 0..16 {
+        let turn = place.first_turn().await.ok().unwrap();
+        pages.push(Page::new([1, 2].into(), turn));
+    }
+    assert!(place.first_turn().await.is_err());
+    // Once all of it is told, there is a turn.
+    let mut told = pages.remove(0);
+    for next in [Some(1), Some(2)] {
+        assert_eq!(told.pop(), Ok(next));
+        assert!(place.first_turn().await.is_err());
+    }
+    assert_eq!(told.pop(), Ok(None));
+    drop(place.first_turn().await.ok().unwrap());
+    // And all have one once those who take nothing have had their time.
+    let half = pages[0].pop();
+    assert_eq!(half, Ok(Some(1)));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut turns = Vec::new();
+    for _ in 0..16 {
+        turns.push(place.first_turn().await.ok().unwrap());
+    }
+    for page in &mut pages {
+        assert_eq!(page.pop(), Err(FellBehind));
+    }
+    assert_eq!(told.pop(), Ok(None));
 }
 
 /// From any place of a history of many pages, nothing is left out and nothing comes twice.

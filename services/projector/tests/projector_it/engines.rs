@@ -35,7 +35,7 @@ fn numbered(number: usize, padding: usize) -> (Digest, String) {
     (bundle.hash().unwrap(), json)
 }
 
-fn principal(name: &str) -> Principal {
+pub fn principal(name: &str) -> Principal {
     Principal {
         actor: Actor {
             id: name.parse().unwrap(),
