@@ -11,6 +11,7 @@ use contracts::{
     ids::{ExecutionId, RunId},
     plan::Mode,
     position::{Position, Positions, StreamId},
+    record::{Cause, seal},
     subject::AggregateId,
 };
 use journal::{Journal as _, stored::Raw};
@@ -110,6 +111,46 @@ async fn an_event_that_cannot_be_read_is_kept_said_and_passed_over() {
     let raised = incidents(&world, &about).await;
     assert_eq!(raised.len(), 1);
     assert_eq!(raised[0].0, "POISON_MESSAGE");
+}
+
+/// Its id would lead past what is missing.
+#[tokio::test]
+async fn an_event_that_does_not_follow_what_was_told_is_not_told() {
+    let world = World::new();
+    let story = &world.story;
+    story.activate(&default_bundle()).await;
+    let id = story.submitted(Mode::Assist, &echo()).await;
+    let aggregate = story.aggregate(id);
+    let history = story.history(&aggregate).await;
+    let (stream, _) = stored(&world, &aggregate, 1).await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let mut feed = caller.watch(&id.to_string(), None).await;
+    assert_eq!(feed.some(history.len()).await.len(), history.len());
+    let mut head = history.last().unwrap().head();
+    let mut envelopes = Vec::new();
+    for _ in 0..2 {
+        let event: Event = Paused {
+            execution_id: id,
+            run_id: RunId {
+                execution: id,
+                number: 1,
+            },
+            by: actor("ann", &[]),
+            reason: None,
+            paused_at: head.time,
+            rules: RULES,
+        }
+        .into();
+        let (writer, cause) = (event.name().writers()[0], Cause::default());
+        let (envelope, recorded) =
+            seal(&aggregate, Some(&head), event, writer, &cause, head.time).unwrap();
+        head = recorded.head();
+        envelopes.push(envelope);
+    }
+    world.journal.store_raw(stream, Raw::from(&envelopes[1]));
+    assert_eq!(feed.all().await, []);
+    projector.stop().await;
 }
 
 #[tokio::test]
