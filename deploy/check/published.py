@@ -102,7 +102,8 @@ class Check:
     def openapi(self, identity):
         long = self.options.long
         output = self.run([
-            self.schemathesis, "--no-color", "--config-file", HERE / "schemathesis.toml", "run", self.root / "openapi.json", "--url", self.context["url"],
+            self.schemathesis, "--no-color", "--config-file", HERE / "schemathesis.toml",
+            "run", self.root / "openapi.json", "--url", self.context["url"],
             "--header", f"Authorization: Bearer {self.context['identities'][identity]['token']}",
             "--checks", CHECKS, "--exclude-path-regex", r".*/events$", "--seed", self.options.seed,
             "--max-examples", self.options.examples, "--warnings", "off", "--generation-database", "none",
