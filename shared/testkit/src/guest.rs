@@ -17,7 +17,7 @@ const NOBODYS: &str = "nobody.may.publish.this";
 
 /// One user's connection.
 pub struct Guest {
-    client: Client,
+    pub client: Client,
     refusals: mpsc::UnboundedReceiver<String>,
 }
 

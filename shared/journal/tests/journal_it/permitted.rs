@@ -28,8 +28,10 @@ use journal::{
     timer::Timer,
 };
 use serde_json::Value;
-use testkit::nats::{DATA_DIRECTORY, NatsServer, ServerOptions};
-use tokio::sync::mpsc;
+use testkit::{
+    guest::Guest,
+    nats::{DATA_DIRECTORY, NatsServer, ServerOptions},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -105,73 +107,15 @@ async fn connect(server: &NatsServer, user: &str) -> JetStreamJournal {
         .unwrap()
 }
 
-/// A client of this user that tries things the journal would not.
-struct Intruder {
-    client: async_nats::Client,
-    refusals: mpsc::UnboundedReceiver<String>,
+/// A client of this user, which tries things that the journal would not.
+async fn guest(server: &NatsServer, user: &str) -> Guest {
+    let password = format!("{user}-password");
+    Guest::connect(&server.url(), user, &password, &inbox_prefix(user)).await
 }
 
-impl Intruder {
-    async fn of(server: &NatsServer, user: &str) -> Self {
-        Self::with_inbox(server, user, inbox_prefix(user)).await
-    }
-
-    async fn caller(server: &NatsServer, user: &str) -> Self {
-        Self::with_inbox(server, user, CALLER_INBOX_PREFIX.to_owned()).await
-    }
-
-    async fn with_inbox(server: &NatsServer, user: &str, inbox: String) -> Self {
-        let (tell, refusals) = mpsc::unbounded_channel();
-        let client = async_nats::ConnectOptions::new()
-            .user_and_password(user.to_owned(), format!("{user}-password"))
-            .custom_inbox_prefix(inbox)
-            .event_callback(move |event| {
-                let tell = tell.clone();
-                async move {
-                    let _ = tell.send(event.to_string());
-                }
-            })
-            .connect(server.url())
-            .await
-            .unwrap();
-        Self { client, refusals }
-    }
-
-    async fn may_publish(&mut self, subject: &str) -> bool {
-        self.client
-            .publish(subject.to_owned(), "x".into())
-            .await
-            .unwrap();
-        // Refused for certain: with it comes the end of what was refused before.
-        self.client
-            .publish("nobody.may.publish.this", "x".into())
-            .await
-            .unwrap();
-        let mut refused = false;
-        loop {
-            let text = soon(self.refusals.recv()).await.unwrap();
-            refused |= text.contains(&format!("Publish to \"{subject}\""));
-            if text.contains("nobody.may.publish.this") {
-                return !refused;
-            }
-        }
-    }
-
-    async fn may_subscribe(&mut self, subject: &str) -> bool {
-        let _subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
-        self.client
-            .publish("nobody.may.publish.this", "x".into())
-            .await
-            .unwrap();
-        let mut refused = false;
-        loop {
-            let text = soon(self.refusals.recv()).await.unwrap();
-            refused |= text.contains(&format!("Subscription to \"{subject}\""));
-            if text.contains("nobody.may.publish.this") {
-                return !refused;
-            }
-        }
-    }
+async fn calling(server: &NatsServer, user: &str) -> Guest {
+    let password = format!("{user}-password");
+    Guest::connect(&server.url(), user, &password, CALLER_INBOX_PREFIX).await
 }
 
 fn event_subject(event: EventName) -> String {
@@ -183,7 +127,7 @@ fn event_subject(event: EventName) -> String {
 async fn a_service_writes_its_own_events_and_no_others() {
     let server = broker().await;
     for service in Service::ALL {
-        let mut intruder = Intruder::of(&server, service.as_str()).await;
+        let mut intruder = guest(&server, service.as_str()).await;
         for event in EventName::ALL {
             let own = event.writers().contains(&service);
             let may = intruder.may_publish(&event_subject(event)).await;
@@ -203,7 +147,7 @@ async fn a_service_writes_its_own_events_and_no_others() {
 async fn a_service_can_do_nothing_that_is_anothers() {
     let server = broker().await;
     for service in Service::ALL {
-        let mut intruder = Intruder::of(&server, service.as_str()).await;
+        let mut intruder = guest(&server, service.as_str()).await;
         let mut forbidden = vec![
             "$JS.API.STREAM.CREATE.MINE".to_owned(),
             "$JS.API.STREAM.UPDATE.CONTROL_PLANE_00".to_owned(),
@@ -340,7 +284,7 @@ async fn a_reader_reads_and_writes_nothing() {
     let beginning = Positions::beginning();
     let mut tail = reader.tail(&beginning, Scope::Everything).await.unwrap();
     soon(tail.next()).await;
-    let mut intruder = Intruder::of(&server, "reader").await;
+    let mut intruder = guest(&server, "reader").await;
     for event in EventName::ALL {
         assert!(!intruder.may_publish(&event_subject(event)).await);
     }
@@ -351,7 +295,7 @@ async fn a_caller_asks_in_its_own_name_and_nothing_else() {
     let server = broker().await;
     let ada = "ada".parse().unwrap();
     let user = caller_name(&acme(), &ada);
-    let mut caller = Intruder::caller(&server, &user).await;
+    let mut caller = calling(&server, &user).await;
     let own = "cp.api.acme.ada.intent.submit".to_owned();
     assert!(caller.may_publish(&own).await);
     assert!(caller.may_publish("cp.inbox.acme.ada").await);
@@ -414,8 +358,8 @@ async fn a_caller_does_not_choose_where_an_answer_is_stored() {
     let server = broker().await;
     let intake = connect(&server, "intake").await;
     let mut requests = intake.serve("cp.api.>", "intake").await.unwrap();
-    let caller = Intruder::caller(&server, "acme.ada").await;
-    let bob = Intruder::caller(&server, "acme.bob").await;
+    let caller = calling(&server, "acme.ada").await;
+    let bob = calling(&server, "acme.bob").await;
     let mut heard_by_bob = bob.client.subscribe("_INBOX.bobs").await.unwrap();
     bob.client.flush().await.unwrap();
     let subject = "cp.api.acme.ada.intent.submit";
@@ -461,7 +405,7 @@ async fn a_caller_does_not_choose_where_an_answer_is_stored() {
 async fn nor_does_it_where_it_publishes() {
     let server = broker().await;
     let intake = connect(&server, "intake").await;
-    let caller = Intruder::caller(&server, "acme.ada").await;
+    let caller = calling(&server, "acme.ada").await;
     let subject = "cp.inbox.acme.ada";
     let elsewhere = elsewhere();
     let sent = elsewhere.len();
@@ -490,7 +434,7 @@ async fn nor_does_it_where_it_publishes() {
 #[tokio::test]
 async fn the_inbox_acknowledges_what_it_keeps() {
     let server = broker().await;
-    let caller = Intruder::caller(&server, "acme.ada").await;
+    let caller = calling(&server, "acme.ada").await;
     let publishing = async_nats::jetstream::new(caller.client);
     let subject = "cp.inbox.acme.ada";
     let kept = publishing.publish(subject, "x".into()).await.unwrap();
@@ -515,7 +459,7 @@ async fn the_inbox_acknowledges_what_it_keeps() {
 #[tokio::test]
 async fn an_inbox_that_acknowledged_nothing_does_after_it_is_installed_again() {
     let server = broker().await;
-    let installer = Intruder::of(&server, "installer").await;
+    let installer = guest(&server, "installer").await;
     let asks = async |operation: &str, request: &Value| -> Value {
         let subject = format!("$JS.API.STREAM.{operation}.CONTROL_PLANE_INBOX");
         let payload = serde_json::to_vec(request).unwrap();
@@ -531,7 +475,7 @@ async fn an_inbox_that_acknowledged_nothing_does_after_it_is_installed_again() {
     assert_eq!(done.unwrap().changed, ["CONTROL_PLANE_INBOX"]);
     let again = install(&options_of(&server, "installer"), wanted()).await;
     assert_eq!(again.unwrap(), Installed::default());
-    let caller = Intruder::caller(&server, "acme.ada").await;
+    let caller = calling(&server, "acme.ada").await;
     let publishing = async_nats::jetstream::new(caller.client);
     let kept = publishing.publish("cp.inbox.acme.ada", "x".into()).await;
     soon(kept.unwrap().into_future()).await.unwrap();
@@ -563,7 +507,7 @@ async fn on_a_broker_with_one_account_for_all_nothing_is_installed() {
 async fn a_worker_answers_and_nothing_else() {
     let server = broker().await;
     let own = skill_subject(&acme(), SKILL);
-    let mut worker = Intruder::of(&server, "worker").await;
+    let mut worker = guest(&server, "worker").await;
     assert!(worker.may_subscribe(&own).await);
     for subject in [
         skill_subject(&acme(), "another"),
@@ -626,8 +570,8 @@ async fn an_events_reader_hears_its_workspace_and_says_nothing() {
         .await
         .unwrap();
     assert_eq!(changed.changed.len(), usize::from(STREAMS) + 1);
-    let mut reader = Intruder::of(&server, "events-reader").await;
-    let mut all = Intruder::of(&server, "events-of-all").await;
+    let mut reader = guest(&server, "events-reader").await;
+    let mut all = guest(&server, "events-of-all").await;
     let mut heard = reader.client.subscribe("events.acme.>").await.unwrap();
     let mut of_all = all.client.subscribe("events.>").await.unwrap();
     for intruder in [&reader, &all] {
