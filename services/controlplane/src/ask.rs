@@ -1,6 +1,7 @@
 //! `ask`: any operation by its name, with its input as it is sent. For programs, and for what has
 //! no command of its own.
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use contracts::registry::{OperationName, Role, routing};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ const PEOPLE: [Role; 3] = [Role::Admin, Role::Submitter, Role::Approver];
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Its name, such as `plan.verify`; `contracts openapi` lists them all
-    #[arg(value_parser = operation)]
+    #[arg(value_parser = operations(), hide_possible_values = true)]
     operation: OperationName,
     /// Its input: a file, `-` for standard input, or the JSON itself
     #[arg(value_name = "FILE|JSON", default_value = "{}")]
@@ -38,7 +39,11 @@ fn usually(operation: OperationName) -> Role {
     PEOPLE.into_iter().find(may).unwrap_or(Role::Admin)
 }
 
-fn operation(text: &str) -> Result<OperationName, String> {
-    routing::operation(text)
-        .ok_or_else(|| "no operation is called so: `contracts openapi` lists them all".to_owned())
+/// By their names, so that they are completed, and the nearest is told of one that is misspelt.
+fn operations() -> impl TypedValueParser<Value = OperationName> {
+    let names = OperationName::ALL
+        .into_iter()
+        .map(|operation| PossibleValue::new(operation.short()).alias(operation.entry().key));
+    PossibleValuesParser::new(names)
+        .try_map(|name| routing::operation(&name).ok_or("no operation is called so"))
 }
