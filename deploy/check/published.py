@@ -12,7 +12,6 @@ pinned here. Ends only what it started. Exit code 0: all of it holds; 1: somethi
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -27,7 +26,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "demo" / "clients"))
 sys.dont_write_bytecode = True
 
-from check import BINARIES, Failed, Processes, expect, node  # noqa: E402
+from check import BINARIES, Failed, Processes, environment, expect, node  # noqa: E402
 
 # Those without which a document would be no promise. What it leaves out, such as that a body
 # without a member is refused, is what `status_code_conformance` and the project's own tests are for.
@@ -46,15 +45,7 @@ class Check:
         self.options = options
         self.root = root
         self.processes = Processes()
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("CONTROL_PLANE_")}
-        if server := os.environ.get("CONTROL_PLANE_NATS_SERVER"):
-            self.env["CONTROL_PLANE_NATS_SERVER"] = server
-        self.env |= {
-            "PATH": f"{options.binaries}{os.pathsep}{os.environ['PATH']}",
-            # What someone has logged in to is not asked.
-            "XDG_CONFIG_HOME": str(root / "config"),
-            "PYTHONUNBUFFERED": "1",
-        }
+        self.env = environment(options.binaries, root)
 
     def run(self, command, within_s):
         """Its output, also of what takes too long and is ended."""

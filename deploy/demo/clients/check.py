@@ -90,21 +90,26 @@ class Processes:
             self.forget(process)
 
 
+def environment(binaries, root):
+    """What a check runs its commands in: its own binaries, and nothing that someone has logged in to."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("CONTROL_PLANE_")}
+    if server := os.environ.get("CONTROL_PLANE_NATS_SERVER"):
+        env["CONTROL_PLANE_NATS_SERVER"] = server
+    return env | {
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(root / "config"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class Check:
     def __init__(self, binaries, root):
         self.root = root
         self.binaries = binaries
         self.processes = Processes()
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("CONTROL_PLANE_")}
-        if server := os.environ.get("CONTROL_PLANE_NATS_SERVER"):
-            self.env["CONTROL_PLANE_NATS_SERVER"] = server
-        self.env |= {
-            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+        self.env = environment(binaries, root) | {
             "PYTHONPATH": str(root / "python"),
-            # What someone has logged in to is not asked.
-            "XDG_CONFIG_HOME": str(root / "config"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUNBUFFERED": "1",
         }
 
     def run(self, command, **env):

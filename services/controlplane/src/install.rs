@@ -9,7 +9,7 @@ use host::{
     principals::Document,
 };
 use journal::{
-    broker::{Caller, Durability, ServerConfig, ServerTls, User},
+    broker::{Durability, ServerConfig, ServerTls, User},
     jetstream::{self, ConnectOptions, InstallOptions, Installed},
     layout::StreamCount,
     permissions::{self, Permissions, caller_name},
@@ -369,13 +369,13 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
 }
 
 /// Each principal, in an account of its own.
-pub fn callers(passwords: &Passwords, principals: &Document) -> anyhow::Result<Vec<Caller>> {
-    let mut named: BTreeMap<String, Caller> = BTreeMap::new();
+pub fn callers(passwords: &Passwords, principals: &Document) -> anyhow::Result<Vec<User>> {
+    let mut named: BTreeMap<String, User> = BTreeMap::new();
     // One may hold several credentials.
     for held in &principals.principals {
         let name = caller_name(&held.workspace, &held.id);
         let password = passwords.of(&name)?;
-        named.insert(name, Caller::of(&held.workspace, &held.id, password));
+        named.insert(name, User::caller(&held.workspace, &held.id, password));
     }
     Ok(named.into_values().collect())
 }

@@ -40,26 +40,13 @@ const NOTE: &str = "\
 /// The account of services and workers, in which the streams are.
 pub const ACCOUNT: &str = "CONTROL_PLANE";
 
-/// A user in an account of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Also the account's.
-    pub user: User,
-    /// What it reaches of the account of the services.
-    pub imports: Vec<String>,
-}
-
-impl Caller {
+impl User {
     /// As whom a principal asks, and publishes intents.
-    pub fn of(workspace: &WorkspaceId, principal: &PrincipalId, password: String) -> Self {
-        let permissions = permissions::caller(workspace, principal);
+    pub fn caller(workspace: &WorkspaceId, principal: &PrincipalId, password: String) -> Self {
         Self {
-            imports: permissions.publish.clone(),
-            user: User {
-                name: caller_name(workspace, principal),
-                password,
-                permissions,
-            },
+            name: caller_name(workspace, principal),
+            password,
+            permissions: permissions::caller(workspace, principal),
         }
     }
 }
@@ -74,7 +61,8 @@ pub struct ServerConfig {
     pub tls: Option<ServerTls>,
     /// Services, workers, and who looks after them.
     pub users: Vec<User>,
-    pub callers: Vec<Caller>,
+    /// Each in an account of its own, called as it is, which imports what it may publish.
+    pub callers: Vec<User>,
 }
 
 /// What the broker's connections are encrypted with: files in PEM.
@@ -105,9 +93,9 @@ impl ServerConfig {
         }
         let _ = writeln!(text, "accounts {{\n  {ACCOUNT} {{\n    jetstream: enabled");
         render_list(&mut text, "exports", &self.callers, |text, caller| {
-            let account = quoted(&caller.user.name);
-            for import in &caller.imports {
-                let subject = quoted(import);
+            let account = quoted(&caller.name);
+            for subject in &caller.permissions.publish {
+                let subject = quoted(subject);
                 let _ = writeln!(
                     text,
                     "      {{ service: {subject}, accounts: [{account}] }}"
@@ -117,15 +105,16 @@ impl ServerConfig {
         render_list(&mut text, "users", &self.users, render_user);
         text.push_str("  }\n");
         for caller in &self.callers {
-            let _ = writeln!(text, "  {} {{", quoted(&caller.user.name));
-            render_list(&mut text, "imports", &caller.imports, |text, import| {
-                let subject = quoted(import);
+            let _ = writeln!(text, "  {} {{", quoted(&caller.name));
+            let imports = &caller.permissions.publish;
+            render_list(&mut text, "imports", imports, |text, subject| {
+                let subject = quoted(subject);
                 let _ = writeln!(
                     text,
                     "      {{ service: {{ account: {ACCOUNT}, subject: {subject} }} }}"
                 );
             });
-            render_list(&mut text, "users", [&caller.user], render_user);
+            render_list(&mut text, "users", [caller], render_user);
             text.push_str("  }\n");
         }
         text.push_str("}\n");

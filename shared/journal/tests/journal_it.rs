@@ -13,6 +13,8 @@
 
 #[path = "journal_it/appending.rs"]
 mod appending;
+#[path = "journal_it/callers.rs"]
+mod callers;
 #[path = "journal_it/consuming.rs"]
 mod consuming;
 #[path = "journal_it/crashes.rs"]

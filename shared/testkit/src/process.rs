@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The lines of output that are kept in memory; the file has all.
 const LINES_MAX: usize = 20_000;
 
+/// What a service is to say in a test: all of its own, and of its libraries only what is wrong.
+pub const SAYS_ALL: &str = "debug,async_nats=warn,sqlx=warn";
+
 /// A running child. Dropped, it is killed.
 pub struct Process {
     name: String,

@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{
     nats::{Cluster, NatsServer, ServerOptions},
-    process::{Process, binary},
+    process::{Process, SAYS_ALL, binary},
 };
 
 /// How long anything may take that a test waits for; generous, since other tests share the cores.
@@ -175,7 +175,7 @@ impl World {
             .env(names::NATS_URL, urls(&self.servers))
             .env(names::STREAMS, self.streams.get().to_string())
             .env(names::ACK_WAIT_MS, ACK_WAIT_MS)
-            .env(names::LOG, "debug,async_nats=warn")
+            .env(names::LOG, SAYS_ALL)
             .envs(settings.iter().copied());
         Process::spawn(
             name,

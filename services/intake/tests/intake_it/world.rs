@@ -44,7 +44,7 @@ use host::{
 };
 use journal::{
     Journal,
-    broker::{Caller, Durability, ServerConfig, ServerTls, User},
+    broker::{Durability, ServerConfig, ServerTls, User},
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
@@ -390,7 +390,7 @@ pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
     );
     let callers = everybody().principals.into_iter().map(|held| {
         let name = permissions::caller_name(&held.workspace, &held.id);
-        Caller::of(&held.workspace, &held.id, format!("{name}-password"))
+        User::caller(&held.workspace, &held.id, format!("{name}-password"))
     });
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),

@@ -17,7 +17,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use testkit::{
     nats::{NatsServer, ServerOptions},
-    process::{Process, binary},
+    process::{Process, SAYS_ALL, binary},
 };
 
 use super::{
@@ -87,7 +87,7 @@ impl Broker {
         command
             .env(names::NATS_URL, self.server.url())
             .env(names::STREAMS, STREAMS.to_string())
-            .env(names::LOG, "debug,async_nats=warn,sqlx=warn")
+            .env(names::LOG, SAYS_ALL)
             .env(names::PRINCIPALS_FILE, principals(self.directory.path()))
             .env(
                 names::DATABASE_URL,
