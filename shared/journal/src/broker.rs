@@ -77,12 +77,12 @@ pub struct ServerTls {
 impl ServerConfig {
     pub fn render(&self) -> String {
         let mut text = NOTE.to_owned();
+        // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "listen: {}", quoted(&self.listen));
         let sync = match self.durability {
             Durability::Process => "",
             Durability::Disk => "  sync_interval: always\n",
         };
-        // Writing to a String cannot fail, here and below.
         let _ = write!(
             text,
             "jetstream {{\n  store_dir: {}\n{sync}}}\n",
