@@ -1,6 +1,10 @@
 //! `install`: the only creator of streams; and the broker's configuration that goes with them.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use contracts::{canonical::Digest, event::Service, ids::WorkspaceId};
@@ -59,6 +63,10 @@ pub struct Args {
     /// as it is, where this is left out, and off in a new log
     #[arg(long, value_enum, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", hide_possible_values = true)]
     republish: Option<Switch>,
+    /// The principals that may ask over NATS, as intake reads them: each of their workspaces has an
+    /// inbox for intents that are published
+    #[arg(long, value_name = "FILE")]
+    principals: Option<PathBuf>,
 }
 
 #[derive(
@@ -118,6 +126,7 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         streams: args.streams,
         replicas: args.replicas,
         republish: args.republish.map(Switch::is_on),
+        inboxes: document(args.principals.as_deref())?.workspaces(),
     };
     let installed = install(&options, asked).await?;
     tell(global.screen(), &args, &installed);
@@ -134,8 +143,12 @@ pub async fn install(
 
 /// What was done, in words.
 pub fn done(installed: &Installed) -> String {
-    let Installed { made, changed } = installed;
-    let parts = [("made", made), ("changed", changed)];
+    let Installed {
+        made,
+        changed,
+        removed,
+    } = installed;
+    let parts = [("made", made), ("changed", changed), ("removed", removed)];
     let parts: Vec<String> = parts
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
@@ -152,6 +165,7 @@ fn tell(screen: Screen, args: &Args, installed: &Installed) {
     let report = json!({
         "made": installed.made,
         "changed": installed.changed,
+        "removed": installed.removed,
         "streams": args.streams.get(),
         "replicas": args.replicas,
         "durability": args.durability,
@@ -221,11 +235,9 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
     fs::create_dir_all(&args.passwords)
         .with_context(|| format!("cannot make `{}`", args.passwords.display()))?;
     let passwords = Passwords(args.passwords.clone());
-    let principals = match &args.principals {
-        Some(file) => Document::read(file).map_err(anyhow::Error::new)?,
-        None => Document::default(),
-    };
+    let principals = document(args.principals.as_deref())?;
     let known = Known {
+        principals: &principals,
         streams: args.streams,
         workspace: &args.workspace,
         serves: &args.serves,
@@ -249,6 +261,11 @@ pub fn broker_config(args: &BrokerConfigArgs) -> Result<(), Failure> {
     };
     put(config.render().trim_end());
     Ok(())
+}
+
+fn document(file: Option<&Path>) -> Result<Document, Failure> {
+    let document = file.map(Document::read).transpose();
+    Ok(document.map_err(anyhow::Error::new)?.unwrap_or_default())
 }
 
 /// The longest user whose file has its name: with `.password`, 255 bytes are what file systems take.
@@ -327,6 +344,7 @@ impl Heard {
 /// Whom the broker is to know.
 pub struct Known<'a> {
     pub streams: StreamCount,
+    pub principals: &'a Document,
     /// Whose skills the workers serve, under these names.
     pub workspace: &'a WorkspaceId,
     pub serves: &'a [String],
@@ -340,12 +358,13 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
     let streams = known.streams;
     let serves = known.serves.iter().map(String::as_str);
     let worker = permissions::worker(known.workspace, serves);
+    let inboxes = known.principals.workspaces();
     let mut allowed: BTreeMap<String, Permissions> = Service::ALL
         .into_iter()
         .map(|service| {
             (
                 service.to_string(),
-                permissions::for_service(service, streams),
+                permissions::for_service(service, streams, &inboxes),
             )
         })
         .collect();

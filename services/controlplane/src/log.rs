@@ -155,6 +155,7 @@ pub fn refused(error: ConnectError) -> Failure {
         | ConnectError::StreamCount { .. }
         | ConnectError::Settings(_)
         | ConnectError::OneAccount
+        | ConnectError::SharedInbox { .. }
         | ConnectError::Stream { .. } => Failure::Other(anyhow::Error::new(error)),
     }
 }

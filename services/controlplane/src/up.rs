@@ -254,6 +254,7 @@ pub async fn start(
             None => Some(settings.republish),
             Some(_) => args.republish.map(Switch::is_on),
         },
+        inboxes: principals.workspaces(),
         ..InstallOptions::new(streams)
     };
     let log = install::install(&installer, asked).await?;

@@ -1,13 +1,21 @@
-//! The durable inbox: intents that were published as `CloudEvents` wait on the broker until they are
+//! The durable inboxes: intents that were published as `CloudEvents` wait on the broker until they are
 //! taken, also while no intake runs. A message is acknowledged once what it asks for is stored, or
 //! once it is refused and the refusal is kept; what passes is tried again.
+//!
+//! Each workspace has an inbox of its own, and here a connection of its own: one whose messages end
+//! the connection is in no other's way.
 //!
 //! INVARIANT: the broker lets a principal publish on its own subject and nowhere else, so the
 //! subject says who asks. Where the broker asks nobody for a password, nothing is taken.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use contracts::{
+    ids::WorkspaceId,
     problem::{Code, Problem},
     registry::cloud_events::{BATCH, STRUCTURED},
 };
@@ -18,24 +26,26 @@ use host::{
         door::{Caller, Vouched},
         input::invalid,
     },
+    metrics::consumption::Consumer,
     trace::is_well_formed,
 };
 use journal::{
-    delivery::{ACK_WAIT, Delivery, Message, Purpose},
+    delivery::{ACK_WAIT, Delivery, Message, Purpose, Unanswered},
     inbox::{Refusal, sender},
-    jetstream::{ConnectOptions, Inbox},
+    jetstream::{ConnectError, ConnectOptions, Inbox},
     stored::Raw,
 };
 use serde_json::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use crate::{
     Intake, cloud_event,
     event::{self, Asked},
 };
 
-/// Messages that are worked on at once.
+/// Messages that are worked on at once: of all workspaces, and of one. As many of one wait here.
 const AT_ONCE: usize = 64;
+const OF_ONE_AT_ONCE: usize = 32;
 
 /// How soon what passes is tried again: at first, and at most.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -43,6 +53,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// How soon a connection that has ended is made anew.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How soon it is seen that a workspace has become one, and that its inbox was made: nobody tells.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 /// Takes what is published until shutdown, if that is asked for.
 pub(crate) async fn run(
@@ -54,60 +67,171 @@ pub(crate) async fn run(
         shutdown.cancelled().await;
         return Ok(());
     };
+    let held = Arc::new(Held::default());
+    let unanswered = {
+        let held = Arc::clone(&held);
+        Box::new(move || held.unanswered())
+    };
+    let consumption = &intake.host.metrics.consumption;
+    let shared = Arc::new(Shared {
+        options,
+        counted: consumption.consumer(Purpose::Inbox, unanswered),
+        held,
+        room: Semaphore::new(AT_ONCE),
+        intake,
+    });
+    // A workspace whose principals have gone is taken from until the end: what waits there is refused
+    // with its reason.
+    let mut taken = BTreeSet::new();
+    let mut taking = JoinSet::new();
     loop {
-        match serve(&options, &intake).await {
-            Ok(()) if shutdown.is_cancelled() => return Ok(()),
-            Ok(()) => tracing::error!("the connection for the inbox has ended"),
-            Err(error) => tracing::error!("the inbox is not taken from: {error:#}"),
+        for workspace in shared.intake.door.workspaces() {
+            if taken.insert(workspace.clone()) {
+                taking.spawn(Arc::clone(&shared).take_all(workspace));
+            }
         }
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = sleep(AGAIN_AFTER) => {}
+            () = shutdown.cancelled() => break,
+            () = sleep(LOOK_AGAIN_AFTER) => {}
+        }
+    }
+    while let Some(ended) = taking.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// What all inboxes have together.
+struct Shared {
+    options: ConnectOptions,
+    intake: Arc<Intake>,
+    counted: Consumer,
+    held: Arc<Held>,
+    room: Semaphore,
+}
+
+/// What is held of each workspace, to be counted as one.
+#[derive(Default)]
+struct Held(Mutex<BTreeMap<WorkspaceId, OfOne>>);
+
+struct OfOne {
+    unanswered: Unanswered,
+    /// As the broker last said.
+    pending: u64,
+}
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<WorkspaceId, OfOne>> {
+        // What is in it is whole after any panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unanswered(&self) -> usize {
+        self.lock().values().map(|held| (held.unanswered)()).sum()
+    }
+
+    /// The delivery, with what is pending for all.
+    fn with_all_pending(&self, workspace: &WorkspaceId, delivery: Delivery) -> Delivery {
+        let mut held = self.lock();
+        if let (Some(own), Some(pending)) = (held.get_mut(workspace), delivery.pending) {
+            own.pending = pending;
+        }
+        let pending = held.values().map(|held| held.pending).sum();
+        Delivery {
+            pending: delivery.pending.map(|_| pending),
+            ..delivery
         }
     }
 }
 
-async fn serve(options: &ConnectOptions, intake: &Arc<Intake>) -> anyhow::Result<()> {
-    let inbox = Arc::new(Inbox::open(options).await?);
-    anyhow::ensure!(
-        inbox.has_users(),
-        "this broker asks nobody for a password, so a subject does not say who asks"
-    );
-    let mut losses = inbox.losses();
-    take_out_unread(intake, &inbox).await?;
-    let mut letters = inbox.letters(ACK_WAIT).await?;
-    let consumption = &intake.host.metrics.consumption;
-    let counted = consumption.consumer(Purpose::Inbox, letters.unanswered());
-    tracing::info!("takes intents from the inbox");
-    let mut working = JoinSet::new();
-    let shutdown = &intake.host.shutdown;
-    loop {
-        let has_room = working.len() < AT_ONCE;
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            ended = losses.next() => {
-                if ended {
-                    return Ok(());
+impl Shared {
+    /// Takes what is published for a workspace until shutdown.
+    async fn take_all(self: Arc<Self>, workspace: WorkspaceId) {
+        let shutdown = &self.intake.host.shutdown;
+        let mut is_missing = false;
+        loop {
+            let served = self.serve(&workspace).await;
+            self.held.lock().remove(&workspace);
+            let after = match served {
+                Ok(()) if shutdown.is_cancelled() => return,
+                Ok(()) => {
+                    tracing::error!(%workspace, "the connection for the inbox has ended");
+                    AGAIN_AFTER
                 }
-                take_out_unread(intake, &inbox).await?;
-            }
-            Some(_) = working.join_next() => {}
-            delivery = letters.next(), if has_room => {
-                counted.delivered(&delivery);
-                let worker = Worker {
-                    intake: Arc::clone(intake),
-                    inbox: Arc::clone(&inbox),
-                };
-                working.spawn(async move { worker.take(&delivery).await });
+                Err(error) if is_of_missing(&error) => {
+                    // Its principals may be no users of the broker: then none is needed.
+                    if !is_missing {
+                        tracing::warn!(
+                            %workspace,
+                            "has no inbox: `controlplane install --principals` makes one"
+                        );
+                    }
+                    is_missing = true;
+                    LOOK_AGAIN_AFTER
+                }
+                Err(error) => {
+                    tracing::error!(%workspace, "the inbox is not taken from: {error:#}");
+                    AGAIN_AFTER
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(after) => {}
             }
         }
     }
-    // What is worked on is acknowledged; what is not is given back.
-    while working.join_next().await.is_some() {}
-    letters.stop().await?;
-    inbox.close().await;
-    Ok(())
+
+    async fn serve(self: &Arc<Self>, workspace: &WorkspaceId) -> anyhow::Result<()> {
+        let intake = &self.intake;
+        let inbox = Arc::new(Inbox::open(&self.options, workspace.clone()).await?);
+        anyhow::ensure!(
+            inbox.has_users(),
+            "this broker asks nobody for a password, so a subject does not say who asks"
+        );
+        let mut losses = inbox.losses();
+        take_out_unread(intake, &inbox).await?;
+        let mut letters = inbox.letters(ACK_WAIT, OF_ONE_AT_ONCE).await?;
+        let of_one = OfOne {
+            unanswered: letters.unanswered(),
+            pending: 0,
+        };
+        self.held.lock().insert(workspace.clone(), of_one);
+        tracing::info!(%workspace, "takes intents from the inbox");
+        let mut working = JoinSet::new();
+        let shutdown = &intake.host.shutdown;
+        loop {
+            let has_room = working.len() < OF_ONE_AT_ONCE;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                ended = losses.next() => {
+                    if ended {
+                        return Ok(());
+                    }
+                    take_out_unread(intake, &inbox).await?;
+                }
+                Some(_) = working.join_next() => {}
+                delivery = letters.next(), if has_room => {
+                    let delivery = self.held.with_all_pending(workspace, delivery);
+                    self.counted.delivered(&delivery);
+                    let worker = Worker {
+                        shared: Arc::clone(self),
+                        inbox: Arc::clone(&inbox),
+                    };
+                    working.spawn(async move { worker.take(&delivery).await });
+                }
+            }
+        }
+        // What is worked on is acknowledged; what is not is given back.
+        while working.join_next().await.is_some() {}
+        letters.stop().await?;
+        inbox.close().await;
+        Ok(())
+    }
+}
+
+fn is_of_missing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ConnectError::Missing { .. }))
 }
 
 /// What no client can read would end the connection at each delivery.
@@ -158,7 +282,7 @@ fn may_pass(problem: &Problem, delivered: u64) -> bool {
 }
 
 struct Worker {
-    intake: Arc<Intake>,
+    shared: Arc<Shared>,
     inbox: Arc<Inbox>,
 }
 
@@ -167,6 +291,9 @@ impl Worker {
         let Message::Letter { sequence, raw } = delivery.message.as_ref() else {
             return;
         };
+        // Never closed.
+        let _place = self.shared.room.acquire().await;
+        let intake = &self.shared.intake;
         let handle = &delivery.handle;
         let settled = match self.submit(raw).await {
             Ok(()) => handle.ack().await,
@@ -178,7 +305,7 @@ impl Worker {
                 tracing::debug!(code = %problem.code, times, "a message is tried again later");
                 handle.retry_later(wait.min(RETRY_AFTER_MAX)).await
             }
-            Err(problem) => match keep(&self.intake, &self.inbox, *sequence, raw, problem).await {
+            Err(problem) => match keep(intake, &self.inbox, *sequence, raw, problem).await {
                 Ok(()) => handle.ack().await,
                 Err(error) => {
                     tracing::warn!(reason = chain(&error), "a refusal cannot be kept yet");
@@ -195,7 +322,8 @@ impl Worker {
     async fn submit(&self, raw: &Raw) -> Result<(), Problem> {
         let (workspace, principal) = sender(&raw.subject)
             .ok_or_else(|| Problem::new(Code::NotFound, "the subject names no principal"))?;
-        let door = &self.intake.door;
+        let intake = &self.shared.intake;
+        let door = &intake.door;
         let vouched = door.named(&workspace, &principal).ok_or_else(|| {
             let detail = format!(
                 "`{principal}` of workspace `{workspace}` has no credential that is valid: ask \
@@ -214,7 +342,7 @@ impl Worker {
                 .map(str::to_owned),
             is_seen: false,
         };
-        event::submit(&self.intake, &admitted.principal, &asked, event).await?;
+        event::submit(intake, &admitted.principal, &asked, event).await?;
         Ok(())
     }
 }

@@ -72,6 +72,12 @@ impl Document {
         }
     }
 
+    /// Whose they are.
+    pub fn workspaces(&self) -> BTreeSet<WorkspaceId> {
+        let workspaces = self.principals.iter().map(|held| &held.workspace);
+        workspaces.cloned().collect()
+    }
+
     /// Reads the file. A faulty one is an error; none, or an empty one, is nobody.
     pub fn read(path: &Path) -> Result<Self, PrincipalsError> {
         Ok(Self {
@@ -306,6 +312,13 @@ impl Principals {
             },
             workspace: workspace.clone(),
         })
+    }
+
+    /// The workspaces of the file's principals: those that the broker may know.
+    pub fn workspaces(&self) -> BTreeSet<WorkspaceId> {
+        let credentials = self.current();
+        let workspaces = credentials.iter().map(|held| &held.workspace);
+        workspaces.cloned().collect()
     }
 
     /// Who acts when `principal` names `named` as the one who does. With the grant `act-as` that

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contracts::{
     event::{EventName, Service},
-    ids::EventId,
+    ids::{EventId, WorkspaceId},
     position::Position,
     record::Recorded,
 };
@@ -66,8 +66,8 @@ pub struct ConsumerSpec {
     pub events: Vec<EventName>,
     /// Whether the timers that were armed for this service are wanted.
     pub timers: bool,
-    /// Whether the inbox is.
-    pub inbox: bool,
+    /// Whose inbox is.
+    pub inbox: Option<WorkspaceId>,
     pub ack_wait: Duration,
     pub prefetch: usize,
 }
@@ -83,7 +83,7 @@ impl ConsumerSpec {
             purpose,
             events: events.into_iter().collect(),
             timers: false,
-            inbox: false,
+            inbox: None,
             ack_wait: ACK_WAIT,
             prefetch: PREFETCH,
         }
@@ -96,9 +96,9 @@ impl ConsumerSpec {
         }
     }
 
-    pub fn inbox(service: Service) -> Self {
+    pub fn inbox(service: Service, workspace: WorkspaceId) -> Self {
         Self {
-            inbox: true,
+            inbox: Some(workspace),
             ..Self::events(service, Purpose::Inbox, [])
         }
     }
@@ -106,6 +106,11 @@ impl ConsumerSpec {
     #[must_use]
     pub fn ack_wait(self, ack_wait: Duration) -> Self {
         Self { ack_wait, ..self }
+    }
+
+    #[must_use]
+    pub fn prefetch(self, prefetch: usize) -> Self {
+        Self { prefetch, ..self }
     }
 
     /// The name on the broker.

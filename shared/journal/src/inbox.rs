@@ -34,6 +34,11 @@ pub fn inbox_subject(workspace: &WorkspaceId, principal: &PrincipalId) -> String
     )
 }
 
+/// All that is published for a workspace.
+pub(crate) fn inbox_filter(workspace: &WorkspaceId) -> String {
+    format!("{INBOX_ROOT}.{workspace}.*")
+}
+
 /// Whose a message of the inbox is.
 pub fn sender(subject: &str) -> Option<(WorkspaceId, PrincipalId)> {
     let rest = subject.strip_prefix(INBOX_ROOT)?.strip_prefix('.')?;

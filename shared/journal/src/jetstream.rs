@@ -177,6 +177,11 @@ pub enum ConnectError {
          that are there"
     )]
     OneAccount,
+    #[error(
+        "{waiting} messages wait in the inbox that all workspaces shared in older logs: let intake of \
+         the version before take them, and install again"
+    )]
+    SharedInbox { waiting: u64 },
     #[error("cannot look after the stream `{stream}`")]
     Stream {
         stream: String,

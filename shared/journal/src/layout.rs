@@ -2,14 +2,24 @@
 
 use contracts::{
     event::EventName,
+    ids::WorkspaceId,
     position::StreamId,
     subject::{AggregateId, AggregateKind, ROOT, SHARDS, Shard},
 };
 
 pub const TIMERS: &str = "CONTROL_PLANE_TIMERS";
 pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
+/// The inboxes of all workspaces together: each one's name begins with it, and in older logs it is
+/// the name of the only one.
 pub const INBOX: &str = "CONTROL_PLANE_INBOX";
 pub(crate) const REFUSED: &str = "CONTROL_PLANE_REFUSED";
+
+/// The stream in which a workspace's inbox waits. Each has its own: to whoever publishes to a stream
+/// the broker tells what else is in it, in the number of an acknowledgement and where an expectation
+/// is not met.
+pub fn inbox(workspace: &WorkspaceId) -> String {
+    format!("{INBOX}_{workspace}")
+}
 
 /// Into how many streams executions are spread, fixed when the log is made: a power of two from 1
 /// to 64. More, so that fsyncs run in parallel and leaders spread over servers.

@@ -11,9 +11,11 @@
 //! | arm | `cp.timer.arm.<service that is woken>.>` |
 //! | put an object | `cp.object.>` |
 //! | request | the subject that is asked |
-//! | keep what is refused of the inbox, take out what cannot be read | `cp.refused.>`, `$JS.API.CONSUMER.INFO`, `.STREAM.MSG.GET` and `.STREAM.MSG.DELETE` of the inbox |
+//! | keep what is refused of an inbox, take out what cannot be read | `cp.refused.>`, `$JS.API.STREAM.INFO`, `.CONSUMER.INFO`, `.STREAM.MSG.GET` and `.STREAM.MSG.DELETE` of the inbox |
 //!
 //! Every answer comes to the user's own inbox.
+
+use std::collections::BTreeSet;
 
 use contracts::{
     event::{EventName, Service},
@@ -25,7 +27,7 @@ use contracts::{
 use crate::{
     delivery::{Purpose, name},
     inbox::inbox_subject,
-    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter},
+    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter, inbox},
     request::skill_subject,
 };
 
@@ -53,14 +55,18 @@ pub const ACCOUNT_QUESTION: &str = "$SYS.REQ.USER.INFO";
 /// subject for its own answer, so this tells who asks across a border from who does not.
 pub const ACROSS_ACCOUNTS: &str = "_R_.";
 
-/// What a service may do.
-pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
+/// What a service may do, where these workspaces have an inbox.
+pub fn for_service(
+    service: Service,
+    streams: StreamCount,
+    inboxes: &BTreeSet<WorkspaceId>,
+) -> Permissions {
     let mut publish: Vec<String> = service.writes().map(event_filter).collect();
     publish.extend(reads(streams));
     publish.extend(follows(streams));
     for purpose in consumes(service) {
         let consumer = name(service, *purpose);
-        for stream in sources(*purpose, streams) {
+        for stream in sources(*purpose, streams, inboxes) {
             publish.extend([
                 format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"),
                 format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
@@ -87,16 +93,17 @@ pub fn for_service(service: Service, streams: StreamCount) -> Permissions {
         }
     }
     if service == Service::Intake {
-        // What is refused of the inbox is kept, and what no client can read is taken out of it.
-        publish.extend([
-            format!(
-                "$JS.API.CONSUMER.INFO.{INBOX}.{}",
-                name(service, Purpose::Inbox)
-            ),
-            format!("$JS.API.STREAM.MSG.GET.{INBOX}"),
-            format!("$JS.API.STREAM.MSG.DELETE.{INBOX}"),
-            "cp.refused.>".to_owned(),
-        ]);
+        // What is refused of an inbox is kept, and what no client can read is taken out of it.
+        publish.push("cp.refused.>".to_owned());
+        let consumer = name(service, Purpose::Inbox);
+        for stream in inboxes.iter().map(inbox) {
+            publish.extend([
+                format!("$JS.API.STREAM.INFO.{stream}"),
+                format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"),
+                format!("$JS.API.STREAM.MSG.GET.{stream}"),
+                format!("$JS.API.STREAM.MSG.DELETE.{stream}"),
+            ]);
+        }
     }
     if writes_large_payloads(service) {
         publish.push("cp.object.>".to_owned());
@@ -177,6 +184,8 @@ pub fn installer(user: &str) -> Permissions {
             "$JS.API.STREAM.UPDATE.*".to_owned(),
             // In what account it is.
             ACCOUNT_QUESTION.to_owned(),
+            // In whose place each workspace's own is put.
+            format!("$JS.API.STREAM.DELETE.{INBOX}"),
         ],
         subscribe: vec![format!("{}.>", inbox_prefix(user))],
         allow_responses: false,
@@ -221,7 +230,7 @@ fn reads(streams: StreamCount) -> Vec<String> {
         ]);
     }
     // Their settings are checked by all who connect; their messages are for consumers.
-    publish.extend([TIMERS, INBOX, REFUSED].map(|stream| format!("$JS.API.STREAM.INFO.{stream}")));
+    publish.extend([TIMERS, REFUSED].map(|stream| format!("$JS.API.STREAM.INFO.{stream}")));
     publish
 }
 
@@ -232,11 +241,11 @@ fn follows(streams: StreamCount) -> Vec<String> {
         .collect()
 }
 
-fn sources(purpose: Purpose, streams: StreamCount) -> Vec<String> {
+fn sources(purpose: Purpose, streams: StreamCount, inboxes: &BTreeSet<WorkspaceId>) -> Vec<String> {
     match purpose {
         Purpose::Drive | Purpose::Control => log_streams(streams).collect(),
         Purpose::Timers => vec![TIMERS.to_owned()],
-        Purpose::Inbox => vec![INBOX.to_owned()],
+        Purpose::Inbox => inboxes.iter().map(inbox).collect(),
     }
 }
 

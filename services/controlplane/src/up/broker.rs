@@ -88,6 +88,7 @@ pub async fn start(
             passwords,
             &Known {
                 streams: settings.stream_count()?,
+                principals,
                 workspace: &settings.workspace,
                 serves: &settings.serves,
                 events_reader: settings

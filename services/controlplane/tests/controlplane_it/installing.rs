@@ -13,6 +13,17 @@ use crate::world::{STOP_WITHIN, World, command, directory, type_in};
 async fn install_makes_what_is_missing_and_refuses_what_differs() {
     let server = NatsServer::start(ServerOptions::default()).await;
     let url = server.url();
+    let directory = directory();
+    let principals = directory.path().join("principals.json");
+    let held = serde_json::json!({
+        "id": "ada", "type": "user", "workspace": "acme", "roles": ["submitter"], "grants": [],
+        "tokenHash": "0".repeat(64),
+    });
+    fs::write(
+        &principals,
+        serde_json::json!({ "principals": [held] }).to_string(),
+    )
+    .unwrap();
     let install = |streams: &str| {
         type_in(&[
             "install",
@@ -21,12 +32,16 @@ async fn install_makes_what_is_missing_and_refuses_what_differs() {
             &url,
             "--streams",
             streams,
+            "--principals",
+            principals.to_str().unwrap(),
         ])
     };
     let first = install("2");
     assert_eq!(first.code, 0, "{}", first.err);
     let report: serde_json::Value = serde_json::from_str(&first.out).unwrap();
-    assert_eq!(report["made"].as_array().unwrap().len(), 7);
+    let made = report["made"].as_array().unwrap();
+    assert_eq!(made.len(), 7);
+    assert_eq!(made[6], "CONTROL_PLANE_INBOX_acme");
     let second: serde_json::Value = serde_json::from_str(&install("2").out).unwrap();
     assert_eq!(second["made"].as_array().unwrap().len(), 0);
     let other = install("4");

@@ -144,16 +144,11 @@ impl World {
         let streams = StreamCount::try_new(streams).unwrap();
         let options = ConnectOptions::new(urls(&servers), "intake").streams(streams);
         let replicas = u8::try_from(servers.len()).unwrap();
-        install(
-            &options,
-            InstallOptions {
-                streams,
-                replicas,
-                republish: None,
-            },
-        )
-        .await
-        .unwrap();
+        let wanted = InstallOptions {
+            replicas,
+            ..InstallOptions::new(streams)
+        };
+        install(&options, wanted).await.unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
             servers,

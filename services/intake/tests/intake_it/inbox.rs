@@ -2,20 +2,22 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use contracts::problem::Code;
+use contracts::{problem::Code, subject::AggregateId};
 use domain::execution::{
     Execution,
     intake::{Door, keyed_id},
 };
-use journal::{inbox::Refusal, jetstream::Refusals};
+use journal::{
+    history::Read, inbox::Refusal, jetstream::Refusals, permissions::CALLER_INBOX_PREFIX,
+};
 use serde_json::{Value, json};
-use testkit::process::Process;
+use testkit::{guest::Guest, process::Process};
 
 use crate::{
     cases::{echo, intent},
     events::event,
     process::{hostile_headers, send_raw, spawn, spawn_with},
-    world::{WORKSPACE, World, options_of},
+    world::{ELSEWHERE, WORKSPACE, World, everybody, install_with, options_of},
 };
 
 fn subject(who: &str) -> String {
@@ -163,7 +165,8 @@ async fn no_header_in_the_inbox_stops_it() {
     let world = World::on_broker().await;
     let directory = tempfile::tempdir().unwrap();
     let process = ready(&world, directory.path());
-    process.line("takes intents from the inbox").await;
+    let taken = format!("takes intents from the inbox workspace={WORKSPACE}");
+    process.line(&taken).await;
     let hostile = hostile_headers();
     for (number, headers) in hostile.iter().enumerate() {
         let text = event(&format!("bad-{number}"), &intent(echo())).to_string();
@@ -187,6 +190,56 @@ async fn no_header_in_the_inbox_stops_it() {
     assert_eq!(kept.len(), readable);
     for refusal in &kept {
         assert_eq!(refusal.problem.code, Code::InvalidInput, "{refusal:#?}");
+    }
+}
+
+/// Neither the file nor the broker says that something has become new.
+#[tokio::test]
+async fn a_workspace_that_comes_later_is_taken_from() {
+    let world = World::on_broker().await;
+    let broker = world.broker.as_ref().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let whole = everybody();
+    let mut known = whole.clone();
+    known
+        .principals
+        .retain(|held| held.workspace.as_str() == WORKSPACE);
+    let file = directory.path().join("principals.json");
+    std::fs::write(&file, serde_json::to_vec(&known).unwrap()).unwrap();
+    let process = spawn(&world, Some(&file), directory.path());
+    let taken = |workspace: &str| format!("takes intents from the inbox workspace={workspace}");
+    process.line(&taken(WORKSPACE)).await;
+    std::fs::write(&file, serde_json::to_vec(&whole).unwrap()).unwrap();
+    process
+        .line("`controlplane install --principals` makes one")
+        .await;
+    install_with(&options_of(broker, "installer"), whole.workspaces()).await;
+    process.line(&taken(ELSEWHERE)).await;
+    let caller = Guest::connect(
+        &broker.url(),
+        &format!("{ELSEWHERE}.eve"),
+        &format!("{ELSEWHERE}.eve-password"),
+        CALLER_INBOX_PREFIX,
+    )
+    .await;
+    let mut wanted = intent(echo());
+    wanted["workspaceId"] = ELSEWHERE.into();
+    let text = event("1", &wanted).to_string();
+    let subject = format!("cp.inbox.{ELSEWHERE}.eve");
+    let kept = caller.client.request(subject, text.into()).await.unwrap();
+    let kept = String::from_utf8(kept.payload.to_vec()).unwrap();
+    assert!(kept.contains("CONTROL_PLANE_INBOX_elsewhere"), "{kept}");
+    let workspace = ELSEWHERE.parse().unwrap();
+    let id = keyed_id(&workspace, Door::CloudEvents, "/orders/desk", "1");
+    let aggregate = AggregateId::execution(workspace, id);
+    while world
+        .journal
+        .load(&aggregate, Read::Confirmed)
+        .await
+        .unwrap()
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -328,11 +328,7 @@ async fn who_asks_has_an_account_of_its_own() {
 async fn on_a_broker_without_users_nothing_is_served_over_nats() {
     let broker = NatsServer::start(ServerOptions::default()).await;
     let options = ConnectOptions::new(broker.url(), "installer");
-    let streams = InstallOptions {
-        streams: StreamCount::ONE,
-        replicas: 1,
-        republish: None,
-    };
+    let streams = InstallOptions::new(StreamCount::ONE);
     install(&options, streams).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_intake"));

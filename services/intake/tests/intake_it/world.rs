@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use contracts::{
     canonical::Digest,
     event::{Event, EventName, Service},
-    ids::ExecutionId,
+    ids::{ExecutionId, WorkspaceId},
     position::Positions,
     record::{Cause, Recorded, seal},
     registry::Kind,
@@ -61,6 +61,8 @@ use tokio_util::sync::CancellationToken;
 use crate::caller::{self, Answer};
 
 pub const WORKSPACE: &str = "acme";
+/// Where only `eve` is.
+pub const ELSEWHERE: &str = "elsewhere";
 
 /// Who may ask in every name, and shares the account of the services.
 pub const NEIGHBOUR: &str = "neighbour";
@@ -354,14 +356,17 @@ async fn broker() -> NatsServer {
     server
 }
 
-/// Makes the log's streams.
+/// Makes the log's streams, and the inbox of [`WORKSPACE`].
 pub async fn install_on(options: &ConnectOptions) {
-    let streams = InstallOptions {
-        streams: StreamCount::ONE,
-        replicas: 1,
-        republish: None,
+    install_with(options, [WORKSPACE.parse().unwrap()].into()).await;
+}
+
+pub async fn install_with(options: &ConnectOptions, inboxes: BTreeSet<WorkspaceId>) {
+    let wanted = InstallOptions {
+        inboxes,
+        ..InstallOptions::new(StreamCount::ONE)
     };
-    install(options, streams).await.unwrap();
+    install(options, wanted).await.unwrap();
 }
 
 /// Where each service and each principal may do what is its own, and no stream is made yet.
@@ -371,8 +376,9 @@ pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
         password: format!("{name}-password"),
         permissions,
     };
+    let inboxes = everybody().workspaces();
     let services = Service::ALL.map(|service| {
-        let permissions = permissions::for_service(service, StreamCount::ONE);
+        let permissions = permissions::for_service(service, StreamCount::ONE, &inboxes);
         user(service.as_str(), permissions)
     });
     let installer = user("installer", permissions::installer("installer"));
@@ -476,7 +482,7 @@ pub fn everybody() -> Document {
             credential("bot", "agent", WORKSPACE, &everything),
             credential("llm", "service", WORKSPACE, &["plan.draft"]),
             credential("guest", "user", WORKSPACE, &[]),
-            credential("eve", "user", "elsewhere", &everything),
+            credential("eve", "user", ELSEWHERE, &everything),
             old,
         ],
     }

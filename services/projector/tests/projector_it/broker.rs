@@ -47,17 +47,9 @@ fn options(server: &NatsServer) -> ConnectOptions {
 }
 
 async fn installed(options: &ConnectOptions) {
-    let (streams, replicas) = (options.streams, 1);
-    install(
-        options,
-        InstallOptions {
-            streams,
-            replicas,
-            republish: None,
-        },
-    )
-    .await
-    .unwrap();
+    install(options, InstallOptions::new(options.streams))
+        .await
+        .unwrap();
 }
 
 impl Broker {

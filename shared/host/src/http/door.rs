@@ -2,7 +2,7 @@
 //! all together, so that one caller cannot crowd out the others.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -192,6 +192,11 @@ impl Door {
     /// Whom the broker knows by this name, now: see [`Principals::named`].
     pub fn named(&self, workspace: &WorkspaceId, id: &PrincipalId) -> Option<Principal> {
         self.principals.named(workspace, id, self.ambient.now())
+    }
+
+    /// Of which workspaces there are principals that the broker may know, now.
+    pub fn workspaces(&self) -> BTreeSet<WorkspaceId> {
+        self.principals.workspaces()
     }
 
     pub async fn admit(self: &Arc<Self>, caller: &Caller) -> Result<Admitted, Refused> {

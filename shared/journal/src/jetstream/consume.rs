@@ -29,7 +29,8 @@ use crate::{
     delivery::{
         Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX, Unanswered,
     },
-    layout::{INBOX, TIMERS, event_filter},
+    inbox::inbox_filter,
+    layout::{TIMERS, event_filter, inbox},
     stored::{Raw, Unreadable},
     timer::Timer,
 };
@@ -111,34 +112,40 @@ impl JetStreamJournal {
             }
         }
         let events = filters.into_iter().map(|(id, filters)| Source {
-            id: Some(id),
+            holds: Holds::Events(id),
             stream: id.name(),
             consumer: spec.name(),
             filters,
             ack_wait: spec.ack_wait,
         });
         let timers = spec.timers.then(|| Source {
-            id: None,
+            holds: Holds::Timers,
             stream: TIMERS.to_owned(),
             consumer: spec.name(),
             filters: vec![format!("cp.timer.due.{}.>", spec.service)],
             ack_wait: spec.ack_wait,
         });
-        let inbox = spec.inbox.then(|| Source {
-            id: None,
-            stream: INBOX.to_owned(),
+        let letters = spec.inbox.as_ref().map(|workspace| Source {
+            holds: Holds::Letters,
+            stream: inbox(workspace),
             consumer: spec.name(),
-            filters: vec!["cp.inbox.>".to_owned()],
+            filters: vec![inbox_filter(workspace)],
             ack_wait: spec.ack_wait,
         });
-        events.chain(timers).chain(inbox).collect()
+        events.chain(timers).chain(letters).collect()
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holds {
+    Events(StreamId),
+    Timers,
+    Letters,
 }
 
 /// One durable consumer on one stream.
 struct Source {
-    /// Nothing for timers and the inbox.
-    id: Option<StreamId>,
+    holds: Holds,
     stream: String,
     consumer: String,
     filters: Vec<String>,
@@ -316,18 +323,19 @@ impl Puller {
     }
 
     async fn message(&self, raw: Raw, sequence: u64) -> Result<Message, Unavailable> {
-        if self.source.stream == INBOX {
-            return Ok(Message::Letter { sequence, raw });
-        }
-        let Some(stream) = self.source.id else {
-            return Ok(match Timer::from_bytes(&raw.payload) {
-                Ok(timer) => Message::Timer(timer),
-                Err(error) => Message::Unreadable {
-                    position: None,
-                    raw,
-                    error: Unreadable::Timer(error),
-                },
-            });
+        let stream = match self.source.holds {
+            Holds::Events(stream) => stream,
+            Holds::Letters => return Ok(Message::Letter { sequence, raw }),
+            Holds::Timers => {
+                return Ok(match Timer::from_bytes(&raw.payload) {
+                    Ok(timer) => Message::Timer(timer),
+                    Err(error) => Message::Unreadable {
+                        position: None,
+                        raw,
+                        error: Unreadable::Timer(error),
+                    },
+                });
+            }
         };
         let position = Position { stream, sequence };
         let entry = self.journal.entry(position, raw).await?;
@@ -342,7 +350,7 @@ impl Puller {
     }
 
     fn handle(&self, reply: &Reply) -> Arc<OpenMessage> {
-        let key = (self.source.id, reply.sequence);
+        let key = (self.source.holds, reply.sequence);
         self.open.lock().insert(key, reply.subject.clone());
         Arc::new(OpenMessage {
             link: self.journal.link.clone(),
@@ -403,7 +411,7 @@ impl Reply {
 #[derive(Clone, Default)]
 struct Open(Arc<Mutex<HashMap<Key, String>>>);
 
-type Key = (Option<StreamId>, u64);
+type Key = (Holds, u64);
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, String>> {

@@ -16,13 +16,13 @@ use super::{
     ConnectError, ConnectOptions, JetStreamJournal,
     direct::READ_PATIENCE,
     link::{CallError, Link, Reconnections},
-    open,
+    open, settings,
 };
 use crate::{
     Journal as _, Unavailable,
     delivery::{ConsumerSpec, Deliveries, Purpose, name},
-    inbox::{Refusal, refused_filter},
-    layout::{INBOX, REFUSED},
+    inbox::{Refusal, inbox_filter, refused_filter},
+    layout::{self, REFUSED},
     stored::Raw,
 };
 
@@ -34,8 +34,11 @@ const NO_SEQUENCE: u16 = 10043;
 /// Messages that are looked through after a connection was lost: what one consumer may hold.
 const LOOKED_AT_MAX: u64 = 10_000;
 
+/// Of one workspace.
 pub struct Inbox {
     journal: JetStreamJournal,
+    workspace: WorkspaceId,
+    stream: String,
 }
 
 /// A message whose headers cannot be read.
@@ -63,9 +66,17 @@ impl Losses {
 }
 
 impl Inbox {
-    pub async fn open(options: &ConnectOptions) -> Result<Self, ConnectError> {
+    pub async fn open(
+        options: &ConnectOptions,
+        workspace: WorkspaceId,
+    ) -> Result<Self, ConnectError> {
         let journal = JetStreamJournal::connect(options).await?;
-        Ok(Self { journal })
+        settings::verify_inbox(&journal.link, options.streams, &workspace).await?;
+        Ok(Self {
+            stream: layout::inbox(&workspace),
+            journal,
+            workspace,
+        })
     }
 
     /// Whether this broker asks for a password, so that a subject says whose a message is.
@@ -73,9 +84,15 @@ impl Inbox {
         self.journal.has_users()
     }
 
-    /// What waits, each message until it is acknowledged.
-    pub async fn letters(&self, ack_wait: Duration) -> Result<Box<dyn Deliveries>, Unavailable> {
-        let spec = ConsumerSpec::inbox(Service::Intake).ack_wait(ack_wait);
+    /// What waits, each message until it is acknowledged; so many are held here before they are asked
+    /// for.
+    pub async fn letters(
+        &self,
+        ack_wait: Duration,
+        prefetch: usize,
+    ) -> Result<Box<dyn Deliveries>, Unavailable> {
+        let spec = ConsumerSpec::inbox(Service::Intake, self.workspace.clone());
+        let spec = spec.ack_wait(ack_wait).prefetch(prefetch);
         self.journal.consume(spec).await
     }
 
@@ -108,7 +125,7 @@ impl Inbox {
         }
         let link = &self.journal.link;
         let consumer = name(Service::Intake, Purpose::Inbox);
-        let operation = format!("CONSUMER.INFO.{INBOX}.{consumer}");
+        let operation = format!("CONSUMER.INFO.{}.{consumer}", self.stream);
         let info: Info = match link
             .api_patiently(&operation, &Value::Null, READ_PATIENCE)
             .await
@@ -123,6 +140,7 @@ impl Inbox {
         }
         let from = info.ack_floor.stream_seq + 1;
         let to = info.delivered.stream_seq;
+        let filter = inbox_filter(&self.workspace);
         let mut unread = Vec::new();
         let mut next = from;
         let mut looked_at = 0;
@@ -130,8 +148,8 @@ impl Inbox {
             looked_at += 1;
             let Some(stored) = stored(
                 link,
-                INBOX,
-                json!({ "seq": next, "next_by_subj": "cp.inbox.>" }),
+                &self.stream,
+                json!({ "seq": next, "next_by_subj": filter }),
             )
             .await?
             else {
@@ -169,7 +187,7 @@ impl Inbox {
     /// Takes out a message that cannot be acknowledged, since it cannot be received.
     pub async fn take_out(&self, sequence: u64) -> Result<(), Unavailable> {
         let request = json!({ "seq": sequence, "no_erase": true });
-        let operation = format!("STREAM.MSG.DELETE.{INBOX}");
+        let operation = format!("STREAM.MSG.DELETE.{}", self.stream);
         let link = &self.journal.link;
         match link.api::<IgnoredAny>(&operation, &request).await {
             Ok(_) => Ok(()),

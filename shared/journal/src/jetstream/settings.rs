@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use contracts::{
+    ids::WorkspaceId,
     position::StreamId,
-    subject::{REPUBLISHED_ROOT, ROOT},
+    subject::{INBOX_ROOT, REPUBLISHED_ROOT, ROOT},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -15,7 +16,8 @@ use super::{
     link::{CallError, Link},
 };
 use crate::{
-    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS},
+    inbox::inbox_filter,
+    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, inbox},
     permissions::ACCOUNT_QUESTION,
 };
 
@@ -51,7 +53,7 @@ impl std::fmt::Display for Difference {
 }
 
 /// What `controlplane install` is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallOptions {
     pub streams: StreamCount,
     /// Of each stream: 1, or 3 on a cluster.
@@ -59,6 +61,8 @@ pub struct InstallOptions {
     /// Whether stored events are published again as `events.<workspace>.…`, for whoever may
     /// subscribe. Absent, it stays as it is, which is off in a new log.
     pub republish: Option<bool>,
+    /// Which workspaces have an inbox: those of principals that the broker knows.
+    pub inboxes: BTreeSet<WorkspaceId>,
 }
 
 impl InstallOptions {
@@ -67,6 +71,7 @@ impl InstallOptions {
             streams,
             replicas: 1,
             republish: None,
+            inboxes: BTreeSet::new(),
         }
     }
 }
@@ -76,6 +81,7 @@ impl InstallOptions {
 pub struct Installed {
     pub made: Vec<String>,
     pub changed: Vec<String>,
+    pub removed: Vec<String>,
 }
 
 /// Makes the streams that are missing, and checks those that are there. The only creator of
@@ -91,12 +97,16 @@ pub async fn install(
     let mut installed = Installed::default();
     let mut differences = Vec::new();
     let mut to_change = Vec::new();
-    for mut wanted in all_streams(install.streams) {
+    if remove_shared_inbox(&link).await? {
+        installed.removed.push(INBOX.to_owned());
+    }
+    let inboxes = install.inboxes.iter();
+    let inboxes = inboxes.map(|workspace| inbox_stream(install.streams, workspace));
+    for mut wanted in all_streams(install.streams).into_iter().chain(inboxes) {
         wanted.set("num_replicas", json!(install.replicas));
         if let Some(found) = find(&link, &wanted.name).await? {
+            differences.extend(wanted.differences(&found, install.streams)?);
             let mut settings = found.clone();
-            acknowledge(&mut settings);
-            differences.extend(wanted.differences(&settings, install.streams)?);
             if let Some(on) = install.republish
                 && wanted.is_of_log
                 && on != is_republished(&found)
@@ -149,16 +159,44 @@ async fn is_everybodys(link: &Link) -> bool {
     told.is_none_or(|told| told.data.account == EVERYBODYS)
 }
 
-/// The inbox of older logs acknowledged nothing, since its publishers had no accounts of their own.
-fn acknowledge(settings: &mut Map<String, Value>) {
-    if settings.get("no_ack") == Some(&json!(true)) {
-        settings.insert("no_ack".to_owned(), json!(false));
+/// Older logs have one inbox for all workspaces. Its subjects are taken from it first, so that nothing
+/// comes to it between the look and the end; whether it was there.
+async fn remove_shared_inbox(link: &Link) -> Result<bool, ConnectError> {
+    let Some(Info { mut config, .. }) = info(link, INBOX).await? else {
+        return Ok(false);
+    };
+    config.insert("subjects".to_owned(), json!(["cp.inbox-closed"]));
+    send(link, "UPDATE", INBOX, config.clone()).await?;
+    let waiting = info(link, INBOX).await?;
+    let waiting = waiting.map_or(0, |info| info.state.messages);
+    if waiting > 0 {
+        config.insert("subjects".to_owned(), json!([format!("{INBOX_ROOT}.>")]));
+        send(link, "UPDATE", INBOX, config).await?;
+        return Err(ConnectError::SharedInbox { waiting });
     }
+    send(link, "DELETE", INBOX, Map::new()).await?;
+    Ok(true)
 }
 
 pub(super) async fn verify(link: &Link, count: StreamCount) -> Result<(), ConnectError> {
+    verify_these(link, count, all_streams(count)).await
+}
+
+pub(super) async fn verify_inbox(
+    link: &Link,
+    count: StreamCount,
+    workspace: &WorkspaceId,
+) -> Result<(), ConnectError> {
+    verify_these(link, count, vec![inbox_stream(count, workspace)]).await
+}
+
+async fn verify_these(
+    link: &Link,
+    count: StreamCount,
+    streams: Vec<Stream>,
+) -> Result<(), ConnectError> {
     let mut differences = Vec::new();
-    for wanted in all_streams(count) {
+    for wanted in streams {
         let Some(found) = find(link, &wanted.name).await? else {
             return Err(ConnectError::Missing {
                 stream: wanted.name,
@@ -189,7 +227,6 @@ fn all_streams(count: StreamCount) -> Vec<Stream> {
         .chain([
             timer_stream(count),
             object_stream(count),
-            inbox_stream(count),
             refused_stream(count),
         ])
         .collect()
@@ -357,9 +394,9 @@ fn object_stream(count: StreamCount) -> Stream {
     stream
 }
 
-/// Messages of one principal that wait in the inbox, and bytes of each: together no more than half
-/// of the inbox, and far fewer than are delivered before they are answered, so that one who floods
-/// it is in nobody else's way.
+/// Messages of one principal that wait in its workspace's inbox, and bytes of each: together no more
+/// than half of the inbox, and far fewer than are delivered before they are answered, so that one who
+/// floods it is in nobody else's way.
 const INBOX_OF_ONE_MAX: u32 = 1_000;
 const INBOX_MESSAGE_BYTES_MAX: u32 = 128 * 1024;
 
@@ -373,16 +410,16 @@ const REFUSED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// INVARIANT: whoever publishes here has an account of its own. The broker acknowledges to whatever
 /// subject the publisher named, with rights that the publisher has not: in this account that could be
 /// one below `controlPlane.`, and the acknowledgement be stored as an event.
-fn inbox_stream(count: StreamCount) -> Stream {
-    let mut stream = Stream::named(INBOX.to_owned(), count, &["cp.inbox.>".to_owned()]);
+fn inbox_stream(count: StreamCount, workspace: &WorkspaceId) -> Stream {
+    let mut stream = Stream::named(inbox(workspace), count, &[inbox_filter(workspace)]);
     stream.set("retention", json!("workqueue"));
     stream.set("discard_new_per_subject", json!(true));
     stream.set("max_msgs_per_subject", json!(INBOX_OF_ONE_MAX));
     stream.set("max_bytes", json!(INBOX_BYTES_MAX));
     stream.set("max_msg_size", json!(INBOX_MESSAGE_BYTES_MAX));
     stream.set("allow_direct", json!(false));
-    // The shortest there is: an id that was seen under another's subject drops a message, and what
-    // is to happen once is said by the event's own `source` and `id`.
+    // The shortest there is: an id that was seen under another principal's subject drops a message,
+    // and what is to happen once is said by the event's own `source` and `id`.
     stream.set("duplicate_window", json!(100_000_000));
     stream
 }
@@ -399,10 +436,20 @@ fn refused_stream(count: StreamCount) -> Stream {
 #[derive(Deserialize)]
 struct Info {
     config: Map<String, Value>,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    messages: u64,
 }
 
 /// The settings of a stream, if it is there.
 async fn find(link: &Link, name: &str) -> Result<Option<Map<String, Value>>, ConnectError> {
+    Ok(info(link, name).await?.map(|info| info.config))
+}
+
+async fn info(link: &Link, name: &str) -> Result<Option<Info>, ConnectError> {
     /// "stream not found"
     const NOT_FOUND: u16 = 10059;
     let operation = format!("STREAM.INFO.{name}");
@@ -410,7 +457,7 @@ async fn find(link: &Link, name: &str) -> Result<Option<Map<String, Value>>, Con
         .api_patiently::<Info>(&operation, &Value::Null, PATIENCE)
         .await
     {
-        Ok(info) => Ok(Some(info.config)),
+        Ok(info) => Ok(Some(info)),
         Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(None),
         Err(error) => Err(failed(name, error)),
     }
@@ -429,7 +476,7 @@ async fn send(
     settings.retain(|_, value| !value.is_null());
     let operation = format!("STREAM.{verb}.{name}");
     match link
-        .api_patiently::<Info>(&operation, &Value::Object(settings), PATIENCE)
+        .api_patiently::<IgnoredAny>(&operation, &Value::Object(settings), PATIENCE)
         .await
     {
         Ok(_) => Ok(()),

@@ -3,24 +3,27 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use contracts::event::EventName;
 use futures::StreamExt as _;
 use journal::{
     Journal,
     delivery::Message,
-    jetstream::{ConnectError, Inbox, Installed, JetStreamJournal, install},
+    jetstream::{ConnectError, Inbox, Installed, install},
     permissions::{ACROSS_ACCOUNTS, CALLER_INBOX_PREFIX, caller_name},
     request::{Reply, skill_subject},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{
     guest::Guest,
     nats::{DATA_DIRECTORY, NatsServer, ServerOptions},
 };
 
 use crate::{
-    permitted::{SKILL, acme, broker, connect, event_subject, guest, options_of, wanted},
+    permitted::{
+        SKILL, acme, broker, connect, empty_broker, event_subject, guest, options_of, wanted,
+    },
     world::soon,
 };
 
@@ -153,8 +156,10 @@ async fn nor_does_it_where_it_publishes() {
         sending.await.unwrap();
     }
     caller.client.publish(subject, "last".into()).await.unwrap();
-    let inbox = Inbox::open(&options_of(&server, "intake")).await.unwrap();
-    let mut letters = inbox.letters(Duration::from_secs(15)).await.unwrap();
+    let inbox = Inbox::open(&options_of(&server, "intake"), acme())
+        .await
+        .unwrap();
+    let mut letters = inbox.letters(Duration::from_secs(15), 16).await.unwrap();
     let mut subjects = Vec::new();
     while subjects.len() <= sent {
         let delivery = soon(letters.next()).await;
@@ -194,30 +199,124 @@ async fn the_inbox_acknowledges_what_it_keeps() {
     assert!(error.to_string().contains("maximum messages"), "{error}");
 }
 
-/// As it was made while its publishers had no accounts of their own.
+/// Whatever a caller expects in its headers, and whatever number its message has: it learns the same
+/// whether or not anything waits for another workspace.
 #[tokio::test]
-async fn an_inbox_that_acknowledged_nothing_does_after_it_is_installed_again() {
-    let server = broker().await;
+async fn the_inbox_of_another_workspace_cannot_be_felt() {
+    let mut learnt = Vec::new();
+    for is_busy in [false, true] {
+        let server = broker().await;
+        if is_busy {
+            let ada = async_nats::jetstream::new(calling(&server, "acme.ada").await.client);
+            for id in ["one", "two", "three"] {
+                let headers = headers(&[("Nats-Msg-Id", id)]);
+                let kept = ada.publish_with_headers("cp.inbox.acme.ada", headers, "x".into());
+                soon(kept.await.unwrap().into_future()).await.unwrap();
+            }
+        }
+        let eve = calling(&server, "globex.eve").await;
+        let mut answers = Vec::new();
+        for expected in [
+            &[("Nats-Msg-Id", "three")][..],
+            &[("Nats-Expected-Last-Msg-Id", "three")],
+            &[("Nats-Expected-Last-Msg-Id", "four")],
+            &[("Nats-Expected-Last-Sequence", "3")],
+            &[("Nats-Expected-Last-Sequence", "4")],
+            &[("Nats-Expected-Stream", "CONTROL_PLANE_INBOX_acme")],
+            &[("Nats-Expected-Stream", "CONTROL_PLANE_INBOX_nobody")],
+            &[
+                ("Nats-Expected-Last-Subject-Sequence", "0"),
+                (
+                    "Nats-Expected-Last-Subject-Sequence-Subject",
+                    "cp.inbox.acme.ada",
+                ),
+            ],
+            &[
+                ("Nats-Expected-Last-Subject-Sequence", "3"),
+                (
+                    "Nats-Expected-Last-Subject-Sequence-Subject",
+                    "cp.inbox.*.*",
+                ),
+            ],
+            &[],
+        ] {
+            let headers = headers(expected);
+            let asking =
+                eve.client
+                    .request_with_headers("cp.inbox.globex.eve", headers, "x".into());
+            let answer = soon(asking).await.unwrap();
+            answers.push(String::from_utf8(answer.payload.to_vec()).unwrap());
+        }
+        learnt.push(answers);
+    }
+    assert_eq!(learnt[0], learnt[1]);
+    // It is the broker that answers, and some of it was taken.
+    let all = learnt[0].join("\n");
+    assert!(all.contains("CONTROL_PLANE_INBOX_globex"), "{all}");
+    assert!(all.contains("error"), "{all}");
+    assert!(!all.contains("acme"), "{all}");
+}
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.insert(*name, *value);
+    }
+    headers
+}
+
+/// Older logs have one inbox for all workspaces. What waits there is not left behind.
+#[tokio::test]
+async fn an_inbox_that_workspaces_shared_gives_way_once_it_is_empty() {
+    let server = empty_broker().await;
     let installer = guest(&server, "installer").await;
-    let asks = async |operation: &str, request: &Value| -> Value {
+    let asks = async |operation: &str, request: Value| -> Value {
         let subject = format!("$JS.API.STREAM.{operation}.CONTROL_PLANE_INBOX");
-        let payload = serde_json::to_vec(request).unwrap();
+        let payload = serde_json::to_vec(&request).unwrap();
         let answer = installer.client.request(subject, payload.into()).await;
         serde_json::from_slice(&answer.unwrap().payload).unwrap()
     };
-    let mut settings = asks("INFO", &Value::Null).await["config"].take();
-    settings["no_ack"] = Value::Bool(true);
-    assert_eq!(asks("UPDATE", &settings).await.get("error"), None);
-    let refused = JetStreamJournal::connect(&options_of(&server, "intake")).await;
-    assert!(matches!(refused, Err(ConnectError::Settings(_))));
-    let done = install(&options_of(&server, "installer"), wanted()).await;
-    assert_eq!(done.unwrap().changed, ["CONTROL_PLANE_INBOX"]);
-    let again = install(&options_of(&server, "installer"), wanted()).await;
-    assert_eq!(again.unwrap(), Installed::default());
+    let settings = json!({
+        "name": "CONTROL_PLANE_INBOX", "subjects": ["cp.inbox.>"], "retention": "workqueue",
+        "no_ack": true, "max_bytes": 1_000_000, "discard": "new",
+    });
+    assert_eq!(asks("CREATE", settings).await.get("error"), None);
     let caller = calling(&server, "acme.ada").await;
+    caller
+        .client
+        .publish("cp.inbox.acme.ada", "x".into())
+        .await
+        .unwrap();
+    caller.client.flush().await.unwrap();
+    let options = options_of(&server, "installer");
+    let refused = install(&options, wanted()).await;
+    assert!(
+        matches!(refused, Err(ConnectError::SharedInbox { waiting: 1 })),
+        "{refused:?}"
+    );
+    // It takes as before, for who takes from it.
+    let found = asks("INFO", Value::Null).await;
+    assert_eq!(found["config"]["subjects"], json!(["cp.inbox.>"]));
+    let mut settings = found["config"].clone();
+    settings["max_age"] = json!(100_000_000);
+    settings["duplicate_window"] = json!(100_000_000);
+    assert_eq!(asks("UPDATE", settings).await.get("error"), None);
+    let done = loop {
+        match install(&options, wanted()).await {
+            Ok(done) => break done,
+            Err(error) => assert!(matches!(error, ConnectError::SharedInbox { waiting: 1 })),
+        }
+    };
+    assert_eq!(done.removed, ["CONTROL_PLANE_INBOX"]);
+    assert!(done.made.contains(&"CONTROL_PLANE_INBOX_acme".to_owned()));
+    let again = install(&options, wanted()).await;
+    assert_eq!(again.unwrap(), Installed::default());
     let publishing = async_nats::jetstream::new(caller.client);
     let kept = publishing.publish("cp.inbox.acme.ada", "x".into()).await;
-    soon(kept.unwrap().into_future()).await.unwrap();
+    assert_eq!(
+        soon(kept.unwrap().into_future()).await.unwrap().stream,
+        "CONTROL_PLANE_INBOX_acme"
+    );
 }
 
 /// Where all users share one account, a caller says where its acknowledgement is stored.

@@ -42,16 +42,33 @@ pub fn acme() -> WorkspaceId {
     workspace("acme")
 }
 
+pub fn globex() -> WorkspaceId {
+    workspace("globex")
+}
+
 pub async fn broker() -> NatsServer {
+    let server = empty_broker().await;
+    install(&options_of(&server, "installer"), wanted())
+        .await
+        .unwrap();
+    server
+}
+
+/// With its users, and no stream.
+pub async fn empty_broker() -> NatsServer {
     let streams = count(STREAMS);
     let user = |name: &str, permissions: Permissions| User {
         name: name.to_owned(),
         password: format!("{name}-password"),
         permissions,
     };
+    let inboxes = wanted().inboxes;
     let mut users: Vec<_> = Service::ALL
         .into_iter()
-        .map(|service| user(service.as_str(), permissions::for_service(service, streams)))
+        .map(|service| {
+            let permissions = permissions::for_service(service, streams, &inboxes);
+            user(service.as_str(), permissions)
+        })
         .collect();
     users.push(user("worker", permissions::worker(&acme(), [SKILL])));
     users.push(user("installer", permissions::installer("installer")));
@@ -59,10 +76,11 @@ pub async fn broker() -> NatsServer {
     for (name, of) in [("events-reader", Some(acme())), ("events-of-all", None)] {
         users.push(user(name, permissions::events_reader(of.as_ref())));
     }
-    let callers = ["ada", "bob"].map(|id| {
+    let callers = [(acme(), "ada"), (acme(), "bob"), (globex(), "eve")];
+    let callers = callers.map(|(workspace, id)| {
         let id = id.parse().unwrap();
-        let password = format!("{}-password", caller_name(&acme(), &id));
-        User::caller(&acme(), &id, password)
+        let password = format!("{}-password", caller_name(&workspace, &id));
+        User::caller(&workspace, &id, password)
     });
     let config = ServerConfig {
         listen: "127.0.0.1:-1".to_owned(),
@@ -76,18 +94,13 @@ pub async fn broker() -> NatsServer {
         config: config.render(),
         sync_always: false,
     };
-    let server = NatsServer::start(options).await;
-    install(&options_of(&server, "installer"), wanted())
-        .await
-        .unwrap();
-    server
+    NatsServer::start(options).await
 }
 
 pub fn wanted() -> InstallOptions {
     InstallOptions {
-        streams: count(STREAMS),
-        replicas: 1,
-        republish: None,
+        inboxes: [acme(), globex()].into(),
+        ..InstallOptions::new(count(STREAMS))
     }
 }
 
@@ -151,7 +164,16 @@ async fn a_service_can_do_nothing_that_is_anothers() {
             "cp.api.acme.ada.intent.submit".to_owned(),
             "_INBOX_stranger.x".to_owned(),
             "events.x".to_owned(),
+            "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_INBOX_other".to_owned(),
         ];
+        if service != Service::Intake {
+            forbidden.extend([
+                "$JS.API.CONSUMER.CREATE.CONTROL_PLANE_INBOX_acme.intake-inbox".to_owned(),
+                "$JS.API.CONSUMER.MSG.NEXT.CONTROL_PLANE_INBOX_acme.intake-inbox".to_owned(),
+                "$JS.API.STREAM.MSG.GET.CONTROL_PLANE_INBOX_acme".to_owned(),
+                "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_INBOX_acme".to_owned(),
+            ]);
+        }
         for other in Service::ALL.into_iter().filter(|other| *other != service) {
             forbidden.extend([
                 format!("$JS.API.CONSUMER.CREATE.CONTROL_PLANE_00.{other}-drive"),

@@ -9,7 +9,10 @@ use testkit::{
     stub::StubServer,
 };
 
-use crate::world::{World, count, make_streams};
+use crate::{
+    samples::workspace,
+    world::{World, count, make_streams},
+};
 
 async fn refusal(options: &ConnectOptions) -> ConnectError {
     match JetStreamJournal::connect(options).await {
@@ -66,12 +69,11 @@ async fn a_log_that_was_not_installed() {
         "{error}"
     );
 
-    let wanted = InstallOptions {
-        streams: count(1),
-        replicas: 1,
-        republish: None,
+    let wanted = || InstallOptions {
+        inboxes: ["acme", "globex"].map(workspace).into(),
+        ..InstallOptions::new(count(1))
     };
-    let made = install(&options, wanted).await.unwrap();
+    let made = install(&options, wanted()).await.unwrap();
     assert_eq!(
         made.made,
         [
@@ -79,12 +81,13 @@ async fn a_log_that_was_not_installed() {
             "CONTROL_PLANE_00",
             "CONTROL_PLANE_TIMERS",
             "CONTROL_PLANE_OBJECTS",
-            "CONTROL_PLANE_INBOX",
             "CONTROL_PLANE_REFUSED",
+            "CONTROL_PLANE_INBOX_acme",
+            "CONTROL_PLANE_INBOX_globex",
         ]
     );
     assert_eq!(
-        install(&options, wanted).await.unwrap(),
+        install(&options, wanted()).await.unwrap(),
         Installed::default()
     );
     assert!(JetStreamJournal::connect(&options).await.is_ok());
@@ -100,11 +103,7 @@ async fn another_number_of_streams() {
         assert!(
             matches!(&error, ConnectError::StreamCount { log, given } if log == "4" && *given == streams)
         );
-        let wanted = InstallOptions {
-            streams: count(streams),
-            replicas: 1,
-            republish: None,
-        };
+        let wanted = InstallOptions::new(count(streams));
         let error = install(&options, wanted).await.unwrap_err();
         assert!(matches!(error, ConnectError::StreamCount { .. }));
     }
@@ -170,12 +169,7 @@ async fn streams_that_were_changed_by_hand() {
         message.contains("`CONTROL_PLANE_00` has max_age = 3600000000000 instead of 0"),
         "{message}"
     );
-    let wanted = InstallOptions {
-        streams: count(1),
-        replicas: 1,
-        republish: None,
-    };
-    let refused = install(&options, wanted).await;
+    let refused = install(&options, InstallOptions::new(count(1))).await;
     assert!(matches!(refused, Err(ConnectError::Settings(_))));
 }
 

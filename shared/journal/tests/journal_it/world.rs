@@ -89,9 +89,8 @@ impl World {
 pub async fn make_streams(url: &str, streams: u8, replicas: u8) {
     let options = ConnectOptions::new(url, "installer").streams(count(streams));
     let wanted = InstallOptions {
-        streams: count(streams),
         replicas,
-        republish: None,
+        ..InstallOptions::new(count(streams))
     };
     install(&options, wanted).await.unwrap();
 }

@@ -27,8 +27,8 @@ const WHAT: &str = "An intent as a CloudEvent whose type is `controlPlane.intent
     data is the input of that operation, one event a message. `source` and `id` are its idempotency \
     key: the same event again is the same execution. The broker acknowledges what it keeps, as any \
     stream of JetStream, and refuses a message of more than 128 KiB and one beyond 1,000 of a principal \
-    that wait. Leave `Nats-Msg-Id` out: all callers share one stream, where others can learn the last \
-    one, and one that was seen a moment before drops a message. What is kept and then refused by intake is kept with its reason for the operator.";
+    that wait. Leave `Nats-Msg-Id` out: the principals of a workspace share its stream, where they can \
+    learn the last one, and one that was seen a moment before drops a message. What is kept and then refused by intake is kept with its reason for the operator.";
 
 pub(super) fn add(parts: &mut Parts) {
     parts.schemas.define("CloudEvent", structured());
