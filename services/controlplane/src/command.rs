@@ -12,7 +12,7 @@ use contracts::{
 
 use crate::{
     api::{Api, Over},
-    approvals, ask,
+    approvals, ask, bench,
     context::{Context, DEFAULT_FILE},
     demo, execution,
     failure::{EXIT_CODES, Failure},
@@ -89,6 +89,8 @@ enum Command {
     Up(up::Args),
     /// Run a control plane, a worker and five intents, and tell what happens
     Demo(demo::Args),
+    /// Measure what an execution takes on this machine
+    Bench(Box<bench::Args>),
     /// Ask for something to be done
     #[command(subcommand)]
     Intent(intent::Command),
@@ -170,6 +172,7 @@ pub async fn run(line: CommandLine) -> ExitCode {
 async fn dispatch(command: Command, global: &Global) -> Result<ExitCode, Failure> {
     match command {
         Command::Up(args) => Box::pin(up::run(args, global)).await?,
+        Command::Bench(args) => Box::pin(bench::run(*args, global)).await?,
         Command::Demo(args) => Box::pin(demo::run(args, global)).await?,
         Command::Replay(args) => return log::replay(args, global).await,
         Command::Events(command) => log::events(command, global).await?,
@@ -205,6 +208,10 @@ fn complete(shell: Shell) {
 }
 
 impl Global {
+    pub fn over(&self) -> Over {
+        self.over
+    }
+
     pub fn screen(&self) -> Screen {
         Screen::new(self.json, self.no_color)
     }

@@ -11,6 +11,7 @@
 //! * [`user`]: who may ask
 //! * [`inbox`]: what was published and refused
 //! * [`log`], [`replay`], [`export`]: the log itself, decided again or written out
+//! * [`bench`]: what an execution takes here
 //! * [`install`], [`up`], [`demo`]: making the streams; one machine; the demonstration
 //! * [`context`], [`login`], [`api`], [`feed`]: who asks, and how
 //! * [`screen`], [`failure`]: what a person or a program is told
@@ -18,6 +19,7 @@
 pub mod api;
 pub mod approvals;
 pub mod ask;
+pub mod bench;
 pub mod command;
 pub mod context;
 pub mod demo;

@@ -10,6 +10,7 @@ use serde_json::json;
 pub struct Screen {
     json: bool,
     colour: bool,
+    is_aside: bool,
 }
 
 /// How much of a text a column of a table shows.
@@ -32,6 +33,16 @@ impl Screen {
         Self {
             json,
             colour: !json && !no_colour && io::stdout().is_terminal(),
+            is_aside: false,
+        }
+    }
+
+    /// What is going on is said on standard error: the answer is something else.
+    #[must_use]
+    pub fn aside(self) -> Self {
+        Self {
+            is_aside: true,
+            ..self
         }
     }
 
@@ -50,14 +61,15 @@ impl Screen {
 
     /// One line of what is going on.
     pub fn note(self, topic: &str, text: &str) {
-        if self.json {
-            put(&json!({ "topic": topic, "text": text }).to_string());
+        let line = if self.json {
+            json!({ "topic": topic, "text": text }).to_string()
         } else {
-            put(&format!(
-                "{} {}",
-                self.bold(&format!("{topic:<11}")),
-                plain(text)
-            ));
+            format!("{} {}", self.bold(&format!("{topic:<11}")), plain(text))
+        };
+        if self.is_aside {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        } else {
+            put(&line);
         }
     }
 

@@ -343,7 +343,7 @@ fn known_to_broker(
     }
 }
 
-fn broker_user(name: &str, passwords: &Passwords) -> BrokerUser {
+pub fn broker_user(name: &str, passwords: &Passwords) -> BrokerUser {
     BrokerUser {
         user: name.to_owned(),
         password_file: passwords.file(name),

@@ -9,6 +9,8 @@
 
 #[path = "controlplane_it/asking.rs"]
 mod asking;
+#[path = "controlplane_it/benching.rs"]
+mod benching;
 #[path = "controlplane_it/causes.rs"]
 mod causes;
 #[path = "controlplane_it/conforming.rs"]

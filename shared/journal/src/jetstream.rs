@@ -4,6 +4,7 @@ mod append;
 mod caller;
 mod consume;
 mod direct;
+pub mod floor;
 mod follow;
 mod inbox;
 mod link;
@@ -215,6 +216,28 @@ impl JetStreamJournal {
 }
 
 impl JetStreamJournal {
+    /// How many events a stream holds, and their bytes on disk.
+    pub async fn size(&self, stream: StreamId) -> Result<(u64, u64), Unavailable> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            messages: u64,
+            bytes: u64,
+        }
+        let operation = format!("STREAM.INFO.{}", stream.name());
+        let info: Result<Info, _> = self
+            .link
+            .api_patiently(&operation, &Value::Null, direct::READ_PATIENCE)
+            .await;
+        match info {
+            Ok(Info { state }) => Ok((state.messages, state.bytes)),
+            Err(error) => Err(Unavailable::new("ask for the size of a stream", error)),
+        }
+    }
+
     /// Whether this broker asks for a password, so that it knows who asks for what.
     pub fn has_users(&self) -> bool {
         self.link.client.server_info().auth_required

@@ -1,7 +1,7 @@
 //! Following the log live, in order, without acknowledgement.
 
 use async_trait::async_trait;
-use contracts::subject::AggregateId;
+use contracts::{event::EventName, subject::AggregateId};
 
 use crate::{Unavailable, stored::Entry};
 
@@ -13,6 +13,8 @@ pub enum Scope {
     Catalogue,
     /// The events of one aggregate.
     Aggregate(AggregateId),
+    /// The events of these kinds, of all aggregates.
+    Events(Vec<EventName>),
 }
 
 /// Entries in the order of their sequences within each stream, none left out, none twice. It goes

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The publisher that a fresh control plane trusts.
-const PUBLISHER: &str = "development";
+pub const PUBLISHER: &str = "development";
 
 /// Activates the default bundle where none is active. An active one is left as it is, but for
 /// the publishers that have to be trusted.

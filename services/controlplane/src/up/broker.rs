@@ -108,27 +108,27 @@ pub async fn start(
         sign: Sign::Broker { run: run.clone() },
         command: Box::new({
             let (binary, run) = (binary.to_owned(), run.clone());
-            move || {
-                let mut command = Command::new(&binary);
-                command
-                    .arg("-c")
-                    .arg(&config_file)
-                    .arg("--ports_file_dir")
-                    .arg(&run);
-                command.env("GOMEMLIMIT", MEMORY_LIMIT);
-                // Started again, it must be where everyone knows it to be.
-                if let Some(port) =
-                    address(&run).and_then(|url| Some(url.rsplit_once(':')?.1.to_owned()))
-                {
-                    command.args(["-a", "127.0.0.1", "-p", &port]);
-                }
-                command
-            }
+            move || command(&binary, &config_file, &run)
         }),
     };
     children.start_broker(recipe).ready().await?;
     let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
     address(&run).ok_or_else(unnamed)
+}
+
+pub fn command(binary: &Path, config_file: &Path, run: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .arg("-c")
+        .arg(config_file)
+        .arg("--ports_file_dir")
+        .arg(run);
+    command.env("GOMEMLIMIT", MEMORY_LIMIT);
+    // Started again, it must be where everyone knows it to be.
+    if let Some(port) = address(run).and_then(|url| Some(url.rsplit_once(':')?.1.to_owned())) {
+        command.args(["-a", "127.0.0.1", "-p", &port]);
+    }
+    command
 }
 
 /// The broker keeps streams in a folder of their account. Those that were made while there was one

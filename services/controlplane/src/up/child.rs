@@ -107,6 +107,10 @@ impl Children {
         }
     }
 
+    pub fn screen(&self) -> Screen {
+        self.screen
+    }
+
     pub fn is_empty(&self) -> bool {
         self.broker.is_none() && self.others.is_empty()
     }

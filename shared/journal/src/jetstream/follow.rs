@@ -1,7 +1,7 @@
 //! Following live: one short-lived push consumer per stream, without acknowledgement, held back
 //! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_nats::Message;
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Journal as _,
+    layout::event_filter,
     stored::{Entry, Raw},
     tail::{Scope, Tail, TailError},
 };
@@ -45,13 +46,19 @@ impl JetStreamJournal {
         after: &Positions,
         scope: Scope,
     ) -> Result<Box<dyn Tail>, TailError> {
-        let (streams, filter) = match scope {
-            Scope::Everything => (self.streams(), None),
-            Scope::Catalogue => (vec![StreamId::Catalogue], None),
+        let (streams, filters) = match scope {
+            Scope::Everything => (self.streams(), Vec::new()),
+            Scope::Catalogue => (vec![StreamId::Catalogue], Vec::new()),
             Scope::Aggregate(aggregate) => (
                 vec![self.count.stream_of(&aggregate)],
-                Some(aggregate.filter()),
+                vec![aggregate.filter()],
             ),
+            Scope::Events(names) => {
+                let streams = names.iter().flat_map(|name| self.count.streams_of(*name));
+                let streams: BTreeSet<StreamId> = streams.collect();
+                let filters = names.into_iter().map(event_filter);
+                (streams.into_iter().collect(), filters.collect())
+            }
         };
         for stream in &streams {
             let end = self.last_sequence(*stream).await?;
@@ -71,7 +78,7 @@ impl JetStreamJournal {
             let follower = Follower {
                 journal: self.parts(),
                 stream,
-                filter: filter.clone(),
+                filters: filters.clone(),
                 reached: after.get(stream),
                 queue: queue.clone(),
                 room: Arc::clone(&room),
@@ -88,7 +95,7 @@ impl JetStreamJournal {
 struct Follower {
     journal: JetStreamJournal,
     stream: StreamId,
-    filter: Option<String>,
+    filters: Vec<String>,
     /// The last sequence that was handed on.
     reached: u64,
     queue: mpsc::Sender<Waiting>,
@@ -164,8 +171,10 @@ impl Follower {
             "mem_storage": true,
             "num_replicas": 1,
         });
-        if let (Some(filter), Some(config)) = (&self.filter, config.as_object_mut()) {
-            config.insert("filter_subject".to_owned(), json!(filter));
+        if !self.filters.is_empty()
+            && let Some(config) = config.as_object_mut()
+        {
+            config.insert("filter_subjects".to_owned(), json!(self.filters));
         }
         let name = self.stream.name();
         let request = json!({ "stream_name": name, "config": config });

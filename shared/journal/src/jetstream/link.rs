@@ -29,7 +29,7 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 
 /// Messages that one subscription holds in memory; above the most that the broker sends ahead of
 /// an answer (flow control stops it at 32 MiB).
-const SUBSCRIPTION_MESSAGES: usize = 65_536;
+pub(super) const SUBSCRIPTION_MESSAGES: usize = 65_536;
 
 #[derive(Clone)]
 pub(super) struct Link {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use contracts::{
     position::{Position, Positions, StreamId},
-    subject::AggregateId,
+    subject::Subject,
 };
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
     Journal as _, Unavailable,
     delivery::{Acknowledge, ConsumerSpec, Deliveries, Delivery, Unanswered},
     layout::StreamCount,
-    stored::Entry,
+    stored::{Entry, Raw},
     tail::{Scope, Tail, TailError},
 };
 
@@ -38,12 +38,10 @@ impl MemoryJournal {
         after: &Positions,
         scope: Scope,
     ) -> Result<Box<dyn Tail>, TailError> {
-        let (streams, aggregate) = match scope {
-            Scope::Everything => (self.streams(), None),
-            Scope::Catalogue => (vec![StreamId::Catalogue], None),
-            Scope::Aggregate(aggregate) => {
-                (vec![self.count.stream_of(&aggregate)], Some(aggregate))
-            }
+        let streams = match &scope {
+            Scope::Everything | Scope::Events(_) => self.streams(),
+            Scope::Catalogue => vec![StreamId::Catalogue],
+            Scope::Aggregate(aggregate) => vec![self.count.stream_of(aggregate)],
         };
         for stream in &streams {
             let (after, end) = (after.get(*stream), self.shared.lock().end(*stream));
@@ -61,7 +59,7 @@ impl MemoryJournal {
             .collect();
         Ok(Box::new(Follower {
             shared: Arc::clone(&self.shared),
-            aggregate,
+            scope,
             reached,
         }))
     }
@@ -144,20 +142,16 @@ impl Acknowledge for Handle {
 
 struct Follower {
     shared: Arc<Shared>,
-    aggregate: Option<AggregateId>,
+    scope: Scope,
     reached: BTreeMap<StreamId, u64>,
 }
 
 impl Follower {
-    fn take(
-        state: &State,
-        aggregate: Option<&AggregateId>,
-        reached: &mut BTreeMap<StreamId, u64>,
-    ) -> Option<Entry> {
+    fn take(state: &State, scope: &Scope, reached: &mut BTreeMap<StreamId, u64>) -> Option<Entry> {
         for (&stream, reached) in reached {
             for (sequence, stored) in state.after(stream, *reached) {
                 *reached = sequence;
-                if aggregate.is_none_or(|aggregate| belongs_to(&stored.raw, aggregate)) {
+                if is_in(scope, &stored.raw) {
                     return Some(stored.entry(Position { stream, sequence }));
                 }
             }
@@ -166,12 +160,23 @@ impl Follower {
     }
 }
 
+fn is_in(scope: &Scope, raw: &Raw) -> bool {
+    match scope {
+        Scope::Everything | Scope::Catalogue => true,
+        Scope::Aggregate(aggregate) => belongs_to(raw, aggregate),
+        Scope::Events(names) => raw
+            .subject
+            .parse::<Subject>()
+            .is_ok_and(|subject| names.contains(&subject.event)),
+    }
+}
+
 #[async_trait]
 impl Tail for Follower {
     async fn next(&mut self) -> Entry {
-        let (aggregate, reached) = (self.aggregate.as_ref(), &mut self.reached);
+        let (scope, reached) = (&self.scope, &mut self.reached);
         self.shared
-            .until(|state| Self::take(state, aggregate, reached))
+            .until(|state| Self::take(state, scope, reached))
             .await
     }
 
@@ -179,7 +184,7 @@ impl Tail for Follower {
         let mut batch = vec![self.next().await];
         let state = self.shared.lock();
         while batch.len() < max {
-            match Self::take(&state, self.aggregate.as_ref(), &mut self.reached) {
+            match Self::take(&state, &self.scope, &mut self.reached) {
                 Some(entry) => batch.push(entry),
                 None => break,
             }

@@ -1,0 +1,77 @@
+//! `bench`, on few executions: what it measures is not judged here, only that it measures.
+
+use serde_json::Value;
+
+use crate::world::{directory, type_in};
+
+fn bench(words: &[&str]) -> Value {
+    let common = [
+        "-n",
+        "8",
+        "-c",
+        "4",
+        "--rounds",
+        "2",
+        "--warm-up",
+        "2",
+        "--json",
+    ];
+    let answer = type_in(&[&["bench"], words, &common].concat());
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    serde_json::from_str(&answer.out).unwrap()
+}
+
+fn positive(report: &Value, figure: &str) {
+    let found = report.pointer(figure).and_then(Value::as_f64);
+    assert!(found.is_some_and(|it| it > 0.0), "{figure}: {report:#}");
+}
+
+#[test]
+fn every_figure_has_its_floor_and_its_conditions() {
+    for words in [
+        &["--plan", "sequence"][..],
+        &["--plan", "parallel", "--through", "nats"],
+    ] {
+        let report = bench(words);
+        for figure in [
+            "/executionsPerSecond",
+            "/latencyMs/p50",
+            "/submitMs/p99",
+            "/floorExecutionsPerSecond",
+            "/floorLatencyMs/p50",
+            "/rawAppendsPerSecond",
+            "/throughputRatio",
+            "/storedBytesPerExecution",
+            "/memoryMib/nats-server",
+        ] {
+            positive(&report, figure);
+        }
+        assert_eq!(report["eventsPerExecution"], 15.0);
+        assert_eq!(report["conditions"]["concurrency"], 4);
+        assert_eq!(report["conditions"]["durability"], "process");
+        assert_eq!(report["rounds"].as_array().unwrap().len(), 2);
+        let processes = report["cpuMsByProcess"].as_object().unwrap();
+        let has_worker = processes.contains_key("worker");
+        assert_eq!(has_worker, words.contains(&"nats"), "{processes:?}");
+    }
+}
+
+#[test]
+fn two_reports_are_compared() {
+    let directory = directory();
+    let report = bench(&["--no-floor", "--prefill", "120"]);
+    assert_eq!(report["floorExecutionsPerSecond"], Value::Null);
+    assert!(report["conditions"]["eventsBefore"].as_u64().unwrap() >= 120);
+    let file = directory.path().join("report.json");
+    std::fs::write(&file, report.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let compared = type_in(&["bench", "compare", file, file, "--json"]);
+    assert_eq!(compared.code, 0, "{}", compared.err);
+    let compared: Value = serde_json::from_str(&compared.out).unwrap();
+    let compared = compared.as_array().unwrap();
+    assert!(compared.len() >= 5, "{compared:?}");
+    assert!(compared.iter().all(|it| it["ratio"] == 1.0));
+    let none = type_in(&["bench", "compare", file, "/nowhere"]);
+    assert_eq!(none.code, 2);
+    assert!(none.err.contains("/nowhere"), "{}", none.err);
+}
