@@ -16,7 +16,7 @@ use journal::{
     broker::{Durability, ServerConfig, ServerTls, User},
     jetstream::{self, ConnectOptions, InstallOptions, Installed},
     layout::StreamCount,
-    permissions::{self, Permissions, caller_name},
+    permissions::{self, OPERATOR, Permissions, caller_name},
 };
 use serde_json::json;
 
@@ -30,8 +30,6 @@ use crate::{
 
 /// The broker user that makes streams.
 pub const INSTALLER: &str = "installer";
-/// The broker user of the operator's tools, which only reads.
-pub const OPERATOR: &str = "operator";
 /// The broker user of a workspace's workers.
 pub const WORKER: &str = "worker";
 /// The broker user that hears republished events.
@@ -369,7 +367,7 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
         })
         .collect();
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
-    allowed.insert(OPERATOR.to_owned(), permissions::reader(OPERATOR, streams));
+    allowed.insert(OPERATOR.to_owned(), permissions::reader(streams));
     allowed.insert(WORKER.to_owned(), worker);
     if let Some(heard) = &known.events_reader {
         let reader = permissions::events_reader(heard.workspace());

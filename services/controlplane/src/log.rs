@@ -125,7 +125,7 @@ pub fn reader(context: &Context) -> Result<ConnectOptions, Failure> {
     let name = context
         .reader
         .as_ref()
-        .map_or(crate::install::OPERATOR, |reader| &reader.user);
+        .map_or(journal::permissions::OPERATOR, |reader| &reader.user);
     let mut options = ConnectOptions::new(&context.nats_url, name)
         .streams(streams)
         .tls(context.nats_tls.options()?);

@@ -35,7 +35,7 @@ use host::{
 use journal::{
     jetstream::{ConnectOptions, InstallOptions},
     layout::StreamCount,
-    permissions::caller_name,
+    permissions::{OPERATOR, caller_name},
 };
 use serde_json::{Map, json};
 use tokio::{
@@ -53,9 +53,7 @@ use crate::{
     command::Global,
     context::{BrokerUser, Context, Identity, NatsTls, absolute},
     failure::Failure,
-    install::{
-        self, EVENTS_READER, INSTALLER, OPERATOR, Passwords, Survives, Switch, WORKER, stream_count,
-    },
+    install::{self, EVENTS_READER, INSTALLER, Passwords, Survives, Switch, WORKER, stream_count},
     screen::{Screen, quoted},
 };
 

@@ -55,6 +55,9 @@ pub const ACCOUNT_QUESTION: &str = "$SYS.REQ.USER.INFO";
 /// subject for its own answer, so this tells who asks across a border from who does not.
 pub const ACROSS_ACCOUNTS: &str = "_R_.";
 
+/// The user of an operator's tools.
+pub const OPERATOR: &str = "operator";
+
 /// What a service may do, where these workspaces have an inbox.
 pub fn for_service(
     service: Service,
@@ -87,9 +90,15 @@ pub fn for_service(
                 publish.push("cp.timer.arm.executor.*.execution.*.*.deadline".to_owned());
             }
         }
-        // Requests, and the questions of `nats micro`.
+        // Requests, and the questions of `nats micro`. Where answers go is said, and not left to what
+        // is asked: the broker would keep the reply subject of each delivery for that, and look
+        // through all that it keeps at each that comes.
         Service::Intake | Service::Projector => {
             subscribe.extend(["cp.api.>".to_owned(), "$SRV.>".to_owned()]);
+            publish.extend([
+                format!("{ACROSS_ACCOUNTS}>"),
+                format!("{}.>", inbox_prefix(OPERATOR)),
+            ]);
         }
     }
     if service == Service::Intake {
@@ -114,7 +123,7 @@ pub fn for_service(
     Permissions {
         publish,
         subscribe,
-        allow_responses: serves_api(service),
+        allow_responses: false,
     }
 }
 
@@ -128,10 +137,6 @@ const fn consumes(service: Service) -> &'static [Purpose] {
         // It follows the log, without a durable consumer.
         Service::Projector => &[],
     }
-}
-
-const fn serves_api(service: Service) -> bool {
-    matches!(service, Service::Intake | Service::Projector)
 }
 
 /// What a principal may do: ask for operations and publish intents in its own name, and hear the
@@ -194,14 +199,14 @@ pub fn installer(user: &str) -> Permissions {
 
 /// What an operator's tool may do: read and follow the log, ask which services there are, and
 /// nothing else.
-pub fn reader(user: &str, streams: StreamCount) -> Permissions {
+pub fn reader(streams: StreamCount) -> Permissions {
     let mut publish = reads(streams);
     publish.extend(follows(streams));
     publish.push("$SRV.>".to_owned());
     publish.push(format!("$JS.API.STREAM.MSG.GET.{REFUSED}"));
     Permissions {
         publish,
-        subscribe: vec![format!("{}.>", inbox_prefix(user))],
+        subscribe: vec![format!("{}.>", inbox_prefix(OPERATOR))],
         allow_responses: false,
     }
 }

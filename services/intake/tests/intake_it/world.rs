@@ -382,10 +382,7 @@ pub async fn broker_with(tls: Option<ServerTls>) -> NatsServer {
         user(service.as_str(), permissions)
     });
     let installer = user("installer", permissions::installer("installer"));
-    let operator = user(
-        "operator",
-        permissions::reader("operator", StreamCount::ONE),
-    );
+    let operator = user("operator", permissions::reader(StreamCount::ONE));
     let neighbour = user(
         &format!("{WORKSPACE}.{NEIGHBOUR}"),
         Permissions {

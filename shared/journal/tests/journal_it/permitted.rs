@@ -18,7 +18,7 @@ use journal::{
     delivery::{ConsumerSpec, Purpose},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
-    permissions::{self, Permissions, caller_name, inbox_prefix},
+    permissions::{self, OPERATOR, Permissions, caller_name, inbox_prefix},
     request::{Reply, Request, skill_subject},
     tail::Scope,
     timer::Timer,
@@ -72,7 +72,7 @@ pub async fn empty_broker() -> NatsServer {
         .collect();
     users.push(user("worker", permissions::worker(&acme(), [SKILL])));
     users.push(user("installer", permissions::installer("installer")));
-    users.push(user("reader", permissions::reader("reader", streams)));
+    users.push(user(OPERATOR, permissions::reader(streams)));
     for (name, of) in [("events-reader", Some(acme())), ("events-of-all", None)] {
         users.push(user(name, permissions::events_reader(of.as_ref())));
     }
@@ -285,7 +285,7 @@ async fn a_reader_reads_and_writes_nothing() {
     let aggregate = execution();
     let (envelope, _) = sealed(&aggregate, None, EventName::Paused, "");
     intake.append(&envelope).await.unwrap();
-    let reader = connect(&server, "reader").await;
+    let reader = connect(&server, OPERATOR).await;
     assert_eq!(
         reader
             .load(&aggregate, Read::Confirmed)
@@ -297,7 +297,7 @@ async fn a_reader_reads_and_writes_nothing() {
     let beginning = Positions::beginning();
     let mut tail = reader.tail(&beginning, Scope::Everything).await.unwrap();
     soon(tail.next()).await;
-    let mut intruder = guest(&server, "reader").await;
+    let mut intruder = guest(&server, OPERATOR).await;
     for event in EventName::ALL {
         assert!(!intruder.may_publish(&event_subject(event)).await);
     }
