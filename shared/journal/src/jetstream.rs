@@ -6,6 +6,7 @@ mod consume;
 mod direct;
 pub mod floor;
 mod follow;
+mod group;
 mod inbox;
 mod link;
 mod load;
@@ -30,6 +31,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::{
+    group::Groups,
     link::{CallError, Link, patiently},
     outside::Outside,
     time::BrokerTime,
@@ -37,6 +39,7 @@ use self::{
 use crate::{
     Journal, Unavailable,
     append::AppendError,
+    broker::Durability,
     delivery::{ConsumerSpec, Deliveries},
     history::{LoadError, Page, Read},
     layout::StreamCount,
@@ -48,6 +51,7 @@ use crate::{
 };
 
 pub use self::caller::Caller;
+pub use self::group::Fate;
 pub use self::inbox::{Inbox, Losses, Refusals, Unread};
 pub use self::settings::{Difference, InstallOptions, Installed, install};
 
@@ -70,6 +74,8 @@ pub struct ConnectOptions {
     /// Where answers come: the broker lets a user subscribe to its own only.
     pub inbox_prefix: String,
     pub streams: StreamCount,
+    /// What the broker is configured for: where every append is fsynced, appends are gathered.
+    pub durability: Durability,
     /// How long an append is tried before it ends as unknown.
     pub append_deadline: Duration,
 }
@@ -104,6 +110,7 @@ impl ConnectOptions {
             inbox_prefix: format!("_INBOX_{name}"),
             name,
             streams: StreamCount::ONE,
+            durability: Durability::Process,
             append_deadline: APPEND_DEADLINE,
         }
     }
@@ -138,6 +145,11 @@ impl ConnectOptions {
     #[must_use]
     pub fn streams(self, streams: StreamCount) -> Self {
         Self { streams, ..self }
+    }
+
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
     }
 }
 
@@ -196,6 +208,8 @@ pub struct JetStreamJournal {
     link: Link,
     count: StreamCount,
     append_deadline: Duration,
+    /// Where appends are gathered.
+    groups: Option<Arc<Groups>>,
     time: Arc<BrokerTime>,
     outside: Arc<Outside>,
 }
@@ -205,8 +219,16 @@ impl JetStreamJournal {
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
         let link = open(options).await?;
         settings::verify(&link, options.streams).await?;
+        let groups = match options.durability {
+            Durability::Process => None,
+            Durability::Disk => {
+                let streams = options.streams.streams();
+                Some(Arc::new(Groups::start(&link, streams)))
+            }
+        };
         Ok(Self {
             link,
+            groups,
             count: options.streams,
             append_deadline: options.append_deadline,
             time: Arc::default(),
@@ -235,6 +257,14 @@ impl JetStreamJournal {
         match info {
             Ok(Info { state }) => Ok((state.messages, state.bytes)),
             Err(error) => Err(Unavailable::new("ask for the size of a stream", error)),
+        }
+    }
+
+    /// Has whoever counts told of each group of appends: how many events it had, and what became of
+    /// it. Only the first to ask is told.
+    pub fn tell_of_groups(&self, tell: impl Fn(u32, Fate) + Send + Sync + 'static) {
+        if let Some(groups) = &self.groups {
+            let _ = groups.told.set(Box::new(tell));
         }
     }
 
@@ -392,6 +422,9 @@ impl Journal for JetStreamJournal {
     }
 
     async fn close(&self) {
+        if let Some(groups) = &self.groups {
+            groups.close().await;
+        }
         self.outside.close().await;
         self.link.close().await;
     }

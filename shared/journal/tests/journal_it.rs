@@ -21,6 +21,8 @@ mod consuming;
 mod crashes;
 #[path = "journal_it/following.rs"]
 mod following;
+#[path = "journal_it/grouping.rs"]
+mod grouping;
 #[path = "journal_it/permitted.rs"]
 mod permitted;
 #[path = "journal_it/placing.rs"]
@@ -34,8 +36,15 @@ mod waking;
 #[path = "journal_it/world.rs"]
 mod world;
 
-/// Each case on memory, on one server with one stream and with four, and on three servers.
 macro_rules! conform {
+    ($($cases:tt)+) => {
+        each! { $($cases)+ }
+        grouped! { $($cases)+ }
+    };
+}
+
+/// Each case on memory, on one server with one stream and with four, and on three servers.
+macro_rules! each {
     ($($module:ident: $($case:ident)+;)+) => {
         mod memory {
             $($(#[tokio::test]
@@ -66,6 +75,28 @@ macro_rules! conform {
                 eprintln!("{}", stringify!($case));
                 crate::$module::$case(&world).await;
             )+)+
+        }
+    };
+}
+
+/// What appends, also where every append is fsynced and those of concurrent writers are gathered.
+macro_rules! grouped {
+    (appending: $($case:ident)+; $($others:tt)*) => {
+        mod in_groups {
+            $(#[tokio::test]
+            async fn $case() {
+                let world = crate::world::World::one_server_that_fsyncs(1).await;
+                crate::appending::$case(&world).await;
+            })+
+        }
+
+        #[tokio::test]
+        async fn three_servers_that_fsync_conform() {
+            let world = world::World::three_servers_that_fsync(4).await;
+            $(
+                eprintln!("{}", stringify!($case));
+                crate::appending::$case(&world).await;
+            )+
         }
     };
 }

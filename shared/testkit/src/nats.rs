@@ -42,15 +42,10 @@ pub struct NatsServer {
 impl NatsServer {
     pub async fn start(options: ServerOptions) -> Self {
         let directory = temporary();
-        let sync = if options.sync_always {
-            ", sync_interval: always"
-        } else {
-            ""
-        };
         let jetstream = if options.config.contains("jetstream") {
             String::new()
         } else {
-            format!("jetstream {{ store_dir: \"{DATA_DIRECTORY}\"{sync} }}\n")
+            jetstream(options.sync_always)
         };
         let config = format!("{jetstream}{}", options.config);
         Self::launch("nats".to_owned(), directory, config).await
@@ -133,16 +128,21 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn start(size: usize) -> Self {
+        Self::start_with(size, false).await
+    }
+
+    /// As [`Self::start`]; with `sync_always` every acknowledged message is fsynced.
+    pub async fn start_with(size: usize, sync_always: bool) -> Self {
         // A port that was free a moment ago may be taken by the time a server wants it.
         for _ in 0..5 {
-            if let Some(cluster) = Self::try_start(size).await {
+            if let Some(cluster) = Self::try_start(size, sync_always).await {
                 return cluster;
             }
         }
         panic!("five times no cluster of {size} nats-servers came up")
     }
 
-    async fn try_start(size: usize) -> Option<Self> {
+    async fn try_start(size: usize, sync_always: bool) -> Option<Self> {
         let ports = free_ports(size);
         let routes: Vec<_> = ports
             .iter()
@@ -152,8 +152,9 @@ impl Cluster {
         let starting = ports.iter().enumerate().map(|(index, port)| {
             let name = format!("nats-{index}");
             let config = format!(
-                "server_name: {name}\njetstream {{ store_dir: \"{DATA_DIRECTORY}\" }}\n\
-                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+                "server_name: {name}\n{}\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n",
+                jetstream(sync_always)
             );
             let directory = temporary();
             NatsServer {
@@ -191,6 +192,15 @@ impl Cluster {
             None => panic!("no server is called `{name}`"),
         }
     }
+}
+
+fn jetstream(sync_always: bool) -> String {
+    let sync = if sync_always {
+        ", sync_interval: always"
+    } else {
+        ""
+    };
+    format!("jetstream {{ store_dir: \"{DATA_DIRECTORY}\"{sync} }}\n")
 }
 
 fn spawn(name: &str, directory: &Path, config: &str, port: Option<u16>) -> Process {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{
     JetStreamJournal,
+    group::{Guarded, Outcome, Turn},
     link::{CallError, Link, Pause, header_map, parse_answer},
 };
 use crate::{
@@ -81,7 +82,15 @@ impl JetStreamJournal {
         }
         let stream = self.count.stream_of(&envelope.subject.aggregate);
         let mut last = CallError::Timeout;
-        let trying = self.append_until_known(envelope, &subject, stream, &mut last);
+        let trying = async {
+            match self.append_in_group(envelope, &subject, stream).await {
+                Outcome::Stored(sequence) => Ok(Position { stream, sequence }),
+                Outcome::Alone(turn) => {
+                    self.append_until_known(envelope, &subject, stream, turn, &mut last)
+                        .await
+                }
+            }
+        };
         match tokio::time::timeout(self.append_deadline, trying).await {
             Ok(result) => result,
             Err(_) => Err(AppendError::Unavailable {
@@ -91,33 +100,53 @@ impl JetStreamJournal {
         }
     }
 
+    /// Commits the event together with others, where commits are gathered.
+    async fn append_in_group(
+        &self,
+        envelope: &Envelope,
+        subject: &str,
+        stream: StreamId,
+    ) -> Outcome {
+        let alone = Outcome::Alone(None);
+        let Some(groups) = &self.groups else {
+            return alone;
+        };
+        let guard = guard(envelope);
+        let headers = guarded(envelope, &guard);
+        let bytes = headers.iter().map(|(name, value)| name.len() + value.len());
+        let payload = envelope.stored_payload();
+        let bytes = subject.len() + bytes.sum::<usize>() + payload.len();
+        // What cannot be sent is refused by itself.
+        let Some(headers) = header_map(headers) else {
+            return alone;
+        };
+        let event = Guarded {
+            aggregate: envelope.subject.aggregate.clone(),
+            subject: subject.to_owned(),
+            headers,
+            payload,
+            bytes,
+        };
+        groups.join(stream, event).await
+    }
+
     /// Sends the same bytes again until the broker says yes, or says no and shows why.
     async fn append_until_known(
         &self,
         envelope: &Envelope,
         subject: &str,
         stream: StreamId,
+        mut turn: Option<Turn>,
         last: &mut CallError,
     ) -> Result<Position, AppendError> {
-        let aggregate = &envelope.subject.aggregate;
-        let version = envelope.subject.version;
-        let guard = if version == 1 {
-            aggregate.filter()
-        } else {
-            aggregate.version_filter(version)
-        };
-        let mut headers = vec![
-            ("Nats-Expected-Last-Subject-Sequence", "0"),
-            (
-                "Nats-Expected-Last-Subject-Sequence-Subject",
-                guard.as_str(),
-            ),
-        ];
-        headers.extend(envelope.headers.iter());
+        let guard = guard(envelope);
+        let headers = guarded(envelope, &guard);
         let at = |sequence| Position { stream, sequence };
         let mut pause = Pause::default();
         loop {
-            match publish(&self.link, subject, &headers, envelope.stored_payload()).await {
+            let published = publish(&self.link, subject, &headers, envelope.stored_payload()).await;
+            drop(turn.take());
+            match published {
                 Ok(sequence) => return Ok(at(sequence)),
                 Err(error)
                     if error
@@ -171,4 +200,23 @@ impl JetStreamJournal {
             Some(_) | None => Look::Nothing,
         })
     }
+}
+
+/// Under which subjects nothing may be stored yet.
+fn guard(envelope: &Envelope) -> String {
+    let aggregate = &envelope.subject.aggregate;
+    match envelope.subject.version {
+        1 => aggregate.filter(),
+        version => aggregate.version_filter(version),
+    }
+}
+
+/// The headers of an event with its guard.
+fn guarded<'a>(envelope: &'a Envelope, guard: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut headers = vec![
+        ("Nats-Expected-Last-Subject-Sequence", "0"),
+        ("Nats-Expected-Last-Subject-Sequence-Subject", guard),
+    ];
+    headers.extend(envelope.headers.iter());
+    headers
 }

@@ -96,6 +96,7 @@ impl JetStreamJournal {
             link: self.link.clone(),
             count: self.count,
             append_deadline: self.append_deadline,
+            groups: self.groups.clone(),
             time: Arc::clone(&self.time),
             outside: Arc::clone(&self.outside),
         }

@@ -258,6 +258,18 @@ impl Link {
         }
     }
 
+    /// Publishes what no answer is expected to.
+    pub async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), CallError> {
+        let sent = self.client.publish_with_headers(subject, headers, payload);
+        sent.await
+            .map_err(|error| CallError::Client(error.to_string()))
+    }
+
     pub async fn send(
         &self,
         subject: String,

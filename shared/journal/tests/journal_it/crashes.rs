@@ -21,13 +21,14 @@ use journal::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
+    grouping::batches,
     samples::{KINDS, execution, history},
     waking::{next_timer, timer},
     world::{World, now, soon},
 };
 
-const WRITERS: usize = 8;
-const EVENTS: usize = 120;
+/// Of all writers together.
+const EVENTS: usize = 960;
 
 /// Writers at work, each on an aggregate of its own.
 struct Load {
@@ -36,14 +37,14 @@ struct Load {
 }
 
 impl Load {
-    fn start(journal: &Arc<dyn Journal>) -> Self {
+    fn start(journal: &Arc<dyn Journal>, writers: usize) -> Self {
         let (tell, acknowledged) = mpsc::unbounded_channel();
-        let writers = (0..WRITERS).map(|_| {
+        let writers = (0..writers).map(|_| {
             let (journal, tell) = (Arc::clone(journal), tell.clone());
             tokio::spawn(async move {
                 let aggregate = execution();
                 let mut positions = Vec::new();
-                for envelope in history(&aggregate, EVENTS) {
+                for envelope in history(&aggregate, EVENTS / writers) {
                     positions.push(journal.append(&envelope).await.unwrap());
                     let _ = tell.send(());
                 }
@@ -81,7 +82,7 @@ async fn check(
         assert_eq!(&stored, positions);
     }
     let all: BTreeSet<_> = written.values().flatten().copied().collect();
-    assert_eq!(all.len(), WRITERS * EVENTS);
+    assert_eq!(all.len(), EVENTS);
     assert_eq!(followed, all);
     assert_eq!(delivered, all);
     let mut stored = 0;
@@ -129,17 +130,27 @@ async fn take(journal: Arc<dyn Journal>, count: usize) -> BTreeSet<Position> {
 
 #[tokio::test]
 async fn a_server_killed_in_mid_append_loses_nothing_and_doubles_nothing() {
-    let mut world = World::one_server(4).await;
+    killed_under_load(World::one_server(4).await, 8).await;
+}
+
+#[tokio::test]
+async fn a_server_killed_in_mid_group_loses_nothing_and_doubles_nothing() {
+    let world = killed_under_load(World::one_server_that_fsyncs(1).await, 48).await;
+    let sizes = batches(&world).await;
+    assert!(sizes.iter().sum::<usize>() >= EVENTS / 4, "{sizes:?}");
+}
+
+async fn killed_under_load(mut world: World, writers: usize) -> World {
     let journal = world.journal().await;
     let epoch = journal.epoch();
-    let following = tokio::spawn(follow(world.journal().await, WRITERS * EVENTS));
-    let taking = tokio::spawn(take(world.journal().await, WRITERS * EVENTS));
-    let mut load = Load::start(&journal);
+    let following = tokio::spawn(follow(world.journal().await, EVENTS));
+    let taking = tokio::spawn(take(world.journal().await, EVENTS));
+    let mut load = Load::start(&journal, writers);
     let World::One { server, .. } = &mut world else {
         panic!("one server was asked for");
     };
     for _ in 0..3 {
-        load.acknowledged(WRITERS * EVENTS / 5).await;
+        load.acknowledged(EVENTS / 5).await;
         server.kill9().await;
         server.restart().await;
     }
@@ -148,15 +159,26 @@ async fn a_server_killed_in_mid_append_loses_nothing_and_doubles_nothing() {
     let delivered = soon(taking).await.unwrap();
     assert!(journal.epoch() >= epoch + 3);
     check(&*journal, &written, followed, delivered).await;
+    world
 }
 
 #[tokio::test]
 async fn the_leader_killed_on_three_servers_loses_nothing_and_doubles_nothing() {
-    let mut world = World::three_servers(1).await;
+    leader_killed_under_load(World::three_servers(1).await, 8).await;
+}
+
+#[tokio::test]
+async fn the_leader_killed_in_mid_group_loses_nothing_and_doubles_nothing() {
+    let world = leader_killed_under_load(World::three_servers_that_fsync(1).await, 48).await;
+    let sizes = batches(&world).await;
+    assert!(sizes.iter().sum::<usize>() >= EVENTS / 4, "{sizes:?}");
+}
+
+async fn leader_killed_under_load(mut world: World, writers: usize) -> World {
     let journal = world.journal().await;
-    let following = tokio::spawn(follow(world.journal().await, WRITERS * EVENTS));
-    let taking = tokio::spawn(take(world.journal().await, WRITERS * EVENTS));
-    let mut load = Load::start(&journal);
+    let following = tokio::spawn(follow(world.journal().await, EVENTS));
+    let taking = tokio::spawn(take(world.journal().await, EVENTS));
+    let mut load = Load::start(&journal, writers);
     let client = world.raw_client().await.unwrap();
     let answer = client
         .request("$JS.API.STREAM.INFO.CONTROL_PLANE_00", "".into())
@@ -164,7 +186,7 @@ async fn the_leader_killed_on_three_servers_loses_nothing_and_doubles_nothing() 
         .unwrap();
     let info: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
     let leader = info["cluster"]["leader"].as_str().unwrap().to_owned();
-    load.acknowledged(WRITERS * EVENTS / 4).await;
+    load.acknowledged(EVENTS / 4).await;
     let World::Three { cluster, .. } = &mut world else {
         panic!("three servers were asked for");
     };
@@ -174,6 +196,7 @@ async fn the_leader_killed_on_three_servers_loses_nothing_and_doubles_nothing() 
     let followed = soon(following).await.unwrap();
     let delivered = soon(taking).await.unwrap();
     check(&*journal, &written, followed, delivered).await;
+    world
 }
 
 /// The answer to the first try is too late; the second meets what the first has stored.

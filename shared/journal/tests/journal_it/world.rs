@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use contracts::time::Timestamp;
 use journal::{
     Journal,
+    broker::Durability,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
     memory::MemoryJournal,
@@ -16,10 +17,12 @@ pub enum World {
     One {
         server: NatsServer,
         count: StreamCount,
+        durability: Durability,
     },
     Three {
         cluster: Cluster,
         count: StreamCount,
+        durability: Durability,
     },
 }
 
@@ -32,30 +35,63 @@ impl World {
     }
 
     pub async fn one_server(streams: u8) -> Self {
-        let server = NatsServer::start(ServerOptions::default()).await;
+        Self::one(streams, Durability::Process).await
+    }
+
+    /// Every append is fsynced, and those of concurrent writers are gathered.
+    pub async fn one_server_that_fsyncs(streams: u8) -> Self {
+        Self::one(streams, Durability::Disk).await
+    }
+
+    async fn one(streams: u8, durability: Durability) -> Self {
+        let server = NatsServer::start(ServerOptions {
+            sync_always: durability == Durability::Disk,
+            ..ServerOptions::default()
+        })
+        .await;
         make_streams(&server.url(), streams, 1).await;
         Self::One {
             server,
             count: count(streams),
+            durability,
         }
     }
 
     pub async fn three_servers(streams: u8) -> Self {
-        let cluster = Cluster::start(3).await;
+        Self::three(streams, Durability::Process).await
+    }
+
+    /// As [`Self::one_server_that_fsyncs`].
+    pub async fn three_servers_that_fsync(streams: u8) -> Self {
+        Self::three(streams, Durability::Disk).await
+    }
+
+    async fn three(streams: u8, durability: Durability) -> Self {
+        let cluster = Cluster::start_with(3, durability == Durability::Disk).await;
         make_streams(&cluster.url(), streams, 3).await;
         Self::Three {
             cluster,
             count: count(streams),
+            durability,
         }
     }
 
     /// The log as one more process sees it.
     pub async fn journal(&self) -> Arc<dyn Journal> {
-        match self {
-            Self::Memory(journal) => Arc::new(journal.clone()),
-            Self::One { server, count } => connect(&server.url(), *count).await,
-            Self::Three { cluster, count } => connect(&cluster.url(), *count).await,
-        }
+        let (url, count, durability) = match self {
+            Self::Memory(journal) => return Arc::new(journal.clone()),
+            Self::One {
+                server,
+                count,
+                durability,
+            } => (server.url(), *count, *durability),
+            Self::Three {
+                cluster,
+                count,
+                durability,
+            } => (cluster.url(), *count, *durability),
+        };
+        connect_for(&url, count, durability).await
     }
 
     /// A client that knows nothing of the log's rules.
@@ -96,7 +132,13 @@ pub async fn make_streams(url: &str, streams: u8, replicas: u8) {
 }
 
 pub async fn connect(url: &str, count: StreamCount) -> Arc<dyn Journal> {
-    let options = ConnectOptions::new(url, "test").streams(count);
+    connect_for(url, count, Durability::Process).await
+}
+
+async fn connect_for(url: &str, count: StreamCount, durability: Durability) -> Arc<dyn Journal> {
+    let options = ConnectOptions::new(url, "test")
+        .streams(count)
+        .durability(durability);
     match JetStreamJournal::connect(&options).await {
         Ok(journal) => Arc::new(journal),
         Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
