@@ -271,6 +271,7 @@ class Fleet:
             "CONTROL_PLANE_NATS_USER": service,
             "CONTROL_PLANE_NATS_PASSWORD_FILE": str(self.passwords / f"{service}.password"),
             "CONTROL_PLANE_STREAMS": str(self.options.streams),
+            "CONTROL_PLANE_DURABILITY": self.options.durability,
             "CONTROL_PLANE_ACK_WAIT_MS": str(self.options.ack_wait_ms),
             "CONTROL_PLANE_LISTEN": join((place.address, port)),
             # The hosts are namespaces of this machine.

@@ -174,7 +174,7 @@ fn tell(screen: Screen, args: &Args, installed: &Installed) {
             Survives::Process => "durability process: the broker's default is enough",
             Survives::Disk => {
                 "durability disk: every server needs `sync_interval: always` in its `jetstream` \
-                 block"
+                 block, and every service `CONTROL_PLANE_DURABILITY=disk` in its environment"
             }
         };
         format!("{made}\n{durability}")

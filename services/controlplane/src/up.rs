@@ -272,6 +272,7 @@ pub async fn start(
             nats_url: &nats_url,
             nats_tls: &nats_tls,
             streams,
+            durability: settings.durability,
             passwords: passwords.as_ref(),
             knows_callers: args.nats_url.is_none(),
         },

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use contracts::event::Service;
 use journal::{
+    broker::Durability,
     delivery::ACK_WAIT,
     jetstream::{BrokerTls, ConnectOptions},
     layout::StreamCount,
@@ -26,6 +27,8 @@ pub struct Config {
     pub nats_tls: BrokerTls,
     /// Into how many streams executions are spread: as the log was installed.
     pub streams: StreamCount,
+    /// As the broker is configured. Services do not see whether it is so.
+    pub durability: Durability,
     pub ack_wait: Duration,
     /// Where health, and the API of intake and projector, are served; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -105,6 +108,9 @@ pub mod names {
     pub const NATS_KEY_FILE: &str = "CONTROL_PLANE_NATS_KEY_FILE";
     pub const NATS_API: &str = "CONTROL_PLANE_NATS_API";
     pub const STREAMS: &str = "CONTROL_PLANE_STREAMS";
+    /// `disk` where every server has `sync_interval: always`: appends of concurrent executions are
+    /// then committed together. `process`, or nothing, where each is quick by itself.
+    pub const DURABILITY: &str = "CONTROL_PLANE_DURABILITY";
     pub const ACK_WAIT_MS: &str = "CONTROL_PLANE_ACK_WAIT_MS";
     pub const LISTEN: &str = "CONTROL_PLANE_LISTEN";
     /// A certificate with its chain (PEM), and its key: with them, only HTTPS is served.
@@ -137,6 +143,16 @@ impl Config {
                 StreamCount::try_new(text.parse().ok()?).ok()
             })?
             .unwrap_or(StreamCount::ONE),
+            durability: parsed(
+                names::DURABILITY,
+                "use `process` or `disk`",
+                |text| match text {
+                    "process" => Some(Durability::Process),
+                    "disk" => Some(Durability::Disk),
+                    _ => None,
+                },
+            )?
+            .unwrap_or(Durability::Process),
             ack_wait: parsed(
                 names::ACK_WAIT_MS,
                 "use milliseconds from 1000 on",
@@ -188,6 +204,7 @@ impl Config {
     pub fn connect_options(&self, service: Service) -> ConnectOptions {
         let options = ConnectOptions::new(&self.nats_url, service.as_str())
             .streams(self.streams)
+            .durability(self.durability)
             .tls(self.nats_tls.clone());
         match (&self.nats_user, &self.nats_password) {
             (Some(user), Some(password)) => options.credentials(user, password.reveal()),

@@ -251,6 +251,7 @@ fn config() -> Config {
         nats_tls: BrokerTls::default(),
         nats_api: false,
         streams: journal::layout::StreamCount::ONE,
+        durability: journal::broker::Durability::Process,
         ack_wait: ACK_WAIT,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         tls: None,

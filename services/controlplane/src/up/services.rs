@@ -16,7 +16,12 @@ use super::{
     gateway::Behind,
     sign::Sign,
 };
-use crate::{api, context::NatsTls, failure::Failure, install::Passwords};
+use crate::{
+    api,
+    context::NatsTls,
+    failure::Failure,
+    install::{Passwords, Survives},
+};
 
 /// What the services are told.
 pub struct Wanted<'a> {
@@ -24,6 +29,7 @@ pub struct Wanted<'a> {
     pub nats_url: &'a str,
     pub nats_tls: &'a NatsTls,
     pub streams: StreamCount,
+    pub durability: Survives,
     pub passwords: Option<&'a Passwords>,
     /// Whether each principal is a user of the broker.
     pub knows_callers: bool,
@@ -113,6 +119,7 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
     let mut env: Vec<(&'static str, String)> = vec![
         (names::NATS_URL, wanted.nats_url.to_owned()),
         (names::STREAMS, wanted.streams.get().to_string()),
+        (names::DURABILITY, wanted.durability.as_str().to_owned()),
     ];
     if let Some(passwords) = wanted.passwords {
         env.push((names::NATS_USER, service.to_string()));

@@ -125,6 +125,25 @@ async fn one_directory_is_for_one_process_and_for_its_owner() {
     }
 }
 
+#[tokio::test]
+async fn the_broker_and_the_services_are_told_the_same_durability() {
+    for (options, durability) in [(&[][..], "process"), (&["--durability", "disk"], "disk")] {
+        let world = World::up_with(options).await;
+        let hello = ["intent", "submit", "Hello", "--draft", HELLO, "--watch"];
+        assert_eq!(world.type_in(&hello).code, 0);
+        let config = world.file("broker/nats-server.conf");
+        let fsyncs = config.contains("sync_interval: always");
+        assert_eq!(fsyncs, durability == "disk", "{config}");
+        for name in ["intake", "planner", "verifier", "executor", "projector"] {
+            let environment = fs::read(format!("/proc/{}/environ", world.pid_of(name))).unwrap();
+            let environment = String::from_utf8_lossy(&environment);
+            let told = format!("CONTROL_PLANE_DURABILITY={durability}\0");
+            assert!(environment.contains(&told), "{name}: {environment}");
+        }
+        world.kill9().await;
+    }
+}
+
 #[test]
 fn a_directory_that_holds_something_else_is_refused_and_stays_as_it_is() {
     let directory = crate::world::directory();

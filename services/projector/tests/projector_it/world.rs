@@ -149,6 +149,7 @@ pub async fn start(
         nats_tls: journal::jetstream::BrokerTls::default(),
         nats_api: false,
         streams: journal.stream_count(),
+        durability: journal::broker::Durability::Process,
         ack_wait: Duration::from_secs(2),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         tls: None,
