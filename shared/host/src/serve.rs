@@ -63,7 +63,8 @@ where
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
 
-    let journal: Arc<dyn Journal> = Arc::new(connect(service, &config).await?);
+    let connected = Arc::new(connect(service, &config).await?);
+    let journal: Arc<dyn Journal> = connected.clone();
     let mut host = Host::new(
         service,
         Arc::clone(&journal),
@@ -71,6 +72,8 @@ where
         config.ack_wait,
         shutdown.clone(),
     );
+    let metrics = Arc::clone(&host.metrics);
+    connected.tell_of_groups(move |events, fate| metrics.log.grouped(events, fate));
     let exporter = match &config.traces {
         Some(to) => {
             let resource = telemetry::resource(&host, to);

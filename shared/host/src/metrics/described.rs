@@ -172,6 +172,9 @@ fn named(name: &str) -> String {
 /// Durations by label, in buckets that fit them.
 pub type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// How many at once by label, in buckets that fit them.
+pub type Sizes<L> = Family<L, Histogram, fn() -> Histogram>;
+
 /// Counters by label.
 pub type Counts<L> = Family<L, Counter>;
 

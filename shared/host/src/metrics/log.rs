@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use contracts::event::{EventName, Service};
-use journal::append::AppendError;
+use journal::{append::AppendError, jetstream::Fate};
 use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use tokio::time::Duration;
 
-use super::described::{Counts, Described, Times, labels};
+use super::described::{Counts, Described, Sizes, Times, labels};
 
 labels!(
     /// What became of an append.
@@ -21,6 +21,9 @@ const APPEND_SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// From the smallest group to the largest.
+const GROUP_EVENTS: [f64; 7] = [8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
 /// Why an incident is raised: there from the start, at zero, so that the first one is a rise.
 const INCIDENTS: [&str; 4] = [
     "AGGREGATE_CORRUPT",
@@ -33,6 +36,7 @@ const INCIDENTS: [&str; 4] = [
 #[derive(Debug)]
 pub struct Log {
     appends: Times<OfOutcome>,
+    groups: Sizes<OfOutcome>,
     events: Counts<OfEvent>,
     incidents: Counts<OfCode>,
     /// Found without a look-up, as each event needs them.
@@ -55,6 +59,11 @@ impl Log {
             drop(outcome(seen));
         }
         let stored = outcome("stored");
+        let groups =
+            Sizes::new_with_constructor((|| Histogram::new(GROUP_EVENTS)) as fn() -> Histogram);
+        for outcome in ["stored", "refused", "unknown"] {
+            drop(groups.get_or_create(&OfOutcome { outcome }));
+        }
         let events = Counts::<OfEvent>::default();
         let by_event = services
             .iter()
@@ -71,6 +80,7 @@ impl Log {
         Self {
             quick: Quick { stored, by_event },
             appends,
+            groups,
             events,
             incidents,
         }
@@ -83,6 +93,13 @@ impl Log {
              one stands there: decided again), `refused` (an operator has to act), `unknown` (no \
              usable answer in time)",
             &self.appends,
+        );
+        described.family(
+            "append_group_events",
+            "How many events were appended in one group, where every append is fsynced, and what \
+             became of the group: `stored`, `refused` (one of its events conflicts, or the broker has \
+             no room for another group) or `unknown`; in the last two each was sent by itself",
+            &self.groups,
         );
         described.family("events", "Events that were stored", &self.events);
         described.family(
@@ -112,6 +129,17 @@ impl Log {
         };
         let appends = self.appends.get_or_create(&OfOutcome { outcome });
         appends.observe(took.as_secs_f64());
+    }
+
+    /// So many events were appended as one.
+    pub fn grouped(&self, events: u32, fate: Fate) {
+        let outcome = match fate {
+            Fate::Stored => "stored",
+            Fate::Refused => "refused",
+            Fate::Unknown => "unknown",
+        };
+        let groups = self.groups.get_or_create(&OfOutcome { outcome });
+        groups.observe(f64::from(events));
     }
 
     pub fn incident(&self, code: &'static str) {

@@ -27,7 +27,10 @@ use host::{
     },
     trouble::Trouble,
 };
-use journal::{append::AppendError, delivery::Purpose, layout::StreamCount, memory::MemoryJournal};
+use journal::{
+    append::AppendError, delivery::Purpose, jetstream::Fate, layout::StreamCount,
+    memory::MemoryJournal,
+};
 
 const START: i64 = 1_700_000_000_000;
 
@@ -45,6 +48,7 @@ fn everything(metrics: &Metrics) {
     let subject = "controlPlane.demo".to_owned();
     let conflict = AppendError::Conflict { subject };
     metrics.log.not_stored(&conflict, took);
+    metrics.log.grouped(20, Fate::Refused);
     metrics.log.incident("POISON_MESSAGE");
     metrics.decisions.made("plan.verified", Outcome::Appended);
     metrics.consumption.consumer(Purpose::Drive, Box::new(|| 3));
@@ -128,11 +132,9 @@ fn each_is_described_once_and_says_what_it_means() {
     {
         assert!(meaning.len() > 20, "{name}: {meaning}");
         assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
-        assert_eq!(
-            *kind == "histogram",
-            name.ends_with("_seconds") && *kind != "gauge",
-            "{name}"
-        );
+        // What is distributed is a time, or how many there are at once.
+        let unit = ["_seconds", "_events"].iter().any(|it| name.ends_with(it));
+        assert_eq!(*kind == "histogram", unit && *kind != "gauge", "{name}");
     }
 }
 
