@@ -79,6 +79,24 @@ async fn stored(journal: &dyn Journal, event: &Envelope, position: Position) {
     assert_eq!(found, [position]);
 }
 
+/// Long enough for whoever was spawned before to have come to where it waits for others.
+async fn gathered() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// While the broker is held up by one event, others gather behind it.
+fn gathering(journal: &Arc<dyn Journal>, events: &[Envelope]) -> Vec<JoinHandle<Answer>> {
+    let spawn = |event: &Envelope| {
+        let (journal, event) = (Arc::clone(journal), event.clone());
+        tokio::spawn(async move { journal.append(&event).await })
+    };
+    events.iter().map(spawn).collect()
+}
+
+type Answer = Result<Position, AppendError>;
+
 #[tokio::test]
 async fn what_comes_at_once_is_one_group_and_each_learns_its_own_place() {
     let world = World::one_server_that_fsyncs(1).await;
@@ -89,6 +107,38 @@ async fn what_comes_at_once_is_one_group_and_each_learns_its_own_place() {
         stored(&*journal, event, answer.unwrap()).await;
     }
     assert_eq!(batches(&world).await, [WRITERS]);
+}
+
+#[tokio::test]
+async fn a_group_holds_so_many_events_and_bytes_and_the_rest_is_in_the_next() {
+    let world = World::one_server_that_fsyncs(1).await;
+    let World::One { server, .. } = &world else {
+        panic!("one server was asked for");
+    };
+    let journal = world.journal().await;
+    // Ten of these are a little less than a mebibyte.
+    let text = "x".repeat(100_000);
+    let large = |_| sealed(&execution(), None, EventName::Paused, &text).0;
+    let large: Vec<_> = (0..WRITERS).map(large).collect();
+    // More than may wait, too.
+    let many = firsts(1_200);
+    for (events, sizes) in [(large, &[10, 10][..]), (many, &[512, 512, 176])] {
+        let before = batches(&world).await.len();
+        server.pause();
+        let held_up = gathering(&journal, &firsts(1));
+        gathered().await;
+        let appends = gathering(&journal, &events);
+        gathered().await;
+        server.resume();
+        let answers = join_all(held_up.into_iter().chain(appends));
+        assert!(
+            soon(answers)
+                .await
+                .into_iter()
+                .all(|it| it.unwrap().is_ok())
+        );
+        assert_eq!(batches(&world).await[before..], *sizes);
+    }
 }
 
 #[tokio::test]
@@ -257,24 +307,6 @@ async fn who_comes_alone_goes_alone_and_at_once() {
         took[1]
     );
 }
-
-/// Long enough for whoever was spawned before to have come to where it waits for others.
-async fn gathered() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// While the broker is held up by one event, others gather behind it.
-fn gathering(journal: &Arc<dyn Journal>, events: &[Envelope]) -> Vec<JoinHandle<Answer>> {
-    let spawn = |event: &Envelope| {
-        let (journal, event) = (Arc::clone(journal), event.clone());
-        tokio::spawn(async move { journal.append(&event).await })
-    };
-    events.iter().map(spawn).collect()
-}
-
-type Answer = Result<Position, AppendError>;
 
 #[tokio::test]
 async fn what_gathers_while_a_service_stops_is_stored_and_answered() {
