@@ -243,14 +243,17 @@ impl Line {
             self.commit_together(group, &turn).await;
         }
         drop(turn);
-        let _ = ended.await;
+        // Whoever has a turn and does nothing with it, as a future that is not polled, holds up nobody
+        // for longer than a try takes.
+        let _ = timeout(TRY_TIMEOUT, ended).await;
     }
 
     async fn commit_together(&mut self, group: Vec<Waiting>, turn: &Turn) {
         let (events, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|it| (it.event, it.answer)).unzip();
         let count = events.len();
-        let sending = send(&self.link, self.batches.next(), events);
+        let batch = self.batches.next_name();
+        let sending = send(&self.link, &batch, events);
         let sent = timeout(TRY_TIMEOUT, sending).await;
         let sent = sent.unwrap_or(Err(CallError::Timeout));
         let fate = match &sent {
@@ -293,7 +296,7 @@ fn dismiss(answers: impl IntoIterator<Item = oneshot::Sender<Outcome>>, turn: Op
 }
 
 /// Sends events as one atomic batch: the sequence of the first.
-async fn send(link: &Link, batch: String, events: Vec<Guarded>) -> Result<u64, CallError> {
+async fn send(link: &Link, batch: &str, events: Vec<Guarded>) -> Result<u64, CallError> {
     #[derive(Deserialize)]
     struct Committed {
         seq: u64,
@@ -308,7 +311,7 @@ async fn send(link: &Link, batch: String, events: Vec<Guarded>) -> Result<u64, C
             payload,
             ..
         } = event;
-        headers.insert("Nats-Batch-Id", batch.as_str());
+        headers.insert("Nats-Batch-Id", batch);
         headers.insert("Nats-Batch-Sequence", number.to_string());
         if number < count {
             link.publish(subject, headers, payload).await?;
@@ -346,7 +349,7 @@ impl Batches {
         }
     }
 
-    fn next(&mut self) -> String {
+    fn next_name(&mut self) -> String {
         self.made += 1;
         format!("{}-{}", self.prefix, self.made)
     }

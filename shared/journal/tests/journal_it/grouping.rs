@@ -183,6 +183,40 @@ async fn of_a_group_that_is_refused_only_the_guilty_one_conflicts() {
     assert_eq!(batches(&world).await, [WRITERS]);
 }
 
+/// The broker lets 50 batches of a stream be open.
+#[tokio::test]
+async fn where_the_broker_has_no_room_for_a_group_each_goes_alone() {
+    let world = World::one_server_that_fsyncs(1).await;
+    let journal = world.journal().await;
+    let client = world.raw_client().await.unwrap();
+    for (number, event) in firsts(50).iter().enumerate() {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Batch-Id", format!("never-ended-{number}"));
+        headers.insert("Nats-Batch-Sequence", "1");
+        let subject = event.subject.to_string();
+        let opened = client.request_with_headers(subject, headers, "".into());
+        assert!(opened.await.unwrap().payload.is_empty());
+    }
+    let events = firsts(WRITERS);
+    let answers = append_at_once(&*journal, &events).await;
+    for (event, answer) in events.iter().zip(answers) {
+        stored(&*journal, event, answer.unwrap()).await;
+    }
+    assert!(batches(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_does_nothing_with_its_turn_does_not_hold_up_the_others() {
+    let world = World::one_server_that_fsyncs(1).await;
+    let journal = world.journal().await;
+    let events = firsts(2);
+    let mut idle = journal.append(&events[0]);
+    assert!(futures::poll!(&mut idle).is_pending());
+    gathered().await;
+    soon(journal.append(&events[1])).await.unwrap();
+    soon(idle).await.unwrap();
+}
+
 #[tokio::test]
 async fn two_events_of_one_aggregate_are_in_no_group_together() {
     let world = World::one_server_that_fsyncs(1).await;
