@@ -72,7 +72,7 @@ pub struct Fleet {
     room: Notify,
 }
 
-pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 3]) -> Result<(), Unavailable> {
+pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 5]) -> Result<(), Unavailable> {
     let fleet = Arc::new(Fleet {
         host: Arc::clone(&host),
         drivers: Mutex::new(BTreeMap::new()),
@@ -128,7 +128,7 @@ async fn consume(
     loop {
         // Only new work waits for room: what else comes is for executions that are on their way.
         let next = async {
-            if purpose == Purpose::Drive {
+            if matches!(purpose, Purpose::Drive | Purpose::Asked) {
                 fleet.has_room().await;
             }
             deliveries.next().await
@@ -172,8 +172,8 @@ impl Fleet {
             return;
         }
         let may_wait = match purpose {
-            Purpose::Drive => true,
-            Purpose::Control | Purpose::Inbox => false,
+            Purpose::Drive | Purpose::Asked => true,
+            Purpose::Steps | Purpose::Control | Purpose::Inbox => false,
             // A timer of its own is as urgent as a vote; one that stands for new work is not.
             Purpose::Timers => is_put_off(&delivery),
         };

@@ -25,21 +25,21 @@ use journal::delivery::{ConsumerSpec, Purpose};
 /// Starts the executor.
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
-    let drive = ConsumerSpec::events(
+    let drive = ConsumerSpec::events(Service::Executor, Purpose::Drive, [EventName::PlanVerified]);
+    let asked = ConsumerSpec::events(
         Service::Executor,
-        Purpose::Drive,
+        Purpose::Asked,
         [
-            EventName::PlanVerified,
             EventName::ExecutionStartRequested,
             EventName::RetryRequested,
         ],
     );
+    let steps = ConsumerSpec::events(Service::Executor, Purpose::Steps, [EventName::StepJudged]);
     // Apart, so that a full engine still hears what its executions wait for, a vote or a cancel.
     let control = ConsumerSpec::events(
         Service::Executor,
         Purpose::Control,
         [
-            EventName::StepJudged,
             EventName::StepReported,
             EventName::ExecutionApproved,
             EventName::ExecutionRejected,
@@ -51,7 +51,7 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
     );
     let timers = ConsumerSpec::timers(Service::Executor);
     let task = tokio::spawn(async move {
-        fleet::run(host, [drive, control, timers]).await?;
+        fleet::run(host, [drive, asked, steps, control, timers]).await?;
         Ok(())
     });
     Ok(Work {

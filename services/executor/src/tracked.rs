@@ -18,12 +18,22 @@ use host::{
 };
 use tokio::time::Instant;
 
+/// What the state is worth.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// Nothing was read yet: whatever holds the wake-up is as good as what a delivery brings.
+    Not,
+    /// It is loaded again before it is decided on, as the leader has it.
+    No,
+    /// It was the leader's then, or had what was delivered then.
+    Since(Instant),
+}
+
 pub struct Tracked<'a> {
     host: &'a Host,
     pub aggregate: AggregateId,
     pub state: Execution,
-    /// When the state was last known to be the leader's.
-    confirmed: Option<Instant>,
+    known: Known,
     epoch: u64,
 }
 
@@ -33,8 +43,8 @@ impl<'a> Tracked<'a> {
             host,
             aggregate,
             state: Execution::NeverReceived,
-            confirmed: None,
-            epoch: 0,
+            known: Known::Not,
+            epoch: host.journal.epoch(),
         }
     }
 
@@ -55,7 +65,7 @@ impl<'a> Tracked<'a> {
 
     /// It is loaded again before it is decided on.
     pub fn distrust(&mut self) {
-        self.confirmed = None;
+        self.known = Known::No;
     }
 
     /// Loads the state where it may be behind `version`, or behind what the leader has.
@@ -83,13 +93,17 @@ impl<'a> Tracked<'a> {
     fn loaded(&mut self, loaded: Loaded<Execution>, begun: Instant, epoch: u64) {
         self.state = loaded.state;
         self.epoch = epoch;
-        self.confirmed = Some(begun);
+        self.known = Known::Since(begun);
     }
 
     /// Whether it must be confirmed before anything is appended on it.
     fn is_stale(&self) -> bool {
-        self.epoch != self.host.journal.epoch()
-            || self.confirmed.is_none_or(|at| at.elapsed() > FOLD_AGE_MAX)
+        let is_old = match self.known {
+            Known::Not => false,
+            Known::No => true,
+            Known::Since(at) => at.elapsed() > FOLD_AGE_MAX,
+        };
+        is_old || self.epoch != self.host.journal.epoch()
     }
 
     /// Stores one event, and gives its id. Nothing where someone else wrote first, or where the
@@ -120,7 +134,7 @@ impl<'a> Tracked<'a> {
         match writer.append(&self.state, event).await {
             Ok((_, recorded)) => {
                 self.evolve(&recorded);
-                self.confirmed = Some(Instant::now());
+                self.known = Known::Since(Instant::now());
                 Ok(Some(recorded.id()))
             }
             Err(WriteError::Conflict { .. }) => {

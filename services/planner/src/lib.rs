@@ -28,11 +28,12 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
         ConsumerSpec::events(
             Service::Planner,
             Purpose::Drive,
-            [
-                EventName::IntentReceived,
-                EventName::PlanDrafted,
-                EventName::IncidentResolved,
-            ],
+            [EventName::IntentReceived],
+        ),
+        ConsumerSpec::events(
+            Service::Planner,
+            Purpose::Asked,
+            [EventName::PlanDrafted, EventName::IncidentResolved],
         ),
         ConsumerSpec::timers(Service::Planner),
     ];

@@ -26,6 +26,13 @@ pub mod rows;
 pub mod waiting;
 pub mod write;
 
+/// What the writer keeps of the file in memory: 32 MiB, in KiB as SQLite counts what is below zero.
+const WRITER_CACHE: &str = "-32768";
+
+/// After so many pages, 32 MiB, the write-ahead log is moved into the file: pages that were written
+/// often meanwhile are moved once.
+const CHECKPOINT_PAGES: &str = "8192";
+
 /// The version of how rows follow from events. To be raised with each change of that: rows of
 /// another version are emptied when a database is opened, and built anew from the log.
 const PROJECTION: i64 = 3;
@@ -119,7 +126,11 @@ impl Database {
             path: path.clone(),
             source,
         };
-        let mut writer = options.clone().connect().await.map_err(opened)?;
+        let writing = options.clone();
+        let writing = writing
+            .pragma("cache_size", WRITER_CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        let mut writer = writing.connect().await.map_err(opened)?;
         migrations()
             .run(&mut writer)
             .await
@@ -135,7 +146,7 @@ impl Database {
             .await
             .map_err(opened)?;
         let writer = Writer {
-            options,
+            options: writing,
             connection: writer,
         };
         Ok(Self { writer, readers })

@@ -18,7 +18,10 @@ use journal::{
     tail::{Scope, Tail, TailError},
 };
 use sqlx::SqliteConnection;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     database::{
@@ -36,6 +39,13 @@ mod incidents;
 
 /// Events of one transaction. Larger ones are hardly faster, and readers wait longer.
 const BATCH: usize = 512;
+
+/// How soon after a transaction the next one begins, while events come one by one: a transaction costs
+/// as much as a dozen events, and one that comes after a pause does not wait.
+const TRANSACTION_EVERY: Duration = Duration::from_millis(5);
+
+/// A batch of so many is taken as soon as there is one: the log is read faster than it is stored.
+const READ_ON_AT: usize = 128;
 
 /// How long to wait after a transaction that failed: a full disk, a backup that holds the file.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -155,12 +165,21 @@ impl Projection {
 
     async fn follow(&mut self) -> anyhow::Result<()> {
         let shutdown = self.host.shutdown.clone();
+        let mut next = Instant::now();
         loop {
+            let batch = async {
+                sleep_until(next).await;
+                self.tail.next_batch(BATCH).await
+            };
             let mut entries = tokio::select! {
-                entries = self.tail.next_batch(BATCH) => entries,
+                entries = batch => entries,
                 () = tokio::time::sleep(LOOK_EVERY) => Vec::new(),
                 () = shutdown.cancelled() => return Ok(()),
             };
+            next = Instant::now();
+            if entries.len() < READ_ON_AT {
+                next += TRANSACTION_EVERY;
+            }
             if let Stored::Stopped = self.confirm().await? {
                 return Ok(());
             }

@@ -30,16 +30,16 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
 /// Starts the verifier with bundles that may be loaded already.
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start_with(host: Arc<Host>, judge: Arc<Judge>) -> anyhow::Result<Work> {
-    let drive = ConsumerSpec::events(
+    let drive = ConsumerSpec::events(Service::Verifier, Purpose::Drive, [EventName::PlanCompiled]);
+    let asked = ConsumerSpec::events(
         Service::Verifier,
-        Purpose::Drive,
+        Purpose::Asked,
         [
-            EventName::PlanCompiled,
             EventName::PlanVerificationRequested,
-            EventName::StepProposed,
             EventName::IncidentResolved,
         ],
     );
+    let steps = ConsumerSpec::events(Service::Verifier, Purpose::Steps, [EventName::StepProposed]);
     // Apart from the executions, so that a full engine still takes a tighter policy.
     let control = ConsumerSpec::events(
         Service::Verifier,
@@ -53,7 +53,8 @@ pub async fn start_with(host: Arc<Host>, judge: Arc<Judge>) -> anyhow::Result<Wo
     let put_off = ConsumerSpec::timers(Service::Verifier);
     let verifier = Arc::new(Verifier { judge });
     let task = tokio::spawn(async move {
-        engine::run(host, vec![drive, control, put_off], verifier).await?;
+        let specs = vec![drive, asked, steps, control, put_off];
+        engine::run(host, specs, verifier).await?;
         Ok(())
     });
     Ok(Work {

@@ -21,6 +21,37 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z.
     const MAX_MS: i64 = 253_402_300_799_999;
 
+    /// As this type prints; nothing where it is another form.
+    fn parse_own(text: &str) -> Option<Self> {
+        let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+        let marks = [
+            (4, b'-'),
+            (7, b'-'),
+            (10, b'T'),
+            (13, b':'),
+            (16, b':'),
+            (19, b'.'),
+        ];
+        let is_marked = |(place, mark): &(usize, u8)| text.get(*place) == Some(mark);
+        if !marks.iter().all(is_marked) || text.last() != Some(&b'Z') {
+            return None;
+        }
+        let number = |place: std::ops::Range<usize>| {
+            text.get(place)?.iter().try_fold(0_u16, |number, byte| {
+                let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+                Some(number * 10 + u16::from(digit))
+            })
+        };
+        let small = |place| u8::try_from(number(place)?).ok();
+        let month = time::Month::try_from(small(5..7)?).ok()?;
+        let date =
+            time::Date::from_calendar_date(number(0..4)?.into(), month, small(8..10)?).ok()?;
+        let ms = number(20..23)?;
+        let at = date.with_hms_milli(small(11..13)?, small(14..16)?, small(17..19)?, ms);
+        let seconds = at.ok()?.assume_utc().unix_timestamp();
+        Some(Self(seconds * 1000 + i64::from(ms)))
+    }
+
     /// Milliseconds since the epoch, kept within the years that RFC 3339 can write.
     pub fn from_millis(ms: i64) -> Self {
         Self(ms.clamp(Self::MIN_MS, Self::MAX_MS))
@@ -47,16 +78,24 @@ impl fmt::Display for Timestamp {
         let ms = self.0.rem_euclid(1000);
         let at =
             OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000)).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{ms:03}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        )
+        // Every event has several of these: digits into their places, and not the general way.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [
+            (0..4, i64::from(at.year())),
+            (5..7, i64::from(u8::from(at.month()))),
+            (8..10, i64::from(at.day())),
+            (11..13, i64::from(at.hour())),
+            (14..16, i64::from(at.minute())),
+            (17..19, i64::from(at.second())),
+            (20..23, ms),
+        ];
+        for (place, mut number) in parts {
+            for digit in text.get_mut(place).into_iter().flatten().rev() {
+                *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -70,6 +109,9 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(own) = Self::parse_own(text) {
+            return Ok(own);
+        }
         let refused = || InvalidTimestamp(text.chars().take(40).collect());
         let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| refused())?;
         let ms = i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000))

@@ -14,6 +14,7 @@ mod contracts {
     mod envelope;
     mod hashes;
     mod ids;
+    mod instants;
     mod positions;
     mod reference;
     mod registry;

@@ -1,6 +1,9 @@
 //! JSON Schema, as skills use it for inputs, outputs and parameters. Schemas stand alone: what
 //! they refer to must be inside them.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use jsonschema::Validator;
 use serde_json::Value;
 
 /// An instance that does not fit its schema, in one place.
@@ -29,8 +32,7 @@ pub fn check(schema: &Value) -> Result<(), InvalidSchema> {
 
 /// Every fault of `instance`, sorted; empty where it fits.
 pub fn faults(schema: &Value, instance: &Value) -> Result<Vec<Fault>, InvalidSchema> {
-    let validator =
-        jsonschema::validator_for(schema).map_err(|error| InvalidSchema(error.to_string()))?;
+    let validator = compiled(schema)?;
     let mut faults: Vec<Fault> = validator
         .iter_errors(instance)
         .take(FAULTS_MAX)
@@ -43,6 +45,31 @@ pub fn faults(schema: &Value, instance: &Value) -> Result<Vec<Fault>, InvalidSch
         .collect();
     faults.sort();
     Ok(faults)
+}
+
+/// How many compiled schemas are kept: those of the actions that are used, in most installations.
+const COMPILED_MAX: usize = 256;
+
+thread_local! {
+    /// By the schema's text. What is compiled follows from that alone, so keeping it decides nothing;
+    /// compiling costs ten times the check.
+    static COMPILED: RefCell<HashMap<String, Rc<Validator>>> = RefCell::default();
+}
+
+fn compiled(schema: &Value) -> Result<Rc<Validator>, InvalidSchema> {
+    let text = schema.to_string();
+    COMPILED.with_borrow_mut(|kept| {
+        if let Some(validator) = kept.get(&text) {
+            return Ok(Rc::clone(validator));
+        }
+        let validator = jsonschema::validator_for(schema);
+        let validator = Rc::new(validator.map_err(|error| InvalidSchema(error.to_string()))?);
+        if kept.len() >= COMPILED_MAX {
+            kept.clear();
+        }
+        kept.insert(text, Rc::clone(&validator));
+        Ok(validator)
+    })
 }
 
 /// The part of `schema` that describes what `pointer` points to, as far as `properties`,

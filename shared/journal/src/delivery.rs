@@ -34,8 +34,13 @@ pub const UNACKNOWLEDGED_MAX: usize = 10_000;
 /// the set is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// What makes the service start new work.
+    /// What makes the service start new work: one kind of event, because of a consumer with several
+    /// the broker looks through every subject of a stream whenever a block of it is full.
     Drive,
+    /// What does so seldom, because it is asked for.
+    Asked,
+    /// What a run needs of a step: a verdict, or an answer to one.
+    Steps,
     /// What interrupts work that is under way, heard even when the engine is full.
     Control,
     /// Wake-ups of its own.
@@ -45,11 +50,20 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub const ALL: [Self; 4] = [Self::Drive, Self::Control, Self::Timers, Self::Inbox];
+    pub const ALL: [Self; 6] = [
+        Self::Drive,
+        Self::Asked,
+        Self::Steps,
+        Self::Control,
+        Self::Timers,
+        Self::Inbox,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drive => "drive",
+            Self::Asked => "asked",
+            Self::Steps => "steps",
             Self::Control => "control",
             Self::Timers => "timers",
             Self::Inbox => "inbox",

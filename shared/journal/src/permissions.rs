@@ -130,9 +130,14 @@ pub fn for_service(
 /// Why a service consumes at all.
 const fn consumes(service: Service) -> &'static [Purpose] {
     match service {
-        Service::Planner | Service::Verifier | Service::Executor => {
-            &[Purpose::Drive, Purpose::Control, Purpose::Timers]
-        }
+        Service::Planner => &[Purpose::Drive, Purpose::Asked, Purpose::Timers],
+        Service::Verifier | Service::Executor => &[
+            Purpose::Drive,
+            Purpose::Asked,
+            Purpose::Steps,
+            Purpose::Control,
+            Purpose::Timers,
+        ],
         Service::Intake => &[Purpose::Inbox],
         // It follows the log, without a durable consumer.
         Service::Projector => &[],
@@ -248,7 +253,9 @@ fn follows(streams: StreamCount) -> Vec<String> {
 
 fn sources(purpose: Purpose, streams: StreamCount, inboxes: &BTreeSet<WorkspaceId>) -> Vec<String> {
     match purpose {
-        Purpose::Drive | Purpose::Control => log_streams(streams).collect(),
+        Purpose::Drive | Purpose::Asked | Purpose::Steps | Purpose::Control => {
+            log_streams(streams).collect()
+        }
         Purpose::Timers => vec![TIMERS.to_owned()],
         Purpose::Inbox => inboxes.iter().map(inbox).collect(),
     }

@@ -33,10 +33,11 @@ pub struct PlanJudgement {
 /// The first verdict, before anything runs. `engine` is none where no policy is active, and then
 /// everything is blocked; so is a plan without steps.
 pub fn judge_plan(engine: Option<&Engine>, facts: &Facts, plan: &Plan) -> PlanJudgement {
+    let mut judged = Judged::default();
     let steps: BTreeMap<StepId, StepVerdict> = plan
         .steps
         .iter()
-        .map(|step| (step.id.clone(), first(engine, facts, step)))
+        .map(|step| (step.id.clone(), first(engine, facts, step, &mut judged)))
         .collect();
     let verdict = steps
         .values()
@@ -96,7 +97,38 @@ pub fn judge_step(
     verdict
 }
 
-fn first(engine: Option<&Engine>, facts: &Facts, planned: &PlanStep) -> StepVerdict {
+/// Verdicts of one plan by what they rest on: steps of which the same is known are judged once.
+#[derive(Default)]
+struct Judged<'a>(Vec<(&'a StepFacts, bool, StepVerdict)>);
+
+/// Each is compared with all that are kept.
+const JUDGED_MAX: usize = 16;
+
+impl<'a> Judged<'a> {
+    fn of(
+        &mut self,
+        step: &'a StepFacts,
+        dynamic: bool,
+        judge: impl FnOnce() -> StepVerdict,
+    ) -> StepVerdict {
+        let mut known = self.0.iter();
+        if let Some((_, _, verdict)) = known.find(|it| (it.0, it.1) == (step, dynamic)) {
+            return verdict.clone();
+        }
+        let verdict = judge();
+        if self.0.len() < JUDGED_MAX {
+            self.0.push((step, dynamic, verdict.clone()));
+        }
+        verdict
+    }
+}
+
+fn first<'a>(
+    engine: Option<&Engine>,
+    facts: &'a Facts,
+    planned: &PlanStep,
+    judged: &mut Judged<'a>,
+) -> StepVerdict {
     let Some(step) = facts.steps.get(&planned.id) else {
         return StepVerdict {
             verdict: Verdict::Blocked,
@@ -113,12 +145,8 @@ fn first(engine: Option<&Engine>, facts: &Facts, planned: &PlanStep) -> StepVerd
             vec!["its facts are of another action than the plan's".to_owned()],
         );
     }
-    judge(
-        engine,
-        facts,
-        step,
-        !step.inputs_known || planned.has_bindings(),
-    )
+    let dynamic = !step.inputs_known || planned.has_bindings();
+    judged.of(step, dynamic, || judge(engine, facts, step, dynamic))
 }
 
 fn judge(engine: Option<&Engine>, facts: &Facts, step: &StepFacts, dynamic: bool) -> StepVerdict {

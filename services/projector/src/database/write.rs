@@ -3,7 +3,7 @@
 //!
 //! * `execution`: what stands beside the row of an execution
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use contracts::{
     operations::execution::WaitingFor,
@@ -14,10 +14,7 @@ use contracts::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use journal::stored::Raw;
-use sqlx::{
-    Connection as _, QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction,
-    sqlite::SqliteRow,
-};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
 use super::rows::{EventRow, ExecutionRow, PolicyRow, SkillRow};
 
@@ -25,6 +22,51 @@ mod execution;
 
 /// Rows of one statement: few sizes, so that each statement is prepared once.
 const CHUNKS: [usize; 3] = [64, 8, 1];
+
+/// One statement for each size, written once.
+struct Chunked([String; CHUNKS.len()]);
+
+static INSERT_EVENTS: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::new(
+        "INSERT INTO events (ordinal, stream, sequence, subject, workspace, kind, aggregate, \
+         version, event, time, hash, headers, payload, fault, status, requester)",
+        16,
+        "",
+    )
+});
+
+static UPSERT_EXECUTIONS: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::new(
+        "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
+         requires_approval, waiting, waits, actor, channel, text, text_folded, plan_hash, \
+         error_code, mode, created_at, updated_at)",
+        18,
+        "ON CONFLICT (workspace, id) DO UPDATE SET version = excluded.version, \
+         status = excluded.status, verdict = excluded.verdict, \
+         risk_tier = excluded.risk_tier, requires_approval = excluded.requires_approval, \
+         waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
+         error_code = excluded.error_code, mode = excluded.mode, updated_at = excluded.updated_at \
+         WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
+    )
+});
+
+impl Chunked {
+    fn new(begin: &str, columns: usize, end: &str) -> Self {
+        let row = format!("({})", vec!["?"; columns].join(", "));
+        Self(CHUNKS.map(|rows| {
+            let values = vec![row.as_str(); rows].join(", ");
+            format!("{begin} VALUES {values} {end}")
+        }))
+    }
+
+    /// For a chunk of this many rows, which is one of [`CHUNKS`].
+    fn of(&'static self, rows: usize) -> &'static str {
+        let mut sizes = CHUNKS.iter().zip(&self.0);
+        sizes
+            .find(|(size, _)| **size == rows)
+            .map_or("", |(_, statement)| statement)
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -158,46 +200,31 @@ impl Write<'_> {
 
     pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {
         for chunk in chunks(rows) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO events (ordinal, stream, sequence, subject, workspace, kind, \
-                 aggregate, version, event, time, hash, headers, payload, fault, status, \
-                 requester) ",
-            );
-            let mut json = Ok(());
-            query.push_values(chunk, |mut values, row| {
-                let headers = serde_json::to_string(&row.raw.headers).unwrap_or_else(|error| {
-                    json = Err(error);
-                    String::new()
-                });
+            let mut query = sqlx::query(INSERT_EVENTS.of(chunk.len()));
+            for row in chunk {
                 let requester = row.standing.as_ref().and_then(|it| it.requester.as_ref());
-                let requester = requester.map(|requester| {
-                    serde_json::to_string(requester).unwrap_or_else(|error| {
-                        json = Err(error);
-                        String::new()
-                    })
-                });
+                let requester = requester.map(serde_json::to_string).transpose()?;
                 let subject = row.subject.as_ref();
                 let aggregate = subject.map(|subject| &subject.aggregate);
-                values
-                    .push_bind(row.ordinal)
-                    .push_bind(row.position.stream.name())
-                    .push_bind(signed(row.position.sequence))
-                    .push_bind(&row.raw.subject)
-                    .push_bind(aggregate.map(|it| it.workspace().as_str()))
-                    .push_bind(aggregate.map(|it| it.kind().as_str()))
-                    .push_bind(aggregate.map(AggregateId::id))
-                    .push_bind(subject.map(|it| signed(it.version)))
-                    .push_bind(subject.map(|it| it.event.as_str()))
-                    .push_bind(row.time.map(Timestamp::as_millis))
-                    .push_bind(&row.hash)
-                    .push_bind(headers)
-                    .push_bind(row.raw.payload.as_ref())
-                    .push_bind(&row.fault)
-                    .push_bind(row.standing.as_ref().map(|it| it.status.as_str()))
-                    .push_bind(requester);
-            });
-            json?;
-            query.build().execute(&mut *self.transaction).await?;
+                query = query
+                    .bind(row.ordinal)
+                    .bind(row.position.stream.name())
+                    .bind(signed(row.position.sequence))
+                    .bind(&row.raw.subject)
+                    .bind(aggregate.map(|it| it.workspace().as_str()))
+                    .bind(aggregate.map(|it| it.kind().as_str()))
+                    .bind(aggregate.map(AggregateId::id))
+                    .bind(subject.map(|it| signed(it.version)))
+                    .bind(subject.map(|it| it.event.as_str()))
+                    .bind(row.time.map(Timestamp::as_millis))
+                    .bind(&row.hash)
+                    .bind(serde_json::to_string(&row.raw.headers)?)
+                    .bind(row.raw.payload.as_ref())
+                    .bind(&row.fault)
+                    .bind(row.standing.as_ref().map(|it| it.status.as_str()))
+                    .bind(requester);
+            }
+            query.execute(&mut *self.transaction).await?;
         }
         Ok(())
     }
@@ -205,42 +232,30 @@ impl Write<'_> {
     /// Rows only ever move to a later version of their aggregate.
     pub async fn executions(&mut self, rows: &[ExecutionRow]) -> Result<(), WriteError> {
         for chunk in chunks(rows) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
-                 requires_approval, waiting, waits, actor, channel, text, text_folded, plan_hash, \
-                 error_code, mode, created_at, updated_at) ",
-            );
-            query.push_values(chunk, |mut values, row| {
+            let mut query = sqlx::query(UPSERT_EXECUTIONS.of(chunk.len()));
+            for row in chunk {
                 let record = &row.record;
-                values
-                    .push_bind(row.workspace.as_str())
-                    .push_bind(record.execution_id.to_string())
-                    .push_bind(signed(record.version.unwrap_or(0)))
-                    .push_bind(record.status.as_str())
-                    .push_bind(record.verdict.map(Verdict::as_str))
-                    .push_bind(record.risk_tier.map(RiskTier::as_str))
-                    .push_bind(record.requires_approval)
-                    .push_bind(i64::try_from(row.approvals.len()).unwrap_or(i64::MAX))
-                    .push_bind(bits(record.waiting_for.iter().flatten()))
-                    .push_bind(record.actor.as_ref().map(|actor| actor.id.as_str()))
-                    .push_bind(&record.channel_key)
-                    .push_bind(&record.text)
-                    .push_bind(record.text.as_deref().map(folded))
-                    .push_bind(record.plan_hash.map(|hash| hash.to_string()))
-                    .push_bind(record.failure.as_ref().map(|failure| &failure.code))
-                    .push_bind(record.mode.map(Mode::as_str))
-                    .push_bind(record.created_at.as_millis())
-                    .push_bind(record.updated_at.as_millis());
-            });
-            query.push(
-                " ON CONFLICT (workspace, id) DO UPDATE SET version = excluded.version, \
-                 status = excluded.status, verdict = excluded.verdict, \
-                 risk_tier = excluded.risk_tier, requires_approval = excluded.requires_approval, \
-                 waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
-                 error_code = excluded.error_code, mode = excluded.mode, updated_at = excluded.updated_at \
-                 WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
-            );
-            query.build().execute(&mut *self.transaction).await?;
+                query = query
+                    .bind(row.workspace.as_str())
+                    .bind(record.execution_id.to_string())
+                    .bind(signed(record.version.unwrap_or(0)))
+                    .bind(record.status.as_str())
+                    .bind(record.verdict.map(Verdict::as_str))
+                    .bind(record.risk_tier.map(RiskTier::as_str))
+                    .bind(record.requires_approval)
+                    .bind(i64::try_from(row.approvals.len()).unwrap_or(i64::MAX))
+                    .bind(bits(record.waiting_for.iter().flatten()))
+                    .bind(record.actor.as_ref().map(|actor| actor.id.as_str()))
+                    .bind(&record.channel_key)
+                    .bind(&record.text)
+                    .bind(record.text.as_deref().map(folded))
+                    .bind(record.plan_hash.map(|hash| hash.to_string()))
+                    .bind(record.failure.as_ref().map(|failure| &failure.code))
+                    .bind(record.mode.map(Mode::as_str))
+                    .bind(record.created_at.as_millis())
+                    .bind(record.updated_at.as_millis());
+            }
+            query.execute(&mut *self.transaction).await?;
         }
         Ok(())
     }

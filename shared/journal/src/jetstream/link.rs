@@ -391,6 +391,20 @@ pub(super) fn parse_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallE
     }
 }
 
+/// Those of every event and its guard: names that need no check.
+const KNOWN_HEADERS: [&str; 10] = [
+    "Nats-Expected-Last-Subject-Sequence",
+    "Nats-Expected-Last-Subject-Sequence-Subject",
+    "ce-causationid",
+    "ce-datacontenttype",
+    "ce-id",
+    "ce-prevhash",
+    "ce-source",
+    "ce-specversion",
+    "ce-time",
+    "ce-type",
+];
+
 /// Headers as the client wants them; nothing if one cannot be sent.
 pub(super) fn header_map<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -398,7 +412,11 @@ pub(super) fn header_map<'a>(
     pairs
         .into_iter()
         .map(|(name, value)| {
-            let name: HeaderName = name.parse().ok()?;
+            let known = KNOWN_HEADERS.iter().find(|known| **known == name);
+            let name = match known {
+                Some(known) => HeaderName::from_static(known),
+                None => name.parse().ok()?,
+            };
             let value: HeaderValue = value.parse().ok()?;
             Some((name, value))
         })

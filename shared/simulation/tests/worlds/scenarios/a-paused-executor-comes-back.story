@@ -19,8 +19,8 @@
    30.104  e1 v7: `look` is done, attempt 2
    30.104  e1 v8: `note` is to be judged again: InputsKnown
    30.104  e1 v9: `note` is judged: Autonomous
-   30.104  e1 v10: `note` starts, attempt 1
-   30.104  the worker is asked for `note`, attempt 1
-   30.106  the worker does `note`
-   30.108  e1 v11: `note` is done, attempt 1
-   30.108  e1 v12: it is completed
+   33.101  e1 v10: `note` starts, attempt 1
+   33.101  the worker is asked for `note`, attempt 1
+   33.103  the worker does `note`
+   33.105  e1 v11: `note` is done, attempt 1
+   33.105  e1 v12: it is completed

@@ -21,7 +21,6 @@
     8.338  e1 v8: `a` is to be judged again: PolicyChanged
     8.338  e1 v9: `a` is judged: Assist
     8.338  e1 v10: `a` waits for someone to approve it
-    8.338  executor-1 dies after its next append
    17.146  the faults stop
    28.338  e1 v11: it stops: APPROVAL_EXPIRED
    45.079  e1 v12: `b` fails, attempt 1, with TIMEOUT: nobody knows whether it was done, it is not tried again
