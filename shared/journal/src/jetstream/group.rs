@@ -109,7 +109,7 @@ impl Groups {
         let (closing, _) = watch::channel(false);
         let told = Told::default();
         let lines = streams.into_iter().map(|stream| {
-            let (line, joining) = mpsc::channel(WAITING_EVENTS_MAX);
+            let (join, joining) = mpsc::channel(WAITING_EVENTS_MAX);
             let line_of_stream = Line {
                 link: link.clone(),
                 batches: Batches::of(link),
@@ -118,7 +118,7 @@ impl Groups {
                 told: Arc::clone(&told),
             };
             tokio::spawn(line_of_stream.run(closing.subscribe()));
-            (stream, line)
+            (stream, join)
         });
         Self {
             lines: lines.collect(),
