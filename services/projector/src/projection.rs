@@ -41,8 +41,9 @@ mod incidents;
 const BATCH: usize = 512;
 
 /// How soon after a transaction the next one begins, while events come one by one: a transaction costs
-/// as much as a dozen events, and one that comes after a pause does not wait.
-const TRANSACTION_EVERY: Duration = Duration::from_millis(5);
+/// as much as a dozen events, and the rows of an execution are written once in each. What comes after
+/// a pause does not wait.
+const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 
 /// A batch of so many is taken as soon as there is one: the log is read faster than it is stored.
 const READ_ON_AT: usize = 128;

@@ -23,12 +23,13 @@ mod execution;
 /// Rows of one statement: few sizes, so that each statement is prepared once.
 const CHUNKS: [usize; 3] = [64, 8, 1];
 
-/// One statement for each size, written once.
+/// One statement for each size, written once. A fault fails it where it stands, and whoever meets one
+/// rolls the transaction back: so nothing has to be kept to undo the statement alone.
 struct Chunked([String; CHUNKS.len()]);
 
 static INSERT_EVENTS: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::new(
-        "INSERT INTO events (ordinal, stream, sequence, subject, workspace, kind, aggregate, \
+        "INSERT OR FAIL INTO events (ordinal, stream, sequence, subject, workspace, kind, aggregate, \
          version, event, time, hash, headers, payload, fault, status, requester)",
         16,
         "",
@@ -37,7 +38,7 @@ static INSERT_EVENTS: LazyLock<Chunked> = LazyLock::new(|| {
 
 static UPSERT_EXECUTIONS: LazyLock<Chunked> = LazyLock::new(|| {
     Chunked::new(
-        "INSERT INTO executions (workspace, id, version, status, verdict, risk_tier, \
+        "INSERT OR FAIL INTO executions (workspace, id, version, status, verdict, risk_tier, \
          requires_approval, waiting, waits, actor, channel, text, text_folded, plan_hash, \
          error_code, mode, created_at, updated_at)",
         18,
