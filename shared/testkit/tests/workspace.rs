@@ -29,7 +29,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 16] = [
     ("verifier", SHARED),
     ("executor", SHARED),
     ("projector", SHARED),
-    ("controlplane", SHARED),
+    ("controlplane", COMMAND),
     ("simulation", EVERYTHING),
     ("fuzz", PARSERS),
 ];
@@ -61,6 +61,17 @@ const EVERYTHING: &[&str] = &[
     "executor",
     "projector",
     "controlplane",
+];
+
+/// `bench` has a worker of its own, as a process beside the services.
+const COMMAND: &[&str] = &[
+    "contracts",
+    "domain",
+    "policy",
+    "skills",
+    "journal",
+    "host",
+    "worker",
 ];
 
 const SHARED: &[&str] = &["contracts", "domain", "policy", "skills", "journal", "host"];

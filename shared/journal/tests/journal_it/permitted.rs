@@ -242,7 +242,11 @@ async fn a_service_can_do_all_that_is_its_own() {
             service,
             Service::Planner | Service::Verifier | Service::Executor
         ) {
-            for purpose in [Purpose::Drive, Purpose::Control] {
+            let mut purposes = vec![Purpose::Drive, Purpose::Asked];
+            if service != Service::Planner {
+                purposes.extend([Purpose::Steps, Purpose::Control]);
+            }
+            for purpose in purposes {
                 let events = [EventName::CancelRequested, EventName::SkillDisabled];
                 let spec = ConsumerSpec::events(service, purpose, events);
                 soon(journal.consume(spec).await.unwrap().stop())
