@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use contracts::{canonical::Digest, event::Service, ids::WorkspaceId};
 use host::{
     clock::{Ambient as _, System},
+    config::archive,
     principals::Document,
 };
 use journal::{
@@ -121,10 +122,10 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         options = options.credentials(&args.nats_user, password.trim_end());
     }
     let asked = InstallOptions {
-        streams: args.streams,
         replicas: args.replicas,
         republish: args.republish.map(Switch::is_on),
         inboxes: document(args.principals.as_deref())?.workspaces(),
+        ..InstallOptions::new(args.streams)
     };
     let installed = install(&options, asked).await?;
     tell(global.screen(), &args, &installed);
@@ -350,8 +351,8 @@ pub struct Known<'a> {
     pub events_reader: Option<Heard>,
 }
 
-/// One user for each service, one for the workers of a workspace, one who installs, and one who
-/// reads.
+/// One user for each service, one for the workers of a workspace, one who installs, one who archives,
+/// and one who reads.
 pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<User>> {
     let streams = known.streams;
     let serves = known.serves.iter().map(String::as_str);
@@ -369,6 +370,8 @@ pub fn users(passwords: &Passwords, known: &Known<'_>) -> anyhow::Result<Vec<Use
     allowed.insert(INSTALLER.to_owned(), permissions::installer(INSTALLER));
     allowed.insert(OPERATOR.to_owned(), permissions::reader(streams));
     allowed.insert(WORKER.to_owned(), worker);
+    let archiver = permissions::archiver(archive::USER, streams);
+    allowed.insert(archive::USER.to_owned(), archiver);
     if let Some(heard) = &known.events_reader {
         let reader = permissions::events_reader(heard.workspace());
         allowed.insert(EVENTS_READER.to_owned(), reader);

@@ -11,7 +11,7 @@ use contracts::{
 use domain::execution::Execution;
 use host::{
     aggregate::{self, Loaded},
-    engine::{FOLD_AGE_MAX, Host},
+    engine::Host,
     trace::told::Parent,
     trouble::Trouble,
     write::{WriteError, Writer},
@@ -101,7 +101,7 @@ impl<'a> Tracked<'a> {
         let is_old = match self.known {
             Known::Not => false,
             Known::No => true,
-            Known::Since(at) => at.elapsed() > FOLD_AGE_MAX,
+            Known::Since(at) => at.elapsed() > self.host.fold_age_max,
         };
         is_old || self.epoch != self.host.journal.epoch()
     }
@@ -115,10 +115,13 @@ impl<'a> Tracked<'a> {
         parent: Parent,
         now: Timestamp,
     ) -> Result<Option<EventId>, Trouble> {
-        if self.is_stale() {
-            self.reload().await?;
-            return Ok(None);
-        }
+        let known_at = match self.known {
+            Known::Since(at) if !self.is_stale() => at,
+            Known::Since(_) | Known::Not | Known::No => {
+                self.reload().await?;
+                return Ok(None);
+            }
+        };
         let known = self.state.known();
         let cause = Cause {
             id: wake,
@@ -130,6 +133,7 @@ impl<'a> Tracked<'a> {
             cause: &cause,
             parent,
             now,
+            known_at,
         };
         match writer.append(&self.state, event).await {
             Ok((_, recorded)) => {

@@ -12,6 +12,7 @@
 )]
 
 mod executor_it {
+    pub mod archived;
     pub mod control;
     pub mod crashes;
     pub mod described;

@@ -28,6 +28,8 @@ use journal::{
     history::{LoadError, Read},
 };
 
+use tokio::time::Instant;
+
 use crate::{Intake, api::Call, refusal};
 
 /// How often a decision is made anew because someone else wrote first. Each round means that
@@ -43,6 +45,8 @@ pub(crate) struct History<A> {
     pub state: A,
     pub events: Vec<Recorded>,
     position: Option<Position>,
+    /// When it was asked for.
+    known_at: Instant,
 }
 
 impl<A: Aggregate> History<A> {
@@ -51,6 +55,7 @@ impl<A: Aggregate> History<A> {
             state: A::empty(),
             events: Vec::new(),
             position: None,
+            known_at: Instant::now(),
         }
     }
 
@@ -158,23 +163,31 @@ impl Intake {
         aggregate: &AggregateId,
         read: Read,
     ) -> Result<History<A>, Problem> {
+        let mut history = History::empty();
         let loaded = self.journal().load(aggregate, read).await;
         let understood = loaded.and_then(|events| {
-            let mut history = History::empty();
             for (position, recorded) in events {
                 known(&recorded)?;
                 history.push(position, recorded);
             }
             Ok(history)
         });
-        understood.map_err(|error| {
-            if let LoadError::Newer { subject } = &error {
-                told_newer(&self.host, subject);
-            } else if let LoadError::Unavailable(_) = &error {
-                self.host.health.unready_for_now(LOG, NO_ANSWER);
-            }
-            refusal::load(&error)
-        })
+        understood.map_err(|error| self.refuse(&error))
+    }
+
+    /// Whether anything of an aggregate has left the live window.
+    pub async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Problem> {
+        let archived = self.journal().is_archived(aggregate).await;
+        archived.map_err(|error| self.refuse(&error.into()))
+    }
+
+    fn refuse(&self, error: &LoadError) -> Problem {
+        if let LoadError::Newer { subject } = error {
+            told_newer(&self.host, subject);
+        } else if let LoadError::Unavailable(_) = error {
+            self.host.health.unready_for_now(LOG, NO_ANSWER);
+        }
+        refusal::load(error)
     }
 
     /// Decides on what is believed to be stored, and stores what follows.
@@ -245,6 +258,7 @@ impl Intake {
             cause: &cause,
             parent: asked.parent,
             now,
+            known_at: history.known_at,
         };
         for event in events {
             match writer.append(&history.state, event).await {

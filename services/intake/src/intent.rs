@@ -17,6 +17,7 @@ use host::{
     },
     telemetry, trace,
 };
+use journal::history::Read;
 use serde_json::Value;
 
 use crate::{api::Call, commit::History, refusal::Rejected};
@@ -82,8 +83,12 @@ pub(crate) async fn submit(
         deadline_at: input.deadline_at,
     };
     let aggregate = AggregateId::execution(workspace.clone(), id);
-    // Almost always it is the first event: nothing is read, and the append says if it is not.
-    let guess = History::<Execution>::empty();
+    // Almost always it is the first event: nothing is read, and the append says if it is not. Only
+    // where what a key named before has left the live window, nothing would say so.
+    let mut guess = History::<Execution>::empty();
+    if once.is_some() && call.intake.is_archived(&aggregate).await? {
+        guess = call.intake.load(&aggregate, Read::Confirmed).await?;
+    }
     let done = call
         .carry_out_on(guess, &aggregate, Some(&traceparent), |history, now| {
             let events =

@@ -8,6 +8,7 @@
 //! * [`history`], [`folds`]: whether histories hold together, and what they fold to
 //! * [`database`]: the read model in SQLite
 //! * [`reached`]: waiting for a position
+//! * [`archiver`]: what has left the live window of the log is sealed, and purged
 //! * [`api`], [`query`], [`log`], [`answer`]: the queries over HTTP
 //! * [`feed`]: live feeds of executions, workspaces and approvals
 
@@ -35,6 +36,7 @@ use crate::{
 
 pub mod answer;
 pub mod api;
+pub mod archiver;
 pub mod database;
 pub mod feed;
 pub mod folds;
@@ -47,6 +49,7 @@ pub mod reached;
 /// Starts the projector.
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let api_options = config.api_options(Service::Projector);
+    let archiver_options = config.archiver_options();
     let principals = Principals::configured(&config)?;
     let url = config.database_url.with_context(|| {
         format!(
@@ -58,6 +61,7 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let feeds = Arc::new(Feeds::default());
     let (projection, positions) =
         Projection::start(Arc::clone(&host), writer, Arc::clone(&feeds)).await?;
+    let archiving = archiver::run(Arc::clone(&host), archiver_options, positions.clone());
     let streams = host.journal.streams();
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
     let api = Api {
@@ -73,7 +77,11 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     Ok(Work {
         routes,
         task: tokio::spawn(async move {
-            tokio::try_join!(projection.run(), over_nats)?;
+            let archiving = async {
+                archiving.await;
+                Ok(())
+            };
+            tokio::try_join!(projection.run(), over_nats, archiving)?;
             Ok(())
         }),
     })

@@ -19,6 +19,7 @@ mod conforming;
 mod reference;
 
 mod projector_it {
+    mod archiving;
     mod bounds;
     mod broker;
     mod crowd;

@@ -263,19 +263,8 @@ impl Envelope {
     /// SHA-256 of `cp.event.v1`, the subject, every header sorted by name, and the payload, over
     /// the stored bytes. `log.md` §4 fixes the layout; committed vectors hold it in place.
     pub fn hash(&self) -> Digest {
-        let mut hasher = Sha256::new();
-        hasher.update(b"cp.event.v1\n");
-        hasher.update(self.subject.to_string().as_bytes());
-        hasher.update(b"\n");
-        for (name, value) in self.headers.iter() {
-            hasher.update(name.as_bytes());
-            hasher.update(b":");
-            hasher.update(value.as_bytes());
-            hasher.update(b"\n");
-        }
-        hasher.update(b"\n");
-        hasher.update(self.stored_payload());
-        Digest::from_bytes(hasher.finalize().into())
+        let subject = self.subject.to_string();
+        hash_of(&subject, self.headers.iter(), &self.stored_payload())
     }
 
     /// The payload as the stream holds it: empty where `ce-dataref`, which is hashed, names it.
@@ -286,6 +275,28 @@ impl Envelope {
             self.payload.clone()
         }
     }
+}
+
+/// As [`Envelope::hash`], of a message whose subject and headers may be such as this version does
+/// not know. The headers are sorted by name, and the payload is as it is stored.
+pub fn hash_of<'a>(
+    subject: &str,
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    stored_payload: &[u8],
+) -> Digest {
+    let mut hasher = Sha256::new();
+    hasher.update(b"cp.event.v1\n");
+    hasher.update(subject.as_bytes());
+    hasher.update(b"\n");
+    for (name, value) in headers {
+        hasher.update(name.as_bytes());
+        hasher.update(b":");
+        hasher.update(value.as_bytes());
+        hasher.update(b"\n");
+    }
+    hasher.update(b"\n");
+    hasher.update(stored_payload);
+    Digest::from_bytes(hasher.finalize().into())
 }
 
 /// As the `CloudEvents` bindings ask: space, `"`, `%` and everything outside U+0021 to U+007E.

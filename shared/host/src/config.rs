@@ -1,6 +1,7 @@
 //! The configuration of a service, read from the environment once, at the start.
 //!
 //! * [`traces`]: where spans are sent
+//! * [`archive`]: what stays live of the log
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,8 +15,9 @@ use journal::{
 
 use crate::http::tls;
 
-use self::traces::Traces;
+use self::{archive::Archive, traces::Traces};
 
+pub mod archive;
 pub mod traces;
 
 /// What every service is told.
@@ -50,6 +52,8 @@ pub struct Config {
     pub principals_file: Option<PathBuf>,
     pub identity_providers_file: Option<PathBuf>,
     pub database_url: Option<String>,
+    /// What stays live of the log, and with which credential the projector archives the rest.
+    pub archive: Archive,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +131,12 @@ pub mod names {
     /// As `schemas/configuration/identity-providers.json` describes it.
     pub const IDENTITY_PROVIDERS_FILE: &str = "CONTROL_PLANE_IDENTITY_PROVIDERS_FILE";
     pub const DATABASE_URL: &str = "CONTROL_PLANE_DATABASE_URL";
+    /// A file that holds the password of the broker user `archiver`, for the projector.
+    pub const ARCHIVER_PASSWORD_FILE: &str = "CONTROL_PLANE_ARCHIVER_PASSWORD_FILE";
+    /// How many of the newest events of each stream stay live, 100,000 where it is left out, and for
+    /// how long any event does: such as `90m`, `1h` (where it is left out) or `2d`, from `10m` on.
+    pub const LIVE_EVENTS: &str = "CONTROL_PLANE_LIVE_EVENTS";
+    pub const LIVE_AGE: &str = "CONTROL_PLANE_LIVE_AGE";
 }
 
 impl Config {
@@ -195,6 +205,7 @@ impl Config {
             principals_file: var(names::PRINCIPALS_FILE).map(PathBuf::from),
             identity_providers_file: var(names::IDENTITY_PROVIDERS_FILE).map(PathBuf::from),
             database_url: var(names::DATABASE_URL),
+            archive: Archive::from_env()?,
         })
     }
 }

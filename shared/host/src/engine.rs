@@ -11,13 +11,14 @@ use contracts::{
     event::{Event, Service},
     ids::Incarnation,
     planted::{self, Bug},
-    record::Cause,
+    record::{Cause, Recorded},
     subject::AggregateId,
     time::Timestamp,
 };
 use domain::catalogue::Catalogue;
 use journal::{
     Journal,
+    archive::LiveWindow,
     delivery::{ConsumerSpec, Deliveries, Delivery},
     timer::Timer,
 };
@@ -51,6 +52,8 @@ pub struct Host {
     pub catalogue: Follower,
     pub health: Health,
     pub ack_wait: Duration,
+    /// Nothing is appended on a fold that is older.
+    pub fold_age_max: Duration,
     pub shutdown: CancellationToken,
     /// Why the process ends, where it was not told to.
     pub failure: OnceLock<String>,
@@ -77,6 +80,7 @@ impl Host {
             journal,
             health: Health::default(),
             ack_wait,
+            fold_age_max: FOLD_AGE_MAX,
             shutdown,
             failure: OnceLock::new(),
             metrics: Arc::new(metrics),
@@ -216,7 +220,7 @@ where
     D: Fn(&A, &Catalogue, Timestamp) -> Vec<Event> + Send + Sync,
     W: Fn(&A) -> Vec<Timer> + Send + Sync,
 {
-    let mut loaded = Fold::<A>::of_wake(host, wake).await?;
+    let mut loaded = Fold::<A>::of_wake(host, wake, received).await?;
     if wake.event.is_none() {
         telemetry::belongs_to(loaded.state.traceparent());
     }
@@ -247,6 +251,7 @@ where
             cause: &cause,
             parent: wake.parent(),
             now,
+            known_at: loaded.begun,
         };
         for event in events {
             if loaded.is_stale(host) {
@@ -305,8 +310,15 @@ fn traceparent<A: Aggregate>(state: &A, wake: &Wake) -> Option<String> {
 }
 
 /// Nothing is appended on a fold that is older: its versions could have been archived and purged
-/// after five minutes, and a purged version's guard passes again.
+/// meanwhile, and a purged version's guard passes again. What is appended may take its time too.
 pub const FOLD_AGE_MAX: Duration = Duration::from_mins(4);
+
+/// The same for a live window that is shorter than any in use: half of it at most, and never so little
+/// that a fold is too old as soon as it is there.
+pub fn fold_age_max(live: LiveWindow) -> Duration {
+    const LEAST: Duration = Duration::from_secs(1);
+    FOLD_AGE_MAX.min(live.age() / 2).max(LEAST)
+}
 
 /// A fold, and since when it is known to be the leader's.
 struct Fold<A> {
@@ -317,10 +329,22 @@ struct Fold<A> {
 
 impl<A: Aggregate> Fold<A> {
     /// The first event of an aggregate is its whole history; anything else is loaded.
-    async fn of_wake(host: &Host, wake: &Wake) -> Result<Self, Trouble> {
-        let (begun, epoch) = (Instant::now(), host.journal.epoch());
-        let state = if let Some(event) = wake.event.as_ref().filter(|event| event.version() == 1) {
+    async fn of_wake(host: &Host, wake: &Wake, received: Instant) -> Result<Self, Trouble> {
+        let (mut begun, epoch) = (Instant::now(), host.journal.epoch());
+        let first = wake.event.as_ref().filter(|event| event.version() == 1);
+        // One that is old may have waited in this process, or before it, while others went on and
+        // what they wrote was purged; of the catalogue nothing ever is.
+        let is_young = |event: &&Recorded| {
+            if wake.aggregate.kind().in_catalogue() {
+                return true;
+            }
+            let (now, at) = (host.now(), event.time());
+            let age = now.since_ms(at).max(at.since_ms(now));
+            Duration::from_millis(age) < host.fold_age_max
+        };
+        let state = if let Some(event) = first.filter(is_young) {
             aggregate::known(event)?;
+            begun = received;
             A::empty().evolve(event)
         } else {
             let journal = host.journal.as_ref();
@@ -349,7 +373,7 @@ impl<A: Aggregate> Fold<A> {
     /// Whether it must be confirmed before anything is appended on it: after a reconnection the
     /// tail that it ends with may be gone.
     fn is_stale(&self, host: &Host) -> bool {
-        self.epoch != host.journal.epoch() || self.begun.elapsed() > FOLD_AGE_MAX
+        self.epoch != host.journal.epoch() || self.begun.elapsed() > host.fold_age_max
     }
 }
 

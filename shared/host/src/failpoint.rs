@@ -2,7 +2,8 @@
 //! they are nothing.
 
 /// Ends the process here if `CONTROL_PLANE_FAILPOINT` names this place and its file does not exist
-/// yet; the file is left behind, so that the process that is started next gets past it.
+/// yet; the file is left behind, so that the process that is started next gets past it. With
+/// `CONTROL_PLANE_FAILPOINT_STOPS` it stands still instead, as by SIGSTOP.
 #[cfg(feature = "failpoints")]
 #[expect(
     clippy::disallowed_methods,
@@ -17,9 +18,16 @@ pub fn reach(name: &str) {
             .write(true)
             .create_new(true)
             .open(&mark);
-        if created.is_ok() {
+        if created.is_err() {
+            return;
+        }
+        if std::env::var_os("CONTROL_PLANE_FAILPOINT_STOPS").is_none() {
             std::process::abort();
         }
+        tracing::warn!(name, "stands still");
+        // Goes on here when the test says so.
+        let stop = ["-c", "kill -STOP $PPID"];
+        let _ = std::process::Command::new("sh").args(stop).status();
     }
 }
 

@@ -8,6 +8,7 @@ use contracts::{
     subject::AggregateId,
 };
 use journal::history::{LoadError, Read};
+use tokio::time::Instant;
 
 use crate::{
     aggregate::Aggregate,
@@ -75,6 +76,7 @@ pub async fn raise(host: &Host, incident: &Incident) -> Result<(), RaiseError> {
     let now = host.now();
     let aggregate = AggregateId::incident(incident.workspace.clone(), &incident.subject_id);
     loop {
+        let known_at = Instant::now();
         let events = host.journal.load(&aggregate, Read::Confirmed).await?;
         let state = events
             .iter()
@@ -104,6 +106,7 @@ pub async fn raise(host: &Host, incident: &Incident) -> Result<(), RaiseError> {
             },
             parent: Parent::Trace,
             now,
+            known_at,
         };
         let event = IncidentRaised {
             code: incident.code.to_owned(),

@@ -7,11 +7,12 @@
 //! * [`described`]: names, and the table of all of them that is committed
 //! * [`log`], [`decisions`], [`consumption`]: what every service does with the log
 //! * [`requests`]: operations, over HTTP and NATS
-//! * [`driving`], [`reading`]: what the executor and the projector do beside
+//! * [`driving`], [`reading`], [`archiving`]: what the executor and the projector do beside
 //! * [`spans`]: what became of traces
 //!
 //! Deliberately absent: what the machine knows better, such as memory and CPU of a process.
 
+pub mod archiving;
 pub mod consumption;
 pub mod decisions;
 pub mod described;
@@ -49,6 +50,7 @@ use prometheus_client::{
 };
 
 use self::{
+    archiving::Archiving,
     consumption::Consumption,
     decisions::Decisions,
     described::{Described, Description},
@@ -70,6 +72,7 @@ pub struct Metrics {
     pub requests: Requests,
     pub driving: Driving,
     pub reading: Reading,
+    pub archiving: Archiving,
     pub spans: Spans,
     process: Process,
     registry: Registry,
@@ -128,6 +131,10 @@ impl Metrics {
         if has(&[Service::Projector]) {
             reading.describe(&mut described);
         }
+        let archiving = Archiving::default();
+        if has(&[Service::Projector]) {
+            archiving.describe(&mut described);
+        }
         let spans = Spans::default();
         spans.describe(&mut described);
         let (registry, descriptions) = described.into_parts();
@@ -138,6 +145,7 @@ impl Metrics {
             requests,
             driving,
             reading,
+            archiving,
             spans,
             process,
             registry,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::System,
     config::{Config, ConfigError, LogFormat, names},
-    engine::{Host, chain},
+    engine::{self, Host, chain},
     health,
     http::{
         server::{self, Bounds},
@@ -72,6 +72,7 @@ where
         config.ack_wait,
         shutdown.clone(),
     );
+    host.fold_age_max = engine::fold_age_max(config.archive.live);
     let metrics = Arc::clone(&host.metrics);
     connected.tell_of_groups(move |events, fate| metrics.log.grouped(events, fate));
     let exporter = match &config.traces {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::{
     aggregate::Aggregate,
     engine::Host,
+    failpoint,
     trace::{
         self,
         told::{self, Parent},
@@ -21,7 +22,8 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Someone else wrote first: load, fold, decide again.
+    /// Someone else wrote first, or the fold is so old that nobody could tell: load, fold, decide
+    /// again.
     #[error("another event is stored as version {version}")]
     Conflict { version: u64 },
     #[error(transparent)]
@@ -39,6 +41,8 @@ pub struct Writer<'a> {
     pub parent: Parent,
     /// One clock reading per decision.
     pub now: Timestamp,
+    /// When the fold that is appended on was asked for: it holds all that was stored by then.
+    pub known_at: Instant,
 }
 
 impl Writer<'_> {
@@ -57,7 +61,13 @@ impl Writer<'_> {
             self.cause,
             self.now,
         )?;
+        failpoint::reach("before-append");
         let began = Instant::now();
+        // INVARIANT: no version is appended that may be purged, because its guard would pass.
+        if began.saturating_duration_since(self.known_at) > self.host.fold_age_max {
+            let version = recorded.version();
+            return Err(WriteError::Conflict { version });
+        }
         let answered = self.host.journal.append(&envelope).await;
         let metrics = &self.host.metrics;
         match answered {

@@ -71,6 +71,20 @@ impl Purpose {
     }
 }
 
+/// The durable consumers that each stream of executions has. Nothing is purged of what one of them
+/// has not acknowledged, and nothing at all before each of them was made.
+pub const ON_EXECUTIONS: [(Service, Purpose); 9] = [
+    (Service::Planner, Purpose::Drive),
+    (Service::Planner, Purpose::Asked),
+    (Service::Verifier, Purpose::Drive),
+    (Service::Verifier, Purpose::Asked),
+    (Service::Verifier, Purpose::Steps),
+    (Service::Executor, Purpose::Drive),
+    (Service::Executor, Purpose::Asked),
+    (Service::Executor, Purpose::Steps),
+    (Service::Executor, Purpose::Control),
+];
+
 /// A durable consumer, the same for every process of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerSpec {

@@ -61,7 +61,8 @@ pub enum Fault {
     Hole { expected: u64, found: u64 },
     /// Each event names the hash of the one before it.
     Chain { version: u64 },
-    /// The leader and a replica hold different events as one version.
+    /// A version stands there twice, with different events: on the leader and on a replica, in the
+    /// archive and in the live window, or one after the other.
     Forked { version: u64 },
 }
 
@@ -111,7 +112,7 @@ pub fn check_after<'a>(
     for event in events {
         let expected = previous.map_or(1, |before| before.version + 1);
         let found = event.version();
-        if previous.is_some_and(|before| before.version == found) {
+        if previous.is_some_and(|before| found <= before.version) {
             return Err(Fault::Forked { version: found });
         }
         if found != expected {

@@ -1,6 +1,8 @@
 //! The log on NATS JetStream.
 
 mod append;
+mod archived;
+mod archiver;
 mod caller;
 mod consume;
 mod direct;
@@ -39,6 +41,7 @@ use self::{
 use crate::{
     Journal, Unavailable,
     append::AppendError,
+    archive::WindowSize,
     broker::Durability,
     delivery::{ConsumerSpec, Deliveries},
     history::{LoadError, Page, Read},
@@ -50,6 +53,7 @@ use crate::{
     timer::Timer,
 };
 
+pub use self::archiver::{Archiver, Sealing, Standing, Verified};
 pub use self::caller::Caller;
 pub use self::group::Fate;
 pub use self::inbox::{Inbox, Losses, Refusals, Unread};
@@ -207,6 +211,7 @@ pub enum ConnectError {
 pub struct JetStreamJournal {
     link: Link,
     count: StreamCount,
+    window: WindowSize,
     append_deadline: Duration,
     /// Where appends are gathered.
     groups: Option<Arc<Groups>>,
@@ -218,7 +223,7 @@ impl JetStreamJournal {
     /// Refuses a broker that is too old, and streams that are not as [`install`] makes them.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
         let link = open(options).await?;
-        settings::verify(&link, options.streams).await?;
+        let window = settings::verify(&link, options.streams).await?;
         let groups = match options.durability {
             Durability::Process => None,
             Durability::Disk => {
@@ -230,6 +235,7 @@ impl JetStreamJournal {
             link,
             groups,
             count: options.streams,
+            window,
             append_deadline: options.append_deadline,
             time: Arc::default(),
             outside: Arc::new(Outside::of(options)),
@@ -237,7 +243,31 @@ impl JetStreamJournal {
     }
 }
 
+/// What is live of a stream.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Ends {
+    /// One after the last, where nothing is.
+    first_seq: u64,
+    last_seq: u64,
+}
+
 impl JetStreamJournal {
+    /// As the stream's leader has them.
+    async fn ends_of(&self, stream: StreamId) -> Result<Ends, Unavailable> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: Ends,
+        }
+        let name = stream.name();
+        let operation = format!("STREAM.INFO.{name}");
+        let info: Result<Info, _> = self
+            .link
+            .api_patiently(&operation, &Value::Null, direct::READ_PATIENCE)
+            .await;
+        info.map(|info| info.state)
+            .map_err(|error| Unavailable::new(format!("ask for the end of `{name}`"), error))
+    }
+
     /// How many events a stream holds, and their bytes on disk.
     pub async fn size(&self, stream: StreamId) -> Result<(u64, u64), Unavailable> {
         #[derive(Deserialize)]
@@ -337,28 +367,12 @@ impl Journal for JetStreamJournal {
         self.head_of(aggregate).await
     }
 
+    async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable> {
+        self.has_parts(aggregate).await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            last_seq: u64,
-        }
-        let name = stream.name();
-        let operation = format!("STREAM.INFO.{name}");
-        let info: Result<Info, _> = self
-            .link
-            .api_patiently(&operation, &Value::Null, direct::READ_PATIENCE)
-            .await;
-        match info {
-            Ok(info) => Ok(info.state.last_seq),
-            Err(error) => Err(Unavailable::new(
-                format!("ask for the end of `{name}`"),
-                error,
-            )),
-        }
+        Ok(self.ends_of(stream).await?.last_seq)
     }
 
     async fn read(

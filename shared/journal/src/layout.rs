@@ -8,6 +8,8 @@ use contracts::{
 };
 
 pub const TIMERS: &str = "CONTROL_PLANE_TIMERS";
+/// Sealed history of executions.
+pub const ARCHIVE: &str = "CONTROL_PLANE_ARCHIVE";
 pub(crate) const OBJECTS: &str = "CONTROL_PLANE_OBJECTS";
 /// The inboxes of all workspaces together: each one's name begins with it, and in older logs it is
 /// the name of the only one.

@@ -2,11 +2,12 @@
 //! JetStream and over memory. The rules it keeps are those of `log.md`; one conformance suite
 //! holds both implementations to them.
 //!
-//! Deliberately absent: folding and deciding (in `domain`), the loop (in `host`), the archive.
+//! Deliberately absent: folding and deciding (in `domain`), the loop (in `host`).
 //! Nobody outside this crate, the worker kit and the test kit sees the broker's client.
 //!
 //! * [`append`], [`history`], [`stored`]: writing an event, loading an aggregate, reading on
 //! * [`delivery`], [`tail`]: durable consumption with acknowledgement, live following without
+//! * [`archive`]: what has left the streams, which readers find without knowing
 //! * [`timer`], [`object`], [`request`]: wake-ups, large payloads, request and reply
 //! * [`inbox`]: what waits on the broker for intake, and what intake refused of it
 //! * [`layout`]: which stream holds what
@@ -14,6 +15,7 @@
 //! * [`permissions`], [`broker`]: what each user may do, and a server configuration that says so
 
 pub mod append;
+pub mod archive;
 pub mod broker;
 pub mod delivery;
 pub mod history;
@@ -98,6 +100,11 @@ pub trait Journal: Send + Sync {
     /// The last event of an aggregate, as the leader of its stream has it.
     async fn head(&self, aggregate: &AggregateId) -> Result<Option<(Position, Head)>, LoadError>;
 
+    /// Whether the archive has anything of an aggregate, as its leader says. Who has not loaded an
+    /// aggregate asks before it appends a first version: where all of it is archived, the guard
+    /// passes again.
+    async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable>;
+
     /// The last sequence of a stream, as its leader has it.
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable>;
 
@@ -172,4 +179,16 @@ impl Unavailable {
     pub fn is_refused(&self) -> bool {
         self.refused
     }
+}
+
+/// An error and what led to it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

@@ -196,6 +196,13 @@ impl MemoryJournal {
         position
     }
 
+    /// Archives and purges what stands up to a sequence, as far as consumers have acknowledged it:
+    /// readers still find it, and guards do not. The last event of a stream stays live. Up to where
+    /// it is purged now.
+    pub fn archive(&self, stream: StreamId, through: u64) -> u64 {
+        self.shared.lock().archive(stream, through)
+    }
+
     fn decoded(
         &self,
         aggregate: &AggregateId,
@@ -265,7 +272,7 @@ impl Journal for MemoryJournal {
             1 => format!("{prefix}."),
             version => format!("{prefix}.{version}."),
         };
-        let guarded = state.beginning_with(&guard);
+        let guarded = state.live_beginning_with(&guard);
         if !guarded.is_empty() {
             let own = guarded
                 .into_iter()
@@ -347,6 +354,11 @@ impl Journal for MemoryJournal {
         Ok(events
             .last()
             .map(|(position, event)| (*position, event.head())))
+    }
+
+    async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable> {
+        let prefix = format!("{}.", aggregate.prefix());
+        Ok(self.shared.lock().is_archived(&prefix))
     }
 
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {

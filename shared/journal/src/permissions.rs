@@ -4,7 +4,8 @@
 //! | operation | publishes to |
 //! | --- | --- |
 //! | append | the subject of each event that the service writes |
-//! | load, read, objects | `$JS.API.DIRECT.GET.<stream>`, `$JS.API.STREAM.MSG.GET.<stream>` |
+//! | load, read, objects | `$JS.API.DIRECT.GET.<stream>`, `$JS.API.STREAM.MSG.GET.<stream>`, and both of the archive |
+//! | archive | `cp.archive.>`, `cp.sealed.>`, `$JS.API.STREAM.PURGE.<stream>`, `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
 //! | connect, last sequence | `$JS.API.STREAM.INFO.<stream>` |
 //! | consume | `$JS.API.CONSUMER.CREATE.<stream>.<consumer>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`, `$JS.ACK.<stream>.<consumer>.>` |
 //! | tail | `$JS.API.CONSUMER.CREATE.<stream>` (which can make no durable consumer), `$JS.FC.>` |
@@ -25,9 +26,10 @@ use contracts::{
 };
 
 use crate::{
-    delivery::{Purpose, name},
+    archive::{PARTS_ROOT, SEALS_ROOT},
+    delivery::{ON_EXECUTIONS, Purpose, name},
     inbox::inbox_subject,
-    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter, inbox},
+    layout::{ARCHIVE, INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter, inbox},
     request::skill_subject,
 };
 
@@ -216,6 +218,28 @@ pub fn reader(streams: StreamCount) -> Permissions {
     }
 }
 
+/// What the archiver may do: read, write each part and each seal of the archive, ask how far
+/// services have come, and purge. Nobody else may.
+pub fn archiver(user: &str, streams: StreamCount) -> Permissions {
+    let mut publish = reads(streams);
+    publish.extend([PARTS_ROOT, SEALS_ROOT].map(|root| format!("{root}.>")));
+    // How much is stored, and how much may be.
+    publish.push("$JS.API.INFO".to_owned());
+    for id in streams.streams() {
+        if matches!(id, StreamId::Log(_)) {
+            let stream = id.name();
+            publish.push(format!("$JS.API.STREAM.PURGE.{stream}"));
+            let consumers = ON_EXECUTIONS.map(|(service, purpose)| name(service, purpose));
+            publish.extend(consumers.map(|it| format!("$JS.API.CONSUMER.INFO.{stream}.{it}")));
+        }
+    }
+    Permissions {
+        publish,
+        subscribe: vec![format!("{}.>", inbox_prefix(user))],
+        allow_responses: false,
+    }
+}
+
 /// What a subscriber to republished events may do: hear those of one workspace, or of all, and say
 /// nothing.
 pub fn events_reader(workspace: Option<&WorkspaceId>) -> Permissions {
@@ -232,7 +256,8 @@ pub fn events_reader(workspace: Option<&WorkspaceId>) -> Permissions {
 
 fn reads(streams: StreamCount) -> Vec<String> {
     let mut publish = Vec::new();
-    for stream in log_streams(streams).chain([OBJECTS.to_owned()]) {
+    let kept = [ARCHIVE, OBJECTS].map(str::to_owned);
+    for stream in log_streams(streams).chain(kept) {
         publish.extend([
             format!("$JS.API.STREAM.INFO.{stream}"),
             format!("$JS.API.STREAM.MSG.GET.{stream}"),

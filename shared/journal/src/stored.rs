@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use contracts::{
     canonical::Digest,
-    envelope::{Envelope, Headers, InvalidHeaders},
+    envelope::{Envelope, Headers, InvalidHeaders, hash_of},
     position::Position,
     record::{Recorded, Undecodable},
     subject::{InvalidSubject, Subject},
@@ -78,6 +78,13 @@ impl Raw {
             headers: Headers::from_wire(self.headers.iter().map(|(name, value)| (name, value)))?,
             payload: self.payload.clone(),
         })
+    }
+
+    /// `eventHash` of the bytes as they are stored, whatever they say. Headers are in their order.
+    pub(crate) fn stored_hash(&self) -> Digest {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+        hash_of(&self.subject, headers, &self.payload)
     }
 
     pub fn decode(&self) -> Result<Recorded, Unreadable> {

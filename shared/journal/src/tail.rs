@@ -13,8 +13,9 @@ pub enum Scope {
     Catalogue,
     /// The events of one aggregate.
     Aggregate(AggregateId),
-    /// The events of these kinds, of all aggregates.
-    Events(Vec<EventName>),
+    /// The events of these kinds, of all aggregates, as far as they are live: what is archived before it
+    /// is read is left out.
+    Live(Vec<EventName>),
 }
 
 /// Entries in the order of their sequences within each stream, none left out, none twice. It goes

@@ -13,6 +13,10 @@
 
 #[path = "journal_it/appending.rs"]
 mod appending;
+#[path = "journal_it/archiver.rs"]
+mod archiver;
+#[path = "journal_it/archiving.rs"]
+mod archiving;
 #[path = "journal_it/callers.rs"]
 mod callers;
 #[path = "journal_it/consuming.rs"]
@@ -31,6 +35,8 @@ mod placing;
 mod samples;
 #[path = "journal_it/starting.rs"]
 mod starting;
+#[path = "journal_it/tiers.rs"]
+mod tiers;
 #[path = "journal_it/waking.rs"]
 mod waking;
 #[path = "journal_it/world.rs"]
@@ -117,6 +123,13 @@ conform! {
         an_event_of_a_newer_version_is_not_poison
         a_large_payload_is_kept_apart_and_comes_back
         objects_are_kept_under_their_digest;
+    archiving:
+        an_aggregate_loads_whole_wherever_the_boundary_is
+        what_is_nowhere_is_in_no_tier
+        pages_go_from_one_tier_to_the_other
+        reading_goes_through_both_tiers_and_leaves_nothing_out
+        a_tail_begins_in_the_archive_and_goes_on_live
+        an_append_on_a_purged_version_is_stored_and_found_out;
     consuming:
         only_the_events_asked_for_are_delivered
         what_is_acknowledged_never_comes_again

@@ -438,6 +438,11 @@ impl Journal for Wire {
         head
     }
 
+    /// In these worlds nothing is archived, so that it draws no delay from anyone's luck.
+    async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable> {
+        self.memory.is_archived(aggregate).await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         let number = self.line.out(Call::Other).await;
         self.line.reached("ask for the last sequence")?;

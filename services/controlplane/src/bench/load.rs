@@ -90,7 +90,7 @@ impl Load {
         let after = ends_of(&journal).await?;
         let ends = Arc::new(Ends::default());
         // One kind, as the bare traffic hears it: with several the broker has more to do.
-        let scope = Scope::Events(vec![EventName::ExecutionCompleted]);
+        let scope = Scope::Live(vec![EventName::ExecutionCompleted]);
         let tail = journal.tail(&after, scope).await;
         let tail = tail.map_err(|error| Failure::unreachable("cannot follow the log", error))?;
         let mut hearing = JoinSet::new();

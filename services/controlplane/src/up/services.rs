@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use contracts::event::Service;
-use host::config::names;
+use host::config::{archive, names};
 use journal::layout::StreamCount;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -154,6 +154,10 @@ fn recipe(wanted: &Wanted<'_>, service: Service, http: reqwest::Client) -> Recip
             env.push(principals);
             let file = directory.read_model();
             env.push((names::DATABASE_URL, format!("sqlite://{}", file.display())));
+            let password = wanted.passwords.map(|known| known.file(archive::USER));
+            env.extend(
+                password.map(|file| (names::ARCHIVER_PASSWORD_FILE, file.display().to_string())),
+            );
         }
         Service::Planner | Service::Verifier | Service::Executor => {}
     }

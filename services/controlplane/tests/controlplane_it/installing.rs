@@ -40,8 +40,8 @@ async fn install_makes_what_is_missing_and_refuses_what_differs() {
     assert_eq!(first.code, 0, "{}", first.err);
     let report: serde_json::Value = serde_json::from_str(&first.out).unwrap();
     let made = report["made"].as_array().unwrap();
-    assert_eq!(made.len(), 7);
-    assert_eq!(made[6], "CONTROL_PLANE_INBOX_acme");
+    assert_eq!(made.len(), 8);
+    assert_eq!(made[7], "CONTROL_PLANE_INBOX_acme");
     let second: serde_json::Value = serde_json::from_str(&install("2").out).unwrap();
     assert_eq!(second["made"].as_array().unwrap().len(), 0);
     let other = install("4");
@@ -93,6 +93,9 @@ async fn stored_events_are_republished_where_that_is_turned_on() {
     let draft = r#"{"steps":[{"id":"hello","uses":"core.echo/echo","with":{}}]}"#;
     let id = world.submit(&["Say hello", "--draft", draft]);
     assert_eq!(world.type_in(&["execution", "watch", &id]).code, 0);
+    // Its broker knows the archiver, and so the projector is one.
+    let said = world.file("logs/projector.log");
+    assert!(said.contains("archiving what is older"), "{said}");
 }
 
 #[tokio::test]

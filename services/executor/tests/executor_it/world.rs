@@ -141,13 +141,22 @@ impl World {
     }
 
     async fn on(servers: Vec<NatsServer>, streams: u8) -> Self {
-        let streams = StreamCount::try_new(streams).unwrap();
-        let options = ConnectOptions::new(urls(&servers), "intake").streams(streams);
-        let replicas = u8::try_from(servers.len()).unwrap();
         let wanted = InstallOptions {
-            replicas,
-            ..InstallOptions::new(streams)
+            replicas: u8::try_from(servers.len()).unwrap(),
+            ..InstallOptions::new(StreamCount::try_new(streams).unwrap())
         };
+        Self::made(servers, wanted).await
+    }
+
+    /// A broker with a log as it is told.
+    pub async fn with(wanted: InstallOptions) -> Self {
+        let server = NatsServer::start(ServerOptions::default()).await;
+        Self::made(vec![server], wanted).await
+    }
+
+    async fn made(servers: Vec<NatsServer>, wanted: InstallOptions) -> Self {
+        let streams = wanted.streams;
+        let options = ConnectOptions::new(urls(&servers), "intake").streams(streams);
         install(&options, wanted).await.unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {

@@ -1,10 +1,11 @@
-use contracts::{canonical::Digest, event::Event, problem::Code};
+use contracts::{canonical::Digest, event::Event, position::StreamId, problem::Code};
 use host::clock::{Ambient as _, System};
+use journal::Journal as _;
 use serde_json::{Value, json};
 
 use crate::{
     cases::{echo, intent},
-    world::{WORKSPACE, World, a_moment},
+    world::{WORKSPACE, World, a_moment, memory},
 };
 
 #[tokio::test]
@@ -104,6 +105,30 @@ async fn the_same_request_under_one_key_is_one_execution() {
         world.names(&first.text("executionId")).await,
         ["intent.received"]
     );
+}
+
+/// The guard of a first version no longer sees what has left the live window.
+#[tokio::test]
+async fn a_key_whose_execution_is_archived_runs_nothing_again() {
+    let log = memory();
+    let world = World::alone_on(&log).await;
+    let key = [("idempotency-key", "of long ago")];
+    let input = intent(echo());
+    let ask = || world.ask_with("sam", "intent.submit", &input, &key);
+    let first = ask().await;
+    // One event stays live.
+    world.submit(&input).await;
+    let stream = StreamId::Log(0);
+    let end = log.last_sequence(stream).await.unwrap();
+    assert_eq!(log.archive(stream, end), end - 1);
+    a_moment().await;
+    let again = ask().await;
+    assert_eq!((first.status, again.status), (201, 200));
+    assert_eq!(first.body, again.body);
+    assert_eq!(log.last_sequence(stream).await.unwrap(), end);
+    let other = json!({ "workspaceId": WORKSPACE, "text": "another" });
+    let conflict = world.ask_with("sam", "intent.submit", &other, &key).await;
+    conflict.is(Code::IdempotencyConflict);
 }
 
 /// JSON says the same in many ways; the request is what it says.

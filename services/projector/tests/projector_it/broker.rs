@@ -1,7 +1,11 @@
 //! On a real broker, as a process that is killed again and again.
 
 use std::{
-    collections::BTreeMap, net::SocketAddr, path::PathBuf, process::Command, sync::Arc,
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,9 +32,10 @@ use super::{
 const STREAMS: u8 = 4;
 
 pub struct Broker {
-    server: NatsServer,
+    pub server: NatsServer,
     pub journal: Arc<dyn Journal>,
-    directory: TempDir,
+    pub directory: TempDir,
+    install: InstallOptions,
 }
 
 /// Where a process that says it runs is reached.
@@ -41,33 +46,33 @@ pub async fn address(process: &Process) -> SocketAddr {
     address.parse().unwrap()
 }
 
-fn options(server: &NatsServer) -> ConnectOptions {
-    let streams = StreamCount::try_new(STREAMS).unwrap();
+fn options(server: &NatsServer, streams: StreamCount) -> ConnectOptions {
     ConnectOptions::new(server.url(), "intake").streams(streams)
-}
-
-async fn installed(options: &ConnectOptions) {
-    install(options, InstallOptions::new(options.streams))
-        .await
-        .unwrap();
 }
 
 impl Broker {
     pub async fn start() -> Self {
+        let streams = StreamCount::try_new(STREAMS).unwrap();
+        Self::with(InstallOptions::new(streams)).await
+    }
+
+    pub async fn with(wanted: InstallOptions) -> Self {
         let server = NatsServer::start(ServerOptions::default()).await;
-        let options = options(&server);
-        installed(&options).await;
+        let options = options(&server, wanted.streams);
+        install(&options, wanted.clone()).await.unwrap();
         let journal = JetStreamJournal::connect(&options).await.unwrap();
         Self {
             server,
             journal: Arc::new(journal),
             directory: tempfile::tempdir().unwrap(),
+            install: wanted,
         }
     }
 
     /// What is not there.
     async fn install(&self) {
-        installed(&options(&self.server)).await;
+        let options = options(&self.server, self.install.streams);
+        install(&options, self.install.clone()).await.unwrap();
     }
 
     fn database(&self) -> PathBuf {
@@ -75,16 +80,26 @@ impl Broker {
     }
 
     pub fn projector(&self, name: &str) -> Process {
+        self.projector_with(name, &self.database(), &[])
+    }
+
+    pub fn projector_with(
+        &self,
+        name: &str,
+        database: &Path,
+        settings: &[(&str, String)],
+    ) -> Process {
         let mut command = Command::new(binary("projector"));
         command
             .env(names::NATS_URL, self.server.url())
-            .env(names::STREAMS, STREAMS.to_string())
+            .env(names::STREAMS, self.install.streams.get().to_string())
             .env(names::LOG, SAYS_ALL)
             .env(names::PRINCIPALS_FILE, principals(self.directory.path()))
             .env(
                 names::DATABASE_URL,
-                format!("sqlite://{}", self.database().display()),
-            );
+                format!("sqlite://{}", database.display()),
+            )
+            .envs(settings.iter().map(|(name, value)| (name, value)));
         Process::spawn(
             name,
             command,
@@ -93,13 +108,17 @@ impl Broker {
     }
 
     /// A caller of a process that says it runs.
-    async fn caller(process: &Process) -> Caller {
+    pub async fn caller(process: &Process) -> Caller {
         Caller::new(address(process).await, READER)
     }
 
     /// Count, first and last sequence of each stream in the read model.
     async fn stored(&self) -> BTreeMap<String, (i64, i64, i64)> {
-        let url = format!("sqlite://{}", self.database().display());
+        Self::stored_in(&self.database()).await
+    }
+
+    pub async fn stored_in(database: &Path) -> BTreeMap<String, (i64, i64, i64)> {
+        let url = format!("sqlite://{}", database.display());
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
         let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
             "SELECT stream, COUNT(*), MIN(sequence), MAX(sequence) FROM events GROUP BY stream",

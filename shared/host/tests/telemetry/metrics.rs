@@ -74,6 +74,7 @@ fn everything(metrics: &Metrics) {
     metrics
         .reading
         .waiting(WaitingFor::ALL.map(|kind| (kind, 2)));
+    metrics.archiving.stands(StreamId::Log(0), 17, 40, 2);
     metrics.spans.exported(5);
     metrics.spans.dropped(Lost::QueueFull, 1);
 }

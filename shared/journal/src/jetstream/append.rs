@@ -6,6 +6,7 @@ use contracts::{
     position::{Position, StreamId},
 };
 use serde::Deserialize;
+use tokio::time::{Duration, Instant};
 
 use super::{
     JetStreamJournal,
@@ -20,7 +21,7 @@ use crate::{
 
 /// The guard met another sequence; the same guard is still in process; the subject is taken. The
 /// last one also stands for any other failure to store.
-const CONFLICTS: [u16; 3] = [OTHER_SEQUENCE, IN_PROCESS, SUBJECT_TAKEN];
+pub(super) const CONFLICTS: [u16; 3] = [OTHER_SEQUENCE, IN_PROCESS, SUBJECT_TAKEN];
 const OTHER_SEQUENCE: u16 = 10071;
 const IN_PROCESS: u16 = 10164;
 pub(super) const SUBJECT_TAKEN: u16 = 10077;
@@ -62,6 +63,11 @@ pub(super) async fn arm(
     }
 }
 
+/// No try of an append begins later than this after it was asked for, however long the process stood
+/// still meanwhile: what it was decided on gets too old. Above [`super::APPEND_DEADLINE`], with time to
+/// keep a payload first; together with the age of a fold it stays below five minutes.
+pub(super) const BEGUN_AGE_MAX: Duration = Duration::from_secs(40);
+
 /// What is known after a conflict.
 enum Look {
     Own(u64),
@@ -72,7 +78,7 @@ enum Look {
 
 impl JetStreamJournal {
     pub(super) async fn append_event(&self, envelope: &Envelope) -> Result<Position, AppendError> {
-        let subject = envelope.subject.to_string();
+        let (begun, subject) = (Instant::now(), envelope.subject.to_string());
         if claim(envelope)?.is_some() {
             let kept = self.put(envelope.payload.clone()).await;
             kept.map_err(|source| AppendError::Payload {
@@ -83,10 +89,13 @@ impl JetStreamJournal {
         let stream = self.count.stream_of(&envelope.subject.aggregate);
         let mut last = CallError::Timeout;
         let trying = async {
-            match self.append_in_group(envelope, &subject, stream).await {
+            match self
+                .append_in_group(envelope, &subject, stream, begun)
+                .await
+            {
                 Outcome::Stored(sequence) => Ok(Position { stream, sequence }),
                 Outcome::Alone(turn) => {
-                    self.append_until_known(envelope, &subject, stream, turn, &mut last)
+                    self.append_until_known(envelope, &subject, stream, (begun, turn), &mut last)
                         .await
                 }
             }
@@ -106,6 +115,7 @@ impl JetStreamJournal {
         envelope: &Envelope,
         subject: &str,
         stream: StreamId,
+        begun: Instant,
     ) -> Outcome {
         let alone = Outcome::Alone(None);
         let Some(groups) = &self.groups else {
@@ -127,7 +137,7 @@ impl JetStreamJournal {
             payload,
             bytes,
         };
-        groups.join(stream, event).await
+        groups.join(stream, event, begun).await
     }
 
     /// Sends the same bytes again until the broker says yes, or says no and shows why.
@@ -136,7 +146,7 @@ impl JetStreamJournal {
         envelope: &Envelope,
         subject: &str,
         stream: StreamId,
-        mut turn: Option<Turn>,
+        (begun, mut turn): (Instant, Option<Turn>),
         last: &mut CallError,
     ) -> Result<Position, AppendError> {
         let guard = guard(envelope);
@@ -144,6 +154,12 @@ impl JetStreamJournal {
         let at = |sequence| Position { stream, sequence };
         let mut pause = Pause::default();
         loop {
+            if begun.elapsed() > BEGUN_AGE_MAX {
+                return Err(AppendError::Unavailable {
+                    subject: subject.to_owned(),
+                    source: Unavailable::new("append an event", last.clone()),
+                });
+            }
             let published = publish(&self.link, subject, &headers, envelope.stored_payload()).await;
             drop(turn.take());
             match published {

@@ -95,6 +95,7 @@ impl JetStreamJournal {
         Self {
             link: self.link.clone(),
             count: self.count,
+            window: self.window,
             append_deadline: self.append_deadline,
             groups: self.groups.clone(),
             time: Arc::clone(&self.time),

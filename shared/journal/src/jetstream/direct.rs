@@ -29,7 +29,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many messages one answer to [`crate::Journal::read`] may hold: the broker refuses more.
-const BATCH_MAX: usize = 1_000;
+pub(super) const BATCH_MAX: usize = 1_000;
+
+/// And how many bytes, so that an answer of large events does not fill the connection's buffer.
+pub(super) const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What came back from a direct get of many.
 pub(super) enum Answer {
@@ -45,7 +48,7 @@ pub(super) enum Answer {
 /// A message as a direct get gives it.
 pub(super) struct Found {
     pub sequence: u64,
-    stored_at: Option<Timestamp>,
+    pub stored_at: Option<Timestamp>,
     pub raw: Raw,
 }
 
@@ -78,7 +81,7 @@ impl JetStreamJournal {
         .await
     }
 
-    async fn direct(&self, stream: &str, request: Value) -> Result<Answer, CallError> {
+    pub(super) async fn direct(&self, stream: &str, request: Value) -> Result<Answer, CallError> {
         let mut reconnections = self.link.reconnections();
         let (inbox, mut subscriber) = self.link.inbox().await?;
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
@@ -122,33 +125,25 @@ impl JetStreamJournal {
         }
     }
 
-    pub(super) async fn read_after(
+    /// What is live after a sequence, in order.
+    pub(super) async fn read_live(
         &self,
         stream: StreamId,
         after: u64,
         max_events: usize,
-    ) -> Result<Vec<Entry>, Unavailable> {
-        /// So that an answer of large events does not fill the connection's buffer.
-        const BYTES_MAX: usize = 4 * 1024 * 1024;
+    ) -> Result<Vec<Found>, Unavailable> {
         let name = stream.name();
         let request = json!({
             "seq": after + 1,
             "batch": max_events.clamp(1, BATCH_MAX),
-            "max_bytes": BYTES_MAX,
+            "max_bytes": READ_BYTES_MAX,
         });
         let answer = patiently(READ_PATIENCE, || self.direct(&name, request.clone())).await;
-        let messages = match answer {
-            Ok(Answer::Messages { messages, .. }) => messages,
-            Ok(Answer::TooMany) => Vec::new(),
-            Err(error) => return Err(Unavailable::new(format!("read `{name}`"), error)),
-        };
-        let mut entries = Vec::with_capacity(messages.len());
-        for found in messages {
-            let sequence = found.sequence;
-            let entry = self.entry(Position { stream, sequence }, found.raw).await?;
-            entries.push(entry.stored_at(found.stored_at));
+        match answer {
+            Ok(Answer::Messages { messages, .. }) => Ok(messages),
+            Ok(Answer::TooMany) => Ok(Vec::new()),
+            Err(error) => Err(Unavailable::new(format!("read `{name}`"), error)),
         }
-        Ok(entries)
     }
 
     /// The last message that a filter matches, as the leader has it.
@@ -157,24 +152,39 @@ impl JetStreamJournal {
         stream: &str,
         filter: &str,
     ) -> Result<Option<(u64, Raw)>, CallError> {
+        let request = json!({ "last_by_subj": filter });
+        let found = self.leader_message(stream, &request).await?;
+        Ok(found.map(|found| (found.sequence, found.raw)))
+    }
+
+    /// The message that is asked for, as the leader has it.
+    pub(super) async fn leader_message(
+        &self,
+        stream: &str,
+        request: &Value,
+    ) -> Result<Option<Found>, CallError> {
         /// "no message found"
         const NONE: u16 = 10037;
         #[derive(Deserialize)]
-        struct Found {
+        struct Got {
             message: RawMessage,
         }
         let operation = format!("STREAM.MSG.GET.{stream}");
-        let request = json!({ "last_by_subj": filter });
-        match self.link.api::<Found>(&operation, &request).await {
-            Ok(found) => {
-                let message = StreamMessage::try_from(found.message)
+        match self.link.api::<Got>(&operation, request).await {
+            Ok(got) => {
+                let message = StreamMessage::try_from(got.message)
                     .map_err(|error| CallError::Answer(error.to_string()))?;
+                let ms = message.time.unix_timestamp_nanos().div_euclid(1_000_000);
                 let raw = Raw {
                     subject: message.subject.to_string(),
                     headers: header_pairs(Some(&message.headers)),
                     payload: message.payload,
                 };
-                Ok(Some((message.sequence, raw)))
+                Ok(Some(Found {
+                    sequence: message.sequence,
+                    stored_at: i64::try_from(ms).ok().map(Timestamp::from_millis),
+                    raw,
+                }))
             }
             Err(error) if error.api_code() == Some(NONE) => Ok(None),
             Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! Following live: one short-lived push consumer per stream, without acknowledgement, held back
-//! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence.
+//! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence. Where
+//! that is purged, or is purged before it is read, the archive has it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -7,10 +8,11 @@ use async_nats::Message;
 use async_trait::async_trait;
 use contracts::{
     position::{Position, Positions, StreamId},
+    subject::AggregateId,
     time::Timestamp,
 };
 use futures::StreamExt as _;
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -19,11 +21,14 @@ use tokio::{
 };
 
 use super::{
-    JetStreamJournal,
+    Ends, JetStreamJournal,
+    archived::is_archived,
+    direct::BATCH_MAX,
     link::{CallError, Pause, header, header_pairs, status},
+    load::version_of,
 };
 use crate::{
-    Journal as _,
+    Journal as _, Unavailable,
     layout::event_filter,
     stored::{Entry, Raw},
     tail::{Scope, Tail, TailError},
@@ -36,6 +41,9 @@ const QUEUE_KIB_MAX: u32 = 32 * 1024;
 
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// How many sequences a purge cannot go through while a consumer is made.
+const PURGE_AHEAD: u64 = 65_536;
+
 /// How long the broker keeps a consumer whose reader has gone. Short, because a user who may not
 /// touch durable consumers cannot remove its own either; a reader that comes back makes another.
 const INACTIVE: Duration = Duration::from_secs(2);
@@ -46,22 +54,27 @@ impl JetStreamJournal {
         after: &Positions,
         scope: Scope,
     ) -> Result<Box<dyn Tail>, TailError> {
-        let (streams, filters) = match scope {
-            Scope::Everything => (self.streams(), Vec::new()),
-            Scope::Catalogue => (vec![StreamId::Catalogue], Vec::new()),
-            Scope::Aggregate(aggregate) => (
-                vec![self.count.stream_of(&aggregate)],
-                vec![aggregate.filter()],
-            ),
-            Scope::Events(names) => {
+        let (streams, aggregate, filters) = match scope {
+            Scope::Everything => (self.streams(), None, Vec::new()),
+            Scope::Catalogue => (vec![StreamId::Catalogue], None, Vec::new()),
+            Scope::Aggregate(aggregate) => {
+                let filters = vec![aggregate.filter()];
+                let stream = self.count.stream_of(&aggregate);
+                (vec![stream], Some(aggregate), filters)
+            }
+            Scope::Live(names) => {
                 let streams = names.iter().flat_map(|name| self.count.streams_of(*name));
                 let streams: BTreeSet<StreamId> = streams.collect();
                 let filters = names.into_iter().map(event_filter);
-                (streams.into_iter().collect(), filters.collect())
+                (streams.into_iter().collect(), None, filters.collect())
             }
         };
+        let mut firsts = Vec::with_capacity(streams.len());
         for stream in &streams {
-            let end = self.last_sequence(*stream).await?;
+            let Ends {
+                first_seq,
+                last_seq: end,
+            } = self.ends_of(*stream).await?;
             let after = after.get(*stream);
             if after > end {
                 return Err(TailError::BeyondEnd {
@@ -70,16 +83,21 @@ impl JetStreamJournal {
                     end,
                 });
             }
+            firsts.push(first_seq);
         }
         let (queue, entries) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
         let mut tasks = JoinSet::new();
-        for stream in streams {
+        for (stream, live_from) in streams.into_iter().zip(firsts) {
             let follower = Follower {
                 journal: self.parts(),
                 stream,
+                aggregate: aggregate.clone(),
                 filters: filters.clone(),
                 reached: after.get(stream),
+                live_from,
+                is_first: true,
+                version: None,
                 queue: queue.clone(),
                 room: Arc::clone(&room),
             };
@@ -95,9 +113,17 @@ impl JetStreamJournal {
 struct Follower {
     journal: JetStreamJournal,
     stream: StreamId,
+    aggregate: Option<AggregateId>,
+    /// Nothing where all is wanted.
     filters: Vec<String>,
     /// The last sequence that was handed on.
     reached: u64,
+    /// The first that was live when that was last asked.
+    live_from: u64,
+    /// Whether that was a moment ago.
+    is_first: bool,
+    /// Of the last event of the aggregate that was handed on.
+    version: Option<u64>,
     queue: mpsc::Sender<Waiting>,
     /// For what waits, in KiB.
     room: Arc<Semaphore>,
@@ -117,6 +143,7 @@ impl Follower {
             if let Err(error) = self.follow().await {
                 tracing::debug!(stream = self.stream.name(), %error, "following begins again");
             }
+            self.is_first = false;
             if self.reached > reached {
                 pause = Pause::default();
             }
@@ -125,11 +152,24 @@ impl Follower {
     }
 
     async fn follow(&mut self) -> Result<(), CallError> {
+        if is_archived(self.stream) && !self.is_of_live() && self.reached + 1 < self.live_from {
+            let read = self.read_archive().await;
+            read.inspect_err(|error| {
+                let (stream, after) = (self.stream.name(), self.reached);
+                tracing::warn!(stream, after, %error, "what is purged cannot be read yet");
+            })?;
+        }
         let link = self.journal.link.clone();
         let mut reconnections = link.reconnections();
         let (inbox, mut subscriber) = link.inbox().await?;
-        self.create(&inbox).await?;
+        let made = self.create(&inbox).await?;
+        if self.has_lost(made.delivered.stream_seq + 1).await? {
+            return Ok(());
+        }
         let mut received = 0;
+        // All that the broker has yet to send of an aggregate may be purged meanwhile, and then
+        // nothing comes that would show it.
+        let (mut pending, mut held_back) = (made.num_pending, false);
         loop {
             let message = tokio::select! {
                 message = timeout(HEARTBEAT * 3, subscriber.next()) => message,
@@ -139,13 +179,21 @@ impl Follower {
                 return Err(CallError::Timeout);
             };
             if status(&message).is_some() {
-                self.control(&message, received).await?;
+                let is_idle = self.control(&message, received).await?;
+                held_back |= !is_idle;
+                if is_idle && self.aggregate.is_some() && (held_back || pending > 0) {
+                    if self.has_lost(u64::MAX).await? {
+                        return Ok(());
+                    }
+                    (held_back, pending) = (false, 0);
+                }
                 continue;
             }
             let Delivered {
                 consumed,
                 sequence,
                 stored_at,
+                pending: left,
             } = Delivered::of(&message)
                 .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
             if consumed != received + 1 {
@@ -154,11 +202,68 @@ impl Follower {
                 ));
             }
             received = consumed;
+            pending = left;
+            let version = version_of(message.subject.as_str());
+            let is_next = match (&self.aggregate, self.version) {
+                (None, _) => sequence == self.reached + 1,
+                (Some(_), Some(before)) => version == Some(before + 1),
+                (Some(_), None) if version == Some(1) => true,
+                // What stood before it was there when the consumer was made, and the purge was far
+                // from it.
+                (Some(_), None) => {
+                    let is_far = self.live_from == 1 || self.live_from + PURGE_AHEAD < self.reached;
+                    made.num_pending == 0 || (self.is_first && is_far)
+                }
+            };
+            if !is_next && self.has_lost(sequence).await? {
+                return Ok(());
+            }
             self.hand_on(message, sequence, stored_at).await?;
+            self.version = version;
         }
     }
 
-    async fn create(&self, inbox: &str) -> Result<(), CallError> {
+    /// Whether only what is live is wanted.
+    fn is_of_live(&self) -> bool {
+        self.aggregate.is_none() && !self.filters.is_empty()
+    }
+
+    /// Whether something between what was reached and `sequence`, which comes next, is purged: then
+    /// the archive has it.
+    async fn has_lost(&mut self, sequence: u64) -> Result<bool, CallError> {
+        if !is_archived(self.stream) || self.is_of_live() || sequence <= self.reached + 1 {
+            return Ok(false);
+        }
+        let ends = self.journal.ends_of(self.stream).await;
+        self.live_from = ends.map_err(client)?.first_seq;
+        Ok(self.reached + 1 < self.live_from)
+    }
+
+    /// Hands on what is purged, from the archive.
+    async fn read_archive(&mut self) -> Result<(), CallError> {
+        if let Some(aggregate) = self.aggregate.clone() {
+            let entries = self.journal.archived_after(&aggregate, self.reached).await;
+            for entry in entries.map_err(client)? {
+                let version = version_of(&entry.raw.subject);
+                self.hand_on_entry(entry).await?;
+                self.version = version;
+            }
+            // Nothing else that is purged is of the aggregate.
+            self.reached = self.reached.max(self.live_from - 1);
+            return Ok(());
+        }
+        while self.reached + 1 < self.live_from {
+            let entries = self
+                .journal
+                .read_archived(self.stream, self.reached, BATCH_MAX);
+            for entry in entries.await.map_err(client)? {
+                self.hand_on_entry(entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(&self, inbox: &str) -> Result<Made, CallError> {
         let mut config = json!({
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self.reached + 1,
@@ -180,15 +285,12 @@ impl Follower {
         let request = json!({ "stream_name": name, "config": config });
         // The form that names no consumer: a user who may do this cannot touch a durable one.
         let operation = format!("CONSUMER.CREATE.{name}");
-        self.journal
-            .link
-            .api::<IgnoredAny>(&operation, &request)
-            .await?;
-        Ok(())
+        self.journal.link.api(&operation, &request).await
     }
 
-    /// A heartbeat, or the question whether all so far has been read.
-    async fn control(&self, message: &Message, received: u64) -> Result<(), CallError> {
+    /// A heartbeat, or the question whether all so far has been read; whether the broker has no
+    /// more to send.
+    async fn control(&self, message: &Message, received: u64) -> Result<bool, CallError> {
         if status(message) != Some(100) {
             let text = message.description.clone().unwrap_or_default();
             return Err(CallError::Answer(text));
@@ -197,6 +299,7 @@ impl Follower {
             Some(reply) => Some(reply.to_string()),
             None => header(message, "Nats-Consumer-Stalled").map(str::to_owned),
         };
+        let is_idle = answer_to.is_none();
         if let Some(subject) = answer_to {
             self.journal
                 .link
@@ -209,7 +312,7 @@ impl Follower {
                 "messages were lost on the way".to_owned(),
             ));
         }
-        Ok(())
+        Ok(is_idle)
     }
 
     async fn hand_on(
@@ -228,8 +331,12 @@ impl Follower {
             payload: message.payload,
         };
         let entry = self.journal.entry(position, raw).await;
-        let entry = entry.map_err(|error| CallError::Client(error.to_string()))?;
-        let entry = entry.stored_at(Some(stored_at));
+        let entry = entry.map_err(client)?;
+        self.hand_on_entry(entry.stored_at(Some(stored_at))).await
+    }
+
+    async fn hand_on_entry(&mut self, entry: Entry) -> Result<(), CallError> {
+        let sequence = entry.position.sequence;
         let kib = u32::try_from(entry.raw.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
         // One that is larger than all the room waits alone.
         let room = Arc::clone(&self.room).acquire_many_owned(kib.clamp(1, QUEUE_KIB_MAX));
@@ -247,6 +354,23 @@ impl Follower {
     }
 }
 
+/// What the broker says of a new consumer.
+#[derive(Deserialize)]
+struct Made {
+    delivered: Before,
+    num_pending: u64,
+}
+
+/// It begins after this, which is not before what is live.
+#[derive(Deserialize)]
+struct Before {
+    stream_seq: u64,
+}
+
+fn client(error: Unavailable) -> CallError {
+    CallError::Client(crate::chain(&error))
+}
+
 /// What the subject for an answer says of a message:
 /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
 /// sequence>.<nanoseconds since 1970>.<pending>…`.
@@ -256,6 +380,8 @@ struct Delivered {
     /// The one in the stream.
     sequence: u64,
     stored_at: Timestamp,
+    /// How many the consumer had yet to send then.
+    pending: u64,
 }
 
 impl Delivered {
@@ -270,6 +396,7 @@ impl Delivered {
             consumed: token(4)?.parse().ok()?,
             sequence: token(3)?.parse().ok()?,
             stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
+            pending: token(6)?.parse().ok()?,
         })
     }
 }

@@ -20,10 +20,13 @@ use contracts::{position::StreamId, subject::AggregateId};
 use serde::Deserialize;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::link::{CallError, Link, TRY_TIMEOUT, parse_answer};
+use super::{
+    append::BEGUN_AGE_MAX,
+    link::{CallError, Link, TRY_TIMEOUT, parse_answer},
+};
 
 /// From how many events on a batch is sent; fewer go one by one, all at once.
 ///
@@ -99,6 +102,8 @@ pub(super) struct Groups {
 
 struct Waiting {
     event: Guarded,
+    /// When its append began.
+    begun: Instant,
     /// Whether the group before has an event of the same aggregate.
     follows: bool,
     answer: oneshot::Sender<Outcome>,
@@ -128,7 +133,7 @@ impl Groups {
     }
 
     /// Waits for the commit that this event becomes part of.
-    pub async fn join(&self, stream: StreamId, event: Guarded) -> Outcome {
+    pub async fn join(&self, stream: StreamId, event: Guarded, begun: Instant) -> Outcome {
         let alone = Outcome::Alone(None);
         let Some(line) = self.lines.get(&stream) else {
             return alone;
@@ -136,6 +141,7 @@ impl Groups {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
             event,
+            begun,
             follows: false,
             answer,
         };
@@ -200,6 +206,11 @@ impl Line {
             };
             // Its caller has given up: it is to be unknown no longer than it must.
             if next.answer.is_closed() {
+                continue;
+            }
+            // By itself it is refused: what its guard stands for may be purged by now.
+            if next.begun.elapsed() > BEGUN_AGE_MAX {
+                round.alone.push(next);
                 continue;
             }
             let is_first = aggregates.insert(next.event.aggregate.clone());

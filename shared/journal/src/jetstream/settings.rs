@@ -1,6 +1,9 @@
 //! The streams and their settings: made by [`install`], checked by every service that starts.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use contracts::{
@@ -16,8 +19,9 @@ use super::{
     link::{CallError, Link},
 };
 use crate::{
+    archive::{PARTS_ROOT, SEALS_ROOT, WindowSize},
     inbox::inbox_filter,
-    layout::{INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, inbox},
+    layout::{ARCHIVE, INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, inbox},
     permissions::ACCOUNT_QUESTION,
 };
 
@@ -26,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// In a stream's metadata, so that a service that was started with another count can say so.
 const STREAM_COUNT: &str = "control-plane.streams";
+
+/// In the metadata of the archive: how many sequences each window of it holds.
+const ARCHIVE_WINDOW: &str = "control-plane.archive-window";
 
 /// In the metadata of a stream of the log whose events are republished. It is written together with
 /// the setting, by [`install`] alone: so whoever reads both knows whether that is meant.
@@ -63,6 +70,8 @@ pub struct InstallOptions {
     pub republish: Option<bool>,
     /// Which workspaces have an inbox: those of principals that the broker knows.
     pub inboxes: BTreeSet<WorkspaceId>,
+    /// How many sequences of a stream are sealed at once, in a new log.
+    pub archive_window: WindowSize,
 }
 
 impl InstallOptions {
@@ -72,6 +81,7 @@ impl InstallOptions {
             replicas: 1,
             republish: None,
             inboxes: BTreeSet::new(),
+            archive_window: WindowSize::USUAL,
         }
     }
 }
@@ -104,6 +114,10 @@ pub async fn install(
     let inboxes = inboxes.map(|workspace| inbox_stream(install.streams, workspace));
     for mut wanted in all_streams(install.streams).into_iter().chain(inboxes) {
         wanted.set("num_replicas", json!(install.replicas));
+        if wanted.name == ARCHIVE {
+            let window = install.archive_window.get().to_string();
+            wanted.describe(ARCHIVE_WINDOW, json!(window));
+        }
         if let Some(found) = find(&link, &wanted.name).await? {
             differences.extend(wanted.differences(&found, install.streams)?);
             let mut settings = found.clone();
@@ -178,8 +192,21 @@ async fn remove_shared_inbox(link: &Link) -> Result<bool, ConnectError> {
     Ok(true)
 }
 
-pub(super) async fn verify(link: &Link, count: StreamCount) -> Result<(), ConnectError> {
-    verify_these(link, count, all_streams(count)).await
+/// What this log was made with.
+pub(super) async fn verify(link: &Link, count: StreamCount) -> Result<WindowSize, ConnectError> {
+    let found = verify_these(link, count, all_streams(count)).await?;
+    let archive = found.get(ARCHIVE).and_then(|found| found.get("metadata"));
+    let window = archive.and_then(|metadata| metadata.get(ARCHIVE_WINDOW));
+    let window = window.and_then(Value::as_str);
+    let known = window.and_then(|text| WindowSize::try_new(text.parse().ok()?));
+    known.ok_or_else(|| {
+        ConnectError::Settings(vec![Difference {
+            stream: ARCHIVE.to_owned(),
+            setting: ARCHIVE_WINDOW.to_owned(),
+            wanted: format!("a number up to {}", WindowSize::USUAL.get()),
+            found: window.unwrap_or("(not set)").to_owned(),
+        }])
+    })
 }
 
 pub(super) async fn verify_inbox(
@@ -187,15 +214,16 @@ pub(super) async fn verify_inbox(
     count: StreamCount,
     workspace: &WorkspaceId,
 ) -> Result<(), ConnectError> {
-    verify_these(link, count, vec![inbox_stream(count, workspace)]).await
+    let inbox = vec![inbox_stream(count, workspace)];
+    verify_these(link, count, inbox).await.map(|_| ())
 }
 
 async fn verify_these(
     link: &Link,
     count: StreamCount,
     streams: Vec<Stream>,
-) -> Result<(), ConnectError> {
-    let mut differences = Vec::new();
+) -> Result<BTreeMap<String, Map<String, Value>>, ConnectError> {
+    let (mut all, mut differences) = (BTreeMap::new(), Vec::new());
     for wanted in streams {
         let Some(found) = find(link, &wanted.name).await? else {
             return Err(ConnectError::Missing {
@@ -203,9 +231,10 @@ async fn verify_these(
             });
         };
         differences.extend(wanted.differences(&found, count)?);
+        all.insert(wanted.name, found);
     }
     if differences.is_empty() {
-        Ok(())
+        Ok(all)
     } else {
         Err(ConnectError::Settings(differences))
     }
@@ -225,6 +254,7 @@ fn all_streams(count: StreamCount) -> Vec<Stream> {
     ids.into_iter()
         .map(|id| log_stream(count, id))
         .chain([
+            archive_stream(count),
             timer_stream(count),
             object_stream(count),
             refused_stream(count),
@@ -279,6 +309,12 @@ impl Stream {
 
     fn set(&mut self, setting: &str, value: Value) {
         self.settings.insert(setting.to_owned(), value);
+    }
+
+    fn describe(&mut self, name: &str, value: Value) {
+        if let Some(Value::Object(metadata)) = self.settings.get_mut("metadata") {
+            metadata.insert(name.to_owned(), value);
+        }
     }
 
     fn differences(
@@ -372,6 +408,16 @@ fn log_stream(count: StreamCount, id: StreamId) -> Stream {
     stream.set("discard_new_per_subject", json!(true));
     stream.set("allow_atomic", json!(true));
     stream.set("deny_delete", json!(true));
+    stream
+}
+
+/// Each part and each seal is written once, and stays.
+fn archive_stream(count: StreamCount) -> Stream {
+    let subjects = [PARTS_ROOT, SEALS_ROOT].map(|root| format!("{root}.>"));
+    let mut stream = Stream::named(ARCHIVE.to_owned(), count, &subjects);
+    stream.set("discard_new_per_subject", json!(true));
+    stream.set("deny_delete", json!(true));
+    stream.set("compression", json!("s2"));
     stream
 }
 

@@ -39,7 +39,7 @@ impl MemoryJournal {
         scope: Scope,
     ) -> Result<Box<dyn Tail>, TailError> {
         let streams = match &scope {
-            Scope::Everything | Scope::Events(_) => self.streams(),
+            Scope::Everything | Scope::Live(_) => self.streams(),
             Scope::Catalogue => vec![StreamId::Catalogue],
             Scope::Aggregate(aggregate) => vec![self.count.stream_of(aggregate)],
         };
@@ -164,7 +164,7 @@ fn is_in(scope: &Scope, raw: &Raw) -> bool {
     match scope {
         Scope::Everything | Scope::Catalogue => true,
         Scope::Aggregate(aggregate) => belongs_to(raw, aggregate),
-        Scope::Events(names) => raw
+        Scope::Live(names) => raw
             .subject
             .parse::<Subject>()
             .is_ok_and(|subject| names.contains(&subject.event)),

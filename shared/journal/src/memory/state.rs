@@ -1,5 +1,7 @@
 //! What the broker would hold.
 
+mod archived;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -35,7 +37,13 @@ pub enum Waking {
 pub(super) struct State {
     now: Timestamp,
     streams: BTreeMap<StreamId, Vec<Stored>>,
+    /// What is live.
     subjects: BTreeMap<String, (StreamId, u64)>,
+    /// What is archived and purged, by subject and sequence: guards no longer see it, so a subject
+    /// may be there twice.
+    archived: BTreeMap<(String, u64), StreamId>,
+    /// Up to which sequence that is.
+    purged: BTreeMap<StreamId, u64>,
     pub objects: BTreeMap<Digest, Bytes>,
     /// By slot: arming again replaces.
     armed: BTreeMap<String, Armed>,
@@ -125,6 +133,8 @@ impl State {
             now,
             streams: BTreeMap::new(),
             subjects: BTreeMap::new(),
+            archived: BTreeMap::new(),
+            purged: BTreeMap::new(),
             objects: BTreeMap::new(),
             armed: BTreeMap::new(),
             fired: BTreeMap::new(),
@@ -299,20 +309,6 @@ impl State {
         (after + 1..).zip(messages.iter().skip(skipped))
     }
 
-    /// What is stored on subjects that begin so, in the order of sequences.
-    pub fn beginning_with(&self, prefix: &str) -> Vec<(u64, &Stored)> {
-        let subjects = self.subjects.range(prefix.to_owned()..);
-        let mut found: Vec<_> = subjects
-            .take_while(|(subject, _)| subject.starts_with(prefix))
-            .filter_map(|(_, (stream, sequence))| {
-                let (_, stored) = self.after(*stream, sequence - 1).next()?;
-                Some((*sequence, stored))
-            })
-            .collect();
-        found.sort_by_key(|(sequence, _)| *sequence);
-        found
-    }
-
     /// The last sequence that a reader sees.
     pub fn visible_end(&self, stream: StreamId, read: Read) -> u64 {
         let hidden = match read {
@@ -411,6 +407,8 @@ impl State {
         for stream in count.streams() {
             let messages = self.streams.get(&stream).map_or(&[][..], Vec::as_slice);
             let reached = consumer.reached.entry(stream).or_default();
+            // What is purged is delivered to nobody.
+            *reached = (*reached).max(self.purged.get(&stream).copied().unwrap_or(0));
             let unseen = (1..).zip(messages).skip(usize::try_from(*reached).ok()?);
             for (sequence, stored) in unseen {
                 *reached = sequence;

@@ -14,10 +14,11 @@ use futures::StreamExt as _;
 use journal::{
     Journal,
     append::AppendError,
+    archive::Purged,
     broker::{Durability, ServerConfig, User},
-    delivery::{ConsumerSpec, Purpose},
+    delivery::{ConsumerSpec, ON_EXECUTIONS, Purpose},
     history::Read,
-    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    jetstream::{Archiver, ConnectOptions, InstallOptions, JetStreamJournal, install},
     permissions::{self, OPERATOR, Permissions, caller_name, inbox_prefix},
     request::{Reply, Request, skill_subject},
     tail::Scope,
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 use crate::{
     samples::{KINDS, execution, sealed, workspace},
-    world::{count, now, soon},
+    world::{WINDOW, count, live, now, soon},
 };
 
 const STREAMS: u8 = 2;
@@ -73,6 +74,7 @@ pub async fn empty_broker() -> NatsServer {
     users.push(user("worker", permissions::worker(&acme(), [SKILL])));
     users.push(user("installer", permissions::installer("installer")));
     users.push(user(OPERATOR, permissions::reader(streams)));
+    users.push(user("archiver", permissions::archiver("archiver", streams)));
     for (name, of) in [("events-reader", Some(acme())), ("events-of-all", None)] {
         users.push(user(name, permissions::events_reader(of.as_ref())));
     }
@@ -100,6 +102,7 @@ pub async fn empty_broker() -> NatsServer {
 pub fn wanted() -> InstallOptions {
     InstallOptions {
         inboxes: [acme(), globex()].into(),
+        archive_window: WINDOW,
         ..InstallOptions::new(count(STREAMS))
     }
 }
@@ -165,6 +168,9 @@ async fn a_service_can_do_nothing_that_is_anothers() {
             "_INBOX_stranger.x".to_owned(),
             "events.x".to_owned(),
             "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_INBOX_other".to_owned(),
+            "$JS.API.STREAM.PURGE.CONTROL_PLANE_ARCHIVE".to_owned(),
+            "cp.archive.acme.execution.2a.some-id.1".to_owned(),
+            "cp.sealed.CONTROL_PLANE_00.0".to_owned(),
         ];
         if service != Service::Intake {
             forbidden.extend([
@@ -304,6 +310,70 @@ async fn a_reader_reads_and_writes_nothing() {
     let mut intruder = guest(&server, OPERATOR).await;
     for event in EventName::ALL {
         assert!(!intruder.may_publish(&event_subject(event)).await);
+    }
+}
+
+/// With what they may, services write and read, and the archiver archives and purges.
+#[tokio::test]
+async fn an_archiver_archives_and_writes_no_event() {
+    let server = broker().await;
+    let intake = connect(&server, "intake").await;
+    let aggregate = execution();
+    let stream = intake.stream_count().stream_of(&aggregate);
+    let mut head = None;
+    for _ in 0..=WINDOW.get() {
+        let (envelope, recorded) = sealed(&aggregate, head.as_ref(), EventName::Paused, "");
+        intake.append(&envelope).await.unwrap();
+        head = Some(recorded.head());
+    }
+    let mut consuming = Vec::new();
+    for (service, purpose) in ON_EXECUTIONS {
+        let spec = ConsumerSpec::events(service, purpose, [EventName::PlanDrafted]);
+        let service = connect(&server, service.as_str()).await;
+        consuming.push(service.consume(spec).await.unwrap());
+    }
+    let options = options_of(&server, "archiver");
+    let archiver = Archiver::connect(&options, live(1)).await.unwrap();
+    let sealing = archiver.open(stream, 0).await.unwrap();
+    sealing.seal().await.unwrap();
+    let verified = archiver.verify(stream, 0).await.unwrap();
+    let purged = archiver.purge(verified).await.unwrap();
+    assert_eq!(purged, Purged::UpTo(WINDOW.get()));
+    // Whoever reads the log reads its archive.
+    for user in [
+        "intake",
+        "planner",
+        "executor",
+        "projector",
+        "reader",
+        "archiver",
+    ] {
+        let reader = connect(&server, user).await;
+        let loaded = reader.load(&aggregate, Read::Confirmed).await.unwrap();
+        assert_eq!(loaded.len() as u64, WINDOW.get() + 1);
+        assert_eq!(reader.read(stream, 0, 3).await.unwrap().len(), 3);
+    }
+    let mut intruder = guest(&server, "archiver").await;
+    let mut subjects: Vec<_> = EventName::ALL.into_iter().map(event_subject).collect();
+    subjects.extend(
+        [
+            "$JS.API.STREAM.PURGE.CONTROL_PLANE_ARCHIVE",
+            "$JS.API.STREAM.PURGE.CONTROL_PLANE_CATALOGUE",
+            "$JS.API.STREAM.PURGE.CONTROL_PLANE_TIMERS",
+            "$JS.API.STREAM.UPDATE.CONTROL_PLANE_00",
+            "$JS.API.STREAM.DELETE.CONTROL_PLANE_00",
+            "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_00",
+            "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_ARCHIVE",
+            "$JS.API.CONSUMER.DELETE.CONTROL_PLANE_00.executor-drive",
+            "$JS.ACK.CONTROL_PLANE_00.executor-drive.1.1.1.1.0",
+            "cp.timer.arm.executor.acme.execution.2a.some-id.x",
+            "cp.api.acme.ada.intent.submit",
+            "cp.object.x",
+        ]
+        .map(str::to_owned),
+    );
+    for subject in subjects {
+        assert!(!intruder.may_publish(&subject).await, "{subject}");
     }
 }
 

@@ -79,6 +79,7 @@ async fn a_log_that_was_not_installed() {
         [
             "CONTROL_PLANE_CATALOGUE",
             "CONTROL_PLANE_00",
+            "CONTROL_PLANE_ARCHIVE",
             "CONTROL_PLANE_TIMERS",
             "CONTROL_PLANE_OBJECTS",
             "CONTROL_PLANE_REFUSED",

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use contracts::time::Timestamp;
+use contracts::{position::StreamId, time::Timestamp};
 use journal::{
     Journal,
+    archive::{Due, LiveWindow, Purged, WindowSize},
     broker::Durability,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
@@ -94,6 +95,33 @@ impl World {
         connect_for(&url, count, durability).await
     }
 
+    /// How many sequences are archived at once.
+    pub fn window(&self) -> u64 {
+        WINDOW.get()
+    }
+
+    /// Seals, verifies and purges whatever can be of a stream, as if nobody else consumed it; up to
+    /// where it is purged then.
+    pub async fn archive(&self, stream: StreamId) -> u64 {
+        match self {
+            Self::Memory(journal) => {
+                let end = journal.last_sequence(stream).await.unwrap();
+                journal.archive(stream, (end - 1) / WINDOW.get() * WINDOW.get())
+            }
+            Self::One { server, count } => archive(&server.url(), *count, stream).await,
+            Self::Three { cluster, count } => archive(&cluster.url(), *count, stream).await,
+        }
+    }
+
+    /// Up to where a stream is purged.
+    pub async fn purged(&self, stream: StreamId) -> u64 {
+        match self {
+            Self::Memory(journal) => journal.archive(stream, 0),
+            Self::One { server, count } => purged(&server.url(), *count, stream).await,
+            Self::Three { cluster, count } => purged(&cluster.url(), *count, stream).await,
+        }
+    }
+
     /// A client that knows nothing of the log's rules.
     pub async fn raw_client(&self) -> Option<async_nats::Client> {
         match self {
@@ -122,10 +150,58 @@ impl World {
     }
 }
 
+/// Of so few events that a test fills one.
+pub const WINDOW: WindowSize = match WindowSize::try_new(16) {
+    Some(size) => size,
+    None => WindowSize::USUAL,
+};
+
+pub fn live(events: u64) -> LiveWindow {
+    LiveWindow::try_new(events, Duration::ZERO).unwrap()
+}
+
+/// An archiver that minds no consumer.
+pub async fn archiver(url: &str, count: StreamCount) -> Archiver {
+    let options = ConnectOptions::new(url, "archiver").streams(count);
+    Archiver::heeding(&options, live(1), Vec::new())
+        .await
+        .unwrap()
+}
+
+async fn archive(url: &str, count: StreamCount, stream: StreamId) -> u64 {
+    let archiver = archiver(url, count).await;
+    let mut standing = archiver.standing(stream).await.unwrap();
+    while archiver
+        .due(stream, standing.sealed, standing.last)
+        .await
+        .unwrap()
+        == Due::Now
+    {
+        let sealing = archiver.open(stream, standing.sealed).await.unwrap();
+        sealing.seal().await.unwrap();
+        standing.sealed += 1;
+    }
+    for index in archiver.first_live(&standing)..standing.sealed {
+        let verified = archiver.verify(stream, index).await.unwrap();
+        let done = archiver.purge(verified).await.unwrap();
+        assert!(matches!(done, Purged::UpTo(_)), "{done:?}");
+    }
+    archiver.close().await;
+    purged(url, count, stream).await
+}
+
+async fn purged(url: &str, count: StreamCount, stream: StreamId) -> u64 {
+    let archiver = archiver(url, count).await;
+    let standing = archiver.standing(stream).await.unwrap();
+    archiver.close().await;
+    standing.first - 1
+}
+
 pub async fn make_streams(url: &str, streams: u8, replicas: u8) {
     let options = ConnectOptions::new(url, "installer").streams(count(streams));
     let wanted = InstallOptions {
         replicas,
+        archive_window: WINDOW,
         ..InstallOptions::new(count(streams))
     };
     install(&options, wanted).await.unwrap();

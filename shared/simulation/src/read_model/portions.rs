@@ -176,6 +176,10 @@ impl Journal for Portions {
         self.journal.head(aggregate).await
     }
 
+    async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable> {
+        self.journal.is_archived(aggregate).await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         self.journal.last_sequence(stream).await
     }

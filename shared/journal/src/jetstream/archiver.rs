@@ -1,0 +1,360 @@
+//! Writing the archive, and purging what it has. Each stage may be done again, by this archiver or
+//! by another at the same time: what is written once is found to be the same.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use contracts::position::StreamId;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    ConnectError, ConnectOptions, Ends, JetStreamJournal,
+    direct::{BATCH_MAX, READ_PATIENCE},
+    link::{CallError, patiently},
+};
+use crate::{
+    Journal as _, Unavailable,
+    archive::{
+        ArchiveError, Due, LiveWindow, Purged, Window,
+        part::Kept,
+        seal::{Seal, digest},
+    },
+    delivery::{self, ON_EXECUTIONS},
+    layout::ARCHIVE,
+};
+
+mod sealing;
+
+pub use self::sealing::Sealing;
+
+/// What is archived of one log, and what is purged of it.
+pub struct Archiver {
+    journal: JetStreamJournal,
+    live: LiveWindow,
+    /// Nothing is purged that one of these durable consumers has not acknowledged.
+    consumers: Vec<String>,
+}
+
+/// How far a stream is archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The first sequence that is live, or would be.
+    pub first: u64,
+    pub last: u64,
+    /// How many windows are sealed, from the first one on.
+    pub sealed: u64,
+}
+
+/// A window of which the archive has all that the log had.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified {
+    stream: StreamId,
+    window: Window,
+}
+
+impl Archiver {
+    /// Of the services' consumers, as the log has them.
+    pub async fn connect(options: &ConnectOptions, live: LiveWindow) -> Result<Self, ConnectError> {
+        let consumers = ON_EXECUTIONS.map(|(service, purpose)| delivery::name(service, purpose));
+        Self::heeding(options, live, consumers.into()).await
+    }
+
+    /// Of other consumers.
+    pub async fn heeding(
+        options: &ConnectOptions,
+        live: LiveWindow,
+        consumers: Vec<String>,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self {
+            journal: JetStreamJournal::connect(options).await?,
+            live,
+            consumers,
+        })
+    }
+
+    pub async fn close(&self) {
+        self.journal.close().await;
+    }
+
+    /// How many bytes the broker stores of all streams, and how many it may where the account has a
+    /// limit.
+    pub async fn broker_store(&self) -> Result<(u64, Option<u64>), Unavailable> {
+        #[derive(Deserialize)]
+        struct Info {
+            storage: u64,
+            limits: Limits,
+        }
+        #[derive(Deserialize)]
+        struct Limits {
+            max_storage: i64,
+        }
+        let nothing = serde_json::Value::Null;
+        let info = self
+            .journal
+            .link
+            .api_patiently("INFO", &nothing, READ_PATIENCE);
+        let info: Info = info
+            .await
+            .map_err(|error| Unavailable::new("ask how much is stored", error))?;
+        let max = u64::try_from(info.limits.max_storage).ok();
+        Ok((info.storage, max.filter(|max| *max > 0)))
+    }
+
+    /// The streams that are archived.
+    pub fn streams(&self) -> Vec<StreamId> {
+        let streams = self.journal.streams().into_iter();
+        streams
+            .filter(|stream| matches!(stream, StreamId::Log(_)))
+            .collect()
+    }
+
+    pub async fn standing(&self, stream: StreamId) -> Result<Standing, ArchiveError> {
+        let Ends {
+            first_seq,
+            last_seq,
+        } = self.journal.ends_of(stream).await?;
+        let filter = Seal::filter(stream);
+        // Each is written after the one before it.
+        let newest = patiently(READ_PATIENCE, || {
+            self.journal.last_message(ARCHIVE, &filter)
+        });
+        let newest = newest.await.map_err(|error| asking(stream, error))?;
+        let newest = newest.and_then(|(_, raw)| Seal::index_of(&raw.subject));
+        Ok(Standing {
+            first: first_seq.max(1),
+            last: last_seq,
+            sealed: newest.map_or(0, |index| index + 1),
+        })
+    }
+
+    /// The first window of which something is live.
+    pub fn first_live(&self, standing: &Standing) -> u64 {
+        self.journal.window.window_of(standing.first).index
+    }
+
+    /// When a window of a stream that ends at `last` has left the live window.
+    pub async fn due(&self, stream: StreamId, index: u64, last: u64) -> Result<Due, ArchiveError> {
+        let window = self.journal.window.window(index);
+        let needed = window.last + self.live.events();
+        if last < needed {
+            return Ok(Due::AfterEvents(needed - last));
+        }
+        if self.live.age().is_zero() {
+            return Ok(Due::Now);
+        }
+        let request = json!({ "seq": window.last });
+        let name = stream.name();
+        let found = patiently(READ_PATIENCE, || {
+            self.journal.leader_message(&name, &request)
+        });
+        let found = found.await.map_err(|error| asking(stream, error))?;
+        let Some(stored_at) = found.and_then(|found| found.stored_at) else {
+            // It is purged, or missing, which who reads the window says.
+            return Ok(Due::Now);
+        };
+        let now = self.journal.time.now(&self.journal.link).await;
+        let now = now.map_err(|error| asking(stream, error))?;
+        let age = Duration::from_millis(now.since_ms(stored_at));
+        Ok(match self.live.age().checked_sub(age) {
+            Some(left) if !left.is_zero() => Due::AfterTime(left),
+            Some(_) | None => Due::Now,
+        })
+    }
+
+    /// Some of what is live from a sequence on, up to `last`; nothing where that sequence is purged.
+    async fn live_from(
+        &self,
+        stream: StreamId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<Kept>, ArchiveError> {
+        let room = usize::try_from(last + 1 - first).unwrap_or(BATCH_MAX);
+        let mut found = self.journal.read_live(stream, first - 1, room).await?;
+        found.retain(|found| found.sequence <= last);
+        if found.first().is_none_or(|found| found.sequence != first) {
+            // Of a replica that lags behind, and not for long: what is sealed is old.
+            let (name, request) = (stream.name(), json!({ "seq": first }));
+            let leaders = patiently(READ_PATIENCE, || {
+                self.journal.leader_message(&name, &request)
+            });
+            let leaders = leaders.await.map_err(|error| asking(stream, error))?;
+            let Some(leaders) = leaders else {
+                if self.journal.ends_of(stream).await?.first_seq > first {
+                    return Ok(Vec::new());
+                }
+                return Err(ArchiveError::Missing {
+                    stream,
+                    sequence: first,
+                });
+            };
+            found = vec![leaders];
+        }
+        let kept = found.into_iter().map(|found| Kept {
+            sequence: found.sequence,
+            stored_at: found.stored_at,
+            raw: found.raw,
+        });
+        Ok(kept.collect())
+    }
+
+    /// Whether the archive has all of a sealed window, read through its leader, and the same of all
+    /// that is still live.
+    pub async fn verify(&self, stream: StreamId, index: u64) -> Result<Verified, ArchiveError> {
+        let window = self.journal.window.window(index);
+        let differs = |reason: String| ArchiveError::Differs {
+            stream,
+            first: window.first,
+            reason,
+        };
+        let seal = self.journal.leaders_seal(stream, window).await;
+        let seal = seal.map_err(|error| asking(stream, error))?;
+        let seal = seal.ok_or(ArchiveError::OutOfOrder {
+            stream,
+            index,
+            doing: "verified",
+        })?;
+        let mut hashes = BTreeMap::new();
+        for span in &seal.parts {
+            let events = self.journal.leaders_part(span.at).await;
+            for kept in events.map_err(|error| asking(stream, error))? {
+                if kept.sequence < span.first || kept.sequence > span.last {
+                    return Err(differs(format!(
+                        "part {} has {} and is to end at {}",
+                        span.at, kept.sequence, span.last
+                    )));
+                }
+                hashes.insert(kept.sequence, kept.raw.stored_hash());
+            }
+        }
+        let archived = hashes.keys().copied();
+        if let Some((missing, _)) = (window.first..=window.last)
+            .zip(archived.map(Some).chain(std::iter::repeat(None)))
+            .find(|(expected, archived)| Some(*expected) != *archived)
+        {
+            return Err(differs(format!("{missing} is not in it")));
+        }
+        if seal.events != hashes.len() as u64 || seal.digest != digest(hashes.values()) {
+            return Err(differs("its seal has another digest".to_owned()));
+        }
+        let live = self.journal.ends_of(stream).await?.first_seq;
+        let mut next = window.first.max(live);
+        while next <= window.last {
+            let live = self.live_from(stream, next, window.last).await?;
+            if live.is_empty() {
+                // Another archiver has purged it.
+                break;
+            }
+            for kept in live {
+                if hashes.get(&kept.sequence) != Some(&kept.raw.stored_hash()) {
+                    return Err(differs(format!("{} is another one", kept.sequence)));
+                }
+                next = kept.sequence + 1;
+            }
+        }
+        Ok(Verified { stream, window })
+    }
+
+    /// Why a window is not purged now, verified or not; nothing where it may be.
+    pub async fn holds_up(
+        &self,
+        stream: StreamId,
+        index: u64,
+    ) -> Result<Option<Purged>, ArchiveError> {
+        let window = self.journal.window.window(index);
+        // Taken before consumers are asked: what comes later is theirs to see.
+        let ends = self.journal.ends_of(stream).await?;
+        if ends.first_seq > window.last {
+            return Ok(Some(Purged::UpTo(window.last)));
+        }
+        if ends.first_seq < window.first {
+            return Err(ArchiveError::OutOfOrder {
+                stream,
+                index,
+                doing: "purged",
+            });
+        }
+        let due = self.due(stream, index, ends.last_seq).await?;
+        if due != Due::Now {
+            return Ok(Some(Purged::StillLive(due)));
+        }
+        for consumer in &self.consumers {
+            let floor = self.floor(stream, consumer, ends.last_seq).await?;
+            if floor.is_none_or(|floor| floor < window.last) {
+                let consumer = consumer.clone();
+                return Ok(Some(Purged::Awaited { consumer, floor }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Purges a window, and nothing but it: those before it are purged before.
+    pub async fn purge(&self, verified: Verified) -> Result<Purged, ArchiveError> {
+        #[derive(Deserialize)]
+        struct Done {
+            success: bool,
+        }
+        let Verified { stream, window } = verified;
+        if let Some(held) = self.holds_up(stream, window.index).await? {
+            return Ok(held);
+        }
+        // What is named stays.
+        let request = json!({ "seq": window.last + 1 });
+        let operation = format!("STREAM.PURGE.{}", stream.name());
+        let done: Result<Done, _> = self
+            .journal
+            .link
+            .api_patiently(&operation, &request, READ_PATIENCE)
+            .await;
+        match done {
+            Ok(Done { success: true }) => Ok(Purged::UpTo(window.last)),
+            Ok(Done { success: false }) => Err(purging(stream, "it was not done").into()),
+            Err(error) => Err(purging(stream, error).into()),
+        }
+    }
+
+    /// Up to where a consumer has acknowledged everything; nothing where it was never made.
+    async fn floor(
+        &self,
+        stream: StreamId,
+        consumer: &str,
+        last: u64,
+    ) -> Result<Option<u64>, ArchiveError> {
+        /// "consumer not found"
+        const NOT_FOUND: u16 = 10014;
+        #[derive(Deserialize)]
+        struct Info {
+            ack_floor: Floor,
+            num_ack_pending: u64,
+            num_pending: u64,
+        }
+        #[derive(Deserialize)]
+        struct Floor {
+            stream_seq: u64,
+        }
+        let operation = format!("CONSUMER.INFO.{}.{consumer}", stream.name());
+        let info: Result<Info, _> = self
+            .journal
+            .link
+            .api_patiently(&operation, &serde_json::Value::Null, READ_PATIENCE)
+            .await;
+        match info {
+            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => Ok(Some(last)),
+            Ok(info) => Ok(Some(info.ack_floor.stream_seq)),
+            Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(None),
+            Err(error) => Err(asking(stream, error)),
+        }
+    }
+}
+
+fn asking(stream: StreamId, error: CallError) -> ArchiveError {
+    let refused = !error.is_transient();
+    let doing = format!("look after the archive of `{}`", stream.name());
+    Unavailable::new(doing, error).refused(refused).into()
+}
+
+fn purging(
+    stream: StreamId,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Unavailable {
+    Unavailable::new(format!("purge `{}`", stream.name()), source)
+}
