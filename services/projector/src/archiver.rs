@@ -203,7 +203,9 @@ impl Work<'_> {
                     Ok(()) | Err(ArchiveError::Overtaken { .. }) => {}
                     Err(error) => return Err(error),
                 },
-                due => return Ok(wait(due, standing.last).or(held)),
+                due @ (Due::AfterEvents(_) | Due::AfterTime(_)) => {
+                    return Ok(wait(due, standing.last).or(held));
+                }
             }
         }
     }

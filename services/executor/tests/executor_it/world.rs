@@ -307,9 +307,14 @@ impl World {
             .unwrap();
         let state = Policy::fold(history.iter().map(|(_, recorded)| recorded));
         let by = actor("root", &["policy.activate"]);
-        let (events, _) = policy::request_activation(&state, bundle, &by, now()).unwrap();
+        let (events, hash) = policy::request_activation(&state, bundle, &by, now()).unwrap();
         assert!(self.append(&aggregate, state.head, events).await);
-        self.until_in(&aggregate, EventName::PolicyActivated).await;
+        // Another may have been activated before.
+        self.until_any(
+            &aggregate,
+            |event| matches!(event, Event::PolicyActivated(activated) if activated.hash == hash),
+        )
+        .await;
     }
 
     /// Installs the skill `shop`, signed by a key that `trusting` trusts.
@@ -357,6 +362,15 @@ impl World {
     }
 
     async fn until_in(&self, aggregate: &AggregateId, name: EventName) -> Recorded {
+        self.until_any(aggregate, |event| event.name() == name)
+            .await
+    }
+
+    async fn until_any(
+        &self,
+        aggregate: &AggregateId,
+        is_wanted: impl Fn(&Event) -> bool,
+    ) -> Recorded {
         let scope = Scope::Aggregate(aggregate.clone());
         let mut tail = self
             .journal
@@ -367,7 +381,7 @@ impl World {
             loop {
                 let entry = tail.next().await;
                 let recorded = entry.recorded.unwrap();
-                if recorded.event.name() == name {
+                if is_wanted(&recorded.event) {
                     return recorded;
                 }
             }
@@ -378,7 +392,7 @@ impl World {
         let history = self.journal.load(aggregate, Read::Confirmed).await.unwrap();
         let history: Vec<Recorded> = history.into_iter().map(|(_, recorded)| recorded).collect();
         panic!(
-            "`{aggregate}` has no `{name}` after {PATIENCE:?}: {:#?}",
+            "`{aggregate}` has not what is waited for after {PATIENCE:?}: {:#?}",
             names(&history)
         );
     }

@@ -337,7 +337,7 @@ impl Names {
     }
 
     /// The parts of the history from the one that holds a version on.
-    pub fn from_version(&self, version: u64) -> Vec<String> {
+    pub fn beginning_with(&self, version: u64) -> Vec<String> {
         let later = self.history.iter().filter(|first| **first > version);
         let skipped = (self.history.len() - later.count()).saturating_sub(1);
         self.history().skip(skipped).collect()

@@ -166,7 +166,7 @@ impl JetStreamJournal {
         let due = after.map_or(1, |head| head.version + 1);
         let (mut entries, mut bytes) = (Vec::new(), 0);
         let mut before = None;
-        'parts: for subject in names.from_version(due) {
+        'parts: for subject in names.beginning_with(due) {
             for kept in self.read_parts(&[subject]).await.map_err(unavailable)? {
                 let version = super::load::version_of(&kept.raw.subject);
                 let sequence = kept.sequence;

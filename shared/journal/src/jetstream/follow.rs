@@ -235,7 +235,7 @@ impl Follower {
             return Ok(false);
         }
         let ends = self.journal.ends_of(self.stream).await;
-        self.live_from = ends.map_err(client)?.first_seq;
+        self.live_from = ends.map_err(|error| client(&error))?.first_seq;
         Ok(self.reached + 1 < self.live_from)
     }
 
@@ -243,7 +243,7 @@ impl Follower {
     async fn read_archive(&mut self) -> Result<(), CallError> {
         if let Some(aggregate) = self.aggregate.clone() {
             let entries = self.journal.archived_after(&aggregate, self.reached).await;
-            for entry in entries.map_err(client)? {
+            for entry in entries.map_err(|error| client(&error))? {
                 let version = version_of(&entry.raw.subject);
                 self.hand_on_entry(entry).await?;
                 self.version = version;
@@ -256,7 +256,7 @@ impl Follower {
             let entries = self
                 .journal
                 .read_archived(self.stream, self.reached, BATCH_MAX);
-            for entry in entries.await.map_err(client)? {
+            for entry in entries.await.map_err(|error| client(&error))? {
                 self.hand_on_entry(entry).await?;
             }
         }
@@ -331,7 +331,7 @@ impl Follower {
             payload: message.payload,
         };
         let entry = self.journal.entry(position, raw).await;
-        let entry = entry.map_err(client)?;
+        let entry = entry.map_err(|error| client(&error))?;
         self.hand_on_entry(entry.stored_at(Some(stored_at))).await
     }
 
@@ -367,7 +367,7 @@ struct Before {
     stream_seq: u64,
 }
 
-fn client(error: Unavailable) -> CallError {
+fn client(error: &Unavailable) -> CallError {
     CallError::Client(crate::chain(&error))
 }
 

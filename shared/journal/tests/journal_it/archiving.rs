@@ -40,7 +40,7 @@ async fn split(world: &World, events: usize, archived: usize) -> (AggregateId, V
     let stream = journal.stream_count().stream_of(&aggregate);
     let envelopes = history(&aggregate, events);
     let mut positions = journal.append_all(&envelopes[..archived]).await.unwrap();
-    let window = usize::try_from(world.window()).unwrap();
+    let window = usize::try_from(World::window()).unwrap();
     write_on(&*journal, stream, window).await;
     let purged = world.archive(stream).await;
     assert!(purged >= positions.last().unwrap().sequence);
@@ -225,7 +225,7 @@ pub async fn an_append_on_a_purged_version_is_stored_and_found_out(world: &World
     write_on(
         &*journal,
         forged.stream,
-        usize::try_from(world.window()).unwrap(),
+        usize::try_from(World::window()).unwrap(),
     )
     .await;
     assert!(world.archive(forged.stream).await >= forged.sequence);

@@ -345,7 +345,7 @@ async fn an_archiver_archives_and_writes_no_event() {
         "planner",
         "executor",
         "projector",
-        "reader",
+        OPERATOR,
         "archiver",
     ] {
         let reader = connect(&server, user).await;

@@ -7,7 +7,7 @@ use journal::{
     Journal,
     archive::{Due, LiveWindow, Purged, WindowSize},
     broker::Durability,
-    jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
+    jetstream::{Archiver, ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
     memory::MemoryJournal,
 };
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// How many sequences are archived at once.
-    pub fn window(&self) -> u64 {
+    pub fn window() -> u64 {
         WINDOW.get()
     }
 
@@ -108,8 +108,8 @@ impl World {
                 let end = journal.last_sequence(stream).await.unwrap();
                 journal.archive(stream, (end - 1) / WINDOW.get() * WINDOW.get())
             }
-            Self::One { server, count } => archive(&server.url(), *count, stream).await,
-            Self::Three { cluster, count } => archive(&cluster.url(), *count, stream).await,
+            Self::One { server, count, .. } => archive(&server.url(), *count, stream).await,
+            Self::Three { cluster, count, .. } => archive(&cluster.url(), *count, stream).await,
         }
     }
 
@@ -117,8 +117,8 @@ impl World {
     pub async fn purged(&self, stream: StreamId) -> u64 {
         match self {
             Self::Memory(journal) => journal.archive(stream, 0),
-            Self::One { server, count } => purged(&server.url(), *count, stream).await,
-            Self::Three { cluster, count } => purged(&cluster.url(), *count, stream).await,
+            Self::One { server, count, .. } => purged(&server.url(), *count, stream).await,
+            Self::Three { cluster, count, .. } => purged(&cluster.url(), *count, stream).await,
         }
     }
 
