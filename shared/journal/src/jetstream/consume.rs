@@ -27,7 +27,8 @@ use super::{
 use crate::{
     Unavailable,
     delivery::{
-        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX, Unanswered,
+        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, Purpose, UNACKNOWLEDGED_MAX,
+        Unanswered,
     },
     inbox::inbox_filter,
     layout::{TIMERS, event_filter, inbox},
@@ -38,8 +39,20 @@ use crate::{
 /// How long one request for messages stays open.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 
-/// The broker says that often that it is still there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often the broker says that it is still there. Each time it also looks for the next message from
+/// where it looked last, and where a block of the stream has become full meanwhile that is a walk over
+/// every subject: five times longer for several filters than for one. Three silences are a lost request,
+/// so what is urgent is heard of again in time.
+fn heartbeat(purpose: Purpose) -> Duration {
+    Duration::from_secs(match purpose {
+        Purpose::Drive | Purpose::Steps | Purpose::Timers | Purpose::Inbox => 2,
+        Purpose::Control => 4,
+        Purpose::Asked => 8,
+    })
+}
+
+/// What the broker had sent before a stop comes at once.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a consumer may take to be made while a leader is elected.
 const CREATE_PATIENCE: Duration = Duration::from_secs(20);
@@ -119,6 +132,7 @@ impl JetStreamJournal {
             consumer: spec.name(),
             filters,
             ack_wait: spec.ack_wait,
+            heartbeat: heartbeat(spec.purpose),
         });
         let timers = spec.timers.then(|| Source {
             holds: Holds::Timers,
@@ -126,6 +140,7 @@ impl JetStreamJournal {
             consumer: spec.name(),
             filters: vec![format!("cp.timer.due.{}.>", spec.service)],
             ack_wait: spec.ack_wait,
+            heartbeat: heartbeat(spec.purpose),
         });
         let letters = spec.inbox.as_ref().map(|workspace| Source {
             holds: Holds::Letters,
@@ -133,6 +148,7 @@ impl JetStreamJournal {
             consumer: spec.name(),
             filters: vec![inbox_filter(workspace)],
             ack_wait: spec.ack_wait,
+            heartbeat: heartbeat(spec.purpose),
         });
         events.chain(timers).chain(letters).collect()
     }
@@ -152,6 +168,7 @@ struct Source {
     consumer: String,
     filters: Vec<String>,
     ack_wait: Duration,
+    heartbeat: Duration,
 }
 
 impl Source {
@@ -240,7 +257,7 @@ impl Puller {
             let request = json!({
                 "batch": batch,
                 "expires": nanoseconds(PULL_EXPIRES),
-                "idle_heartbeat": nanoseconds(HEARTBEAT),
+                "idle_heartbeat": nanoseconds(self.source.heartbeat),
             });
             let sent = self.journal.link.send(
                 subject.clone(),
@@ -264,7 +281,7 @@ impl Puller {
         while left > 0 {
             let began = Instant::now();
             let message = tokio::select! {
-                message = next(from) => message,
+                message = next(from, self.source.heartbeat) => message,
                 // The open request went with the old connection.
                 () = reconnections.next() => return End::Spent,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
@@ -275,7 +292,7 @@ impl Puller {
             if waited {
                 // The broker says more often that it is there: a longer silence was this
                 // process's own, and what it finds now may have come any time in it.
-                let paused = began.elapsed() > HEARTBEAT * 2;
+                let paused = began.elapsed() > self.source.heartbeat * 2;
                 self.seen_empty = if paused { began } else { Instant::now() };
             }
             match status(&message) {
@@ -367,7 +384,7 @@ impl Puller {
         if subscriber.drain().await.is_err() {
             return;
         }
-        while let Ok(Some(message)) = timeout(HEARTBEAT, subscriber.next()).await {
+        while let Ok(Some(message)) = timeout(DRAIN_WITHIN, subscriber.next()).await {
             if let Some(reply) = Reply::of(&message) {
                 self.handle(&reply);
             }
@@ -377,11 +394,11 @@ impl Puller {
 
 /// The next message, and whether it had to be waited for; nothing where none comes although the
 /// broker says more often that it is there. Safe to cancel.
-async fn next(from: &mut Subscriber) -> Option<(BrokerMessage, bool)> {
+async fn next(from: &mut Subscriber, heartbeat: Duration) -> Option<(BrokerMessage, bool)> {
     if let Some(message) = from.next().now_or_never() {
         return Some((message?, false));
     }
-    let message = timeout(HEARTBEAT * 3, from.next()).await.ok()??;
+    let message = timeout(heartbeat * 3, from.next()).await.ok()??;
     Some((message, true))
 }
 
