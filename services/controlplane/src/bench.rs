@@ -117,7 +117,8 @@ struct Conditions {
     /// Into how many streams executions are spread
     #[arg(long, default_value = "1", value_parser = stream_count)]
     streams: StreamCount,
-    /// Where everything is kept, on the disk that is to be measured [default: a temporary directory]
+    /// A directory on the disk that is to be measured: everything is kept in a new one below it until
+    /// the end [default: that of temporary files]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The nats-server to start; else the one on PATH if it is 2.12 or newer, else it is obtained
@@ -149,14 +150,15 @@ pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
         Some(Command::Worker(args)) => return plan::work(args).await,
     };
     let stop = Stop::on_signals()?;
-    // Removed when this ends.
-    let temporary = tempfile::Builder::new()
-        .prefix("control-plane-bench-")
-        .tempdir()
-        .context("cannot make a temporary directory")?;
-    let data = run.conditions.data.clone();
-    let data = data.unwrap_or_else(|| temporary.path().join("data"));
-    let directory = Directory::open(&data)?;
+    // Removed when this ends, and never one that a control plane uses.
+    let mut temporary = tempfile::Builder::new();
+    let temporary = temporary.prefix("control-plane-bench-");
+    let temporary = match &run.conditions.data {
+        Some(data) => temporary.tempdir_in(data),
+        None => temporary.tempdir(),
+    };
+    let temporary = temporary.context("cannot make a temporary directory")?;
+    let directory = Directory::open(&temporary.path().join("data"))?;
     let mut stage = Stage {
         screen: global.screen(),
         directory,

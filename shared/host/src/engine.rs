@@ -16,6 +16,7 @@ use contracts::{
     time::Timestamp,
 };
 use domain::catalogue::Catalogue;
+pub use journal::chain;
 use journal::{
     Journal,
     archive::LiveWindow,
@@ -98,18 +99,6 @@ impl Host {
         let _ = self.failure.set(reason);
         self.shutdown.cancel();
     }
-}
-
-/// An error and what led to it, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// What a service does about a message.

@@ -182,7 +182,7 @@ impl Unavailable {
 }
 
 /// An error and what led to it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

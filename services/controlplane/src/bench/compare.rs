@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Serialize;
 
-use super::report::{Figures, Report};
+use super::report::Report;
 use crate::{failure::Failure, screen::Screen};
 
 #[derive(Debug, Serialize)]
@@ -25,7 +25,9 @@ const FIGURES: [Named; 12] = [
     ("latencyMs.p50", |it| Some(it.figures.latency_ms?.p50)),
     ("latencyMs.p99", |it| Some(it.figures.latency_ms?.p99)),
     ("submitMs.p99", |it| Some(it.figures.submit_ms?.p99)),
-    ("floorExecutionsPerSecond", |it| floor(&it.figures)),
+    ("floorExecutionsPerSecond", |it| {
+        it.figures.floor_executions_per_second
+    }),
     ("floorCpuMsPerExecution", |it| {
         it.figures.floor_cpu_ms_per_execution
     }),
@@ -37,10 +39,6 @@ const FIGURES: [Named; 12] = [
         Some(it.stored_bytes_per_execution)
     }),
 ];
-
-fn floor(figures: &Figures) -> Option<f64> {
-    figures.floor_executions_per_second
-}
 
 pub fn run(before: &Path, after: &Path, screen: Screen) -> Result<(), Failure> {
     let (old, new) = (read(before)?, read(after)?);

@@ -1,4 +1,5 @@
 //! `bench`, on few executions: what it measures is not judged here, only that it measures.
+#![cfg(target_os = "linux")]
 
 use serde_json::Value;
 
