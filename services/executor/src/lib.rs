@@ -18,40 +18,22 @@ mod tracked;
 
 use std::sync::Arc;
 
-use contracts::event::{EventName, Service};
+use contracts::event::Service;
 use host::{config::Config, engine::Host, serve::Work};
 use journal::delivery::{ConsumerSpec, Purpose};
 
 /// Starts the executor.
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
-    let drive = ConsumerSpec::events(Service::Executor, Purpose::Drive, [EventName::PlanVerified]);
-    let asked = ConsumerSpec::events(
-        Service::Executor,
-        Purpose::Asked,
-        [
-            EventName::ExecutionStartRequested,
-            EventName::RetryRequested,
-        ],
-    );
-    let steps = ConsumerSpec::events(Service::Executor, Purpose::Steps, [EventName::StepJudged]);
-    // Apart, so that a full engine still hears what its executions wait for, a vote or a cancel.
-    let control = ConsumerSpec::events(
-        Service::Executor,
-        Purpose::Control,
-        [
-            EventName::StepReported,
-            EventName::ExecutionApproved,
-            EventName::ExecutionRejected,
-            EventName::CancelRequested,
-            EventName::Paused,
-            EventName::Resumed,
-            EventName::IncidentResolved,
-        ],
-    );
-    let timers = ConsumerSpec::timers(Service::Executor);
+    let specs = [
+        ConsumerSpec::of(Service::Executor, Purpose::Drive),
+        ConsumerSpec::of(Service::Executor, Purpose::Asked),
+        ConsumerSpec::of(Service::Executor, Purpose::Steps),
+        ConsumerSpec::of(Service::Executor, Purpose::Control),
+        ConsumerSpec::timers(Service::Executor),
+    ];
     let task = tokio::spawn(async move {
-        fleet::run(host, [drive, asked, steps, control, timers]).await?;
+        fleet::run(host, specs).await?;
         Ok(())
     });
     Ok(Work {

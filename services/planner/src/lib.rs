@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use contracts::event::{EventName, Service};
+use contracts::event::Service;
 use domain::execution::{Execution, planning, waits};
 use host::{
     config::Config,
@@ -25,16 +25,8 @@ use tokio::time::Instant;
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
     let specs = vec![
-        ConsumerSpec::events(
-            Service::Planner,
-            Purpose::Drive,
-            [EventName::IntentReceived],
-        ),
-        ConsumerSpec::events(
-            Service::Planner,
-            Purpose::Asked,
-            [EventName::PlanDrafted, EventName::IncidentResolved],
-        ),
+        ConsumerSpec::of(Service::Planner, Purpose::Drive),
+        ConsumerSpec::of(Service::Planner, Purpose::Asked),
         ConsumerSpec::timers(Service::Planner),
     ];
     let task = tokio::spawn(async move {

@@ -6,10 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use contracts::{
-    event::{EventName, Service},
-    subject::AggregateKind,
-};
+use contracts::{event::Service, subject::AggregateKind};
 use domain::{execution::Execution, policy::Policy, skill::Skill};
 use host::{
     config::Config,
@@ -30,30 +27,16 @@ pub async fn start(host: Arc<Host>, _config: Config) -> anyhow::Result<Work> {
 /// Starts the verifier with bundles that may be loaded already.
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start_with(host: Arc<Host>, judge: Arc<Judge>) -> anyhow::Result<Work> {
-    let drive = ConsumerSpec::events(Service::Verifier, Purpose::Drive, [EventName::PlanCompiled]);
-    let asked = ConsumerSpec::events(
-        Service::Verifier,
-        Purpose::Asked,
-        [
-            EventName::PlanVerificationRequested,
-            EventName::IncidentResolved,
-        ],
-    );
-    let steps = ConsumerSpec::events(Service::Verifier, Purpose::Steps, [EventName::StepProposed]);
-    // Apart from the executions, so that a full engine still takes a tighter policy.
-    let control = ConsumerSpec::events(
-        Service::Verifier,
-        Purpose::Control,
-        [
-            EventName::SkillInstallRequested,
-            EventName::PolicyActivationRequested,
-        ],
-    );
-    // It waits for nothing itself; what only a newer binary can judge comes back so.
-    let put_off = ConsumerSpec::timers(Service::Verifier);
+    let specs = vec![
+        ConsumerSpec::of(Service::Verifier, Purpose::Drive),
+        ConsumerSpec::of(Service::Verifier, Purpose::Asked),
+        ConsumerSpec::of(Service::Verifier, Purpose::Steps),
+        ConsumerSpec::of(Service::Verifier, Purpose::Control),
+        // It waits for nothing itself; what only a newer binary can judge comes back so.
+        ConsumerSpec::timers(Service::Verifier),
+    ];
     let verifier = Arc::new(Verifier { judge });
     let task = tokio::spawn(async move {
-        let specs = vec![drive, asked, steps, control, put_off];
         engine::run(host, specs, verifier).await?;
         Ok(())
     });

@@ -4,7 +4,7 @@
 //! Few headers, because each costs at every hop; what the subject says is not said again.
 //! Everything here works on the bytes as they are stored, never on bytes encoded anew.
 
-use std::{collections::BTreeMap, fmt::Write as _, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, str::FromStr};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -32,7 +32,7 @@ pub const INLINE_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 
 /// Header names and values as they stand on the wire, sorted by name, without `Nats-*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(BTreeMap<String, String>);
+pub struct Headers(Vec<(Cow<'static, str>, String)>);
 
 /// The bytes of one event and where they belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,36 +80,26 @@ pub enum InvalidHeaders {
     TooLong(String),
 }
 
+/// Headers as they were received, borrowed: in the order and with the guarantees of [`Headers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields<'a>(Vec<(&'a str, &'a str)>);
+
 impl Headers {
     /// Takes headers as the broker delivers them, one pair per value; drops the broker's own
     /// (`Nats-*`), refuses what a stored event may not have.
     pub fn from_wire<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, InvalidHeaders> {
-        let mut headers = BTreeMap::new();
+        let mut headers = Vec::new();
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
             if is_broker_header(name) {
                 continue;
             }
-            if name.len() > HEADER_NAME_BYTES_MAX {
-                return Err(InvalidHeaders::TooLong(printable(name)));
-            }
-            if name.is_empty()
-                || !name
-                    .bytes()
-                    .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':')
-            {
-                return Err(InvalidHeaders::NotLowerCase(printable(name)));
-            }
-            if value.len() > HEADER_VALUE_BYTES_MAX {
-                return Err(InvalidHeaders::TooLong(name.to_owned()));
-            }
-            if value.bytes().any(|b| b.is_ascii_control()) {
-                return Err(unreadable(name, value));
-            }
-            if headers.insert(name.to_owned(), value.to_owned()).is_some() {
-                return Err(InvalidHeaders::Twice(name.to_owned()));
+            check(name, value)?;
+            match place(&headers, name) {
+                Ok(_) => return Err(InvalidHeaders::Twice(name.to_owned())),
+                Err(place) => headers.insert(place, (name.to_owned().into(), value.to_owned())),
             }
             if headers.len() > HEADERS_MAX {
                 return Err(InvalidHeaders::TooMany);
@@ -121,14 +111,51 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.iter()
+            .find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    fn required(&self, name: &'static str) -> Result<&str, InvalidHeaders> {
+    pub fn fields(&self) -> Fields<'_> {
+        Fields(self.iter().collect())
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// As [`Headers::from_wire`].
+    pub fn from_wire(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, InvalidHeaders> {
+        let mut fields: Vec<(&str, &str)> = Vec::with_capacity(HEADERS_MAX / 2);
+        for (name, value) in pairs {
+            if is_broker_header(name) {
+                continue;
+            }
+            check(name, value)?;
+            match place(&fields, name) {
+                Ok(_) => return Err(InvalidHeaders::Twice(name.to_owned())),
+                Err(place) => fields.insert(place, (name, value)),
+            }
+            if fields.len() > HEADERS_MAX {
+                return Err(InvalidHeaders::TooMany);
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().copied()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.iter()
+            .find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    fn required(&self, name: &'static str) -> Result<&'a str, InvalidHeaders> {
         self.get(name).ok_or(InvalidHeaders::Missing(name))
     }
 
@@ -137,6 +164,37 @@ impl Headers {
             .map(|value| value.parse().map_err(|_| unreadable(name, value)))
             .transpose()
     }
+}
+
+/// Where a name is in what is sorted by name, or belongs. They nearly always come in order.
+fn place<N: AsRef<str>, V>(sorted: &[(N, V)], name: &str) -> Result<usize, usize> {
+    match sorted.last() {
+        Some((last, _)) if last.as_ref() >= name => {
+            sorted.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+        }
+        Some(_) | None => Err(sorted.len()),
+    }
+}
+
+/// Whether a stored event may have such a header.
+fn check(name: &str, value: &str) -> Result<(), InvalidHeaders> {
+    if name.len() > HEADER_NAME_BYTES_MAX {
+        return Err(InvalidHeaders::TooLong(printable(name)));
+    }
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b != b':')
+    {
+        return Err(InvalidHeaders::NotLowerCase(printable(name)));
+    }
+    if value.len() > HEADER_VALUE_BYTES_MAX {
+        return Err(InvalidHeaders::TooLong(name.to_owned()));
+    }
+    if value.bytes().any(|b| b.is_ascii_control()) {
+        return Err(unreadable(name, value));
+    }
+    Ok(())
 }
 
 fn is_broker_header(name: &str) -> bool {
@@ -157,34 +215,44 @@ fn unreadable(name: &str, value: &str) -> InvalidHeaders {
 
 impl Attributes {
     pub fn to_headers(&self) -> Headers {
-        let mut headers: BTreeMap<String, String> = self
-            .extensions
-            .iter()
-            .map(|(name, value)| (format!("ce-{name}"), percent_encode(value)))
-            .collect();
-        let mut set = |name: &str, value: String| headers.insert(name.to_owned(), value);
-        set("ce-specversion", SPEC_VERSION.to_owned());
-        set("ce-id", self.id.to_string());
-        set("ce-type", format!("{ROOT}.{}", self.event));
-        set("ce-source", percent_encode(&self.source));
-        set("ce-time", self.time.to_string());
-        set("ce-datacontenttype", CONTENT_TYPE.to_owned());
-        if let Some(traceparent) = &self.traceparent {
-            set("traceparent", percent_encode(traceparent));
-        }
-        if let Some(causation) = self.causation {
-            set("ce-causationid", causation.to_string());
-        }
-        if let Some(hash) = self.prev_hash {
-            set("ce-prevhash", hash.to_string());
-        }
-        if let Some(digest) = self.data_ref {
-            set("ce-dataref", format!("sha256:{digest}"));
+        let event = [ROOT, self.event.as_str()].join(".");
+        let causation = self.causation.map(|id| id.to_string());
+        let data_ref = self.data_ref.map(|digest| format!("sha256:{digest}"));
+        let prev_hash = self.prev_hash.map(|hash| hash.to_string());
+        let traceparent = self.traceparent.as_deref().map(percent_encode);
+        // By name.
+        let known = [
+            ("ce-causationid", causation),
+            ("ce-datacontenttype", Some(CONTENT_TYPE.to_owned())),
+            ("ce-dataref", data_ref),
+            ("ce-id", Some(self.id.to_string())),
+            ("ce-prevhash", prev_hash),
+            ("ce-source", Some(percent_encode(&self.source))),
+            ("ce-specversion", Some(SPEC_VERSION.to_owned())),
+            ("ce-time", Some(self.time.to_string())),
+            ("ce-type", Some(event)),
+            ("traceparent", traceparent),
+        ];
+        let mut headers = Vec::with_capacity(known.len());
+        headers.extend(
+            known
+                .into_iter()
+                .filter_map(|(name, value)| Some((Cow::Borrowed(name), value?))),
+        );
+        for (name, value) in &self.extensions {
+            let name = format!("ce-{name}");
+            if let Err(place) = place(&headers, &name) {
+                headers.insert(place, (name.into(), percent_encode(value)));
+            }
         }
         Headers(headers)
     }
 
     pub fn from_headers(headers: &Headers) -> Result<Self, InvalidHeaders> {
+        Self::from_fields(&headers.fields())
+    }
+
+    pub fn from_fields(headers: &Fields<'_>) -> Result<Self, InvalidHeaders> {
         let version = headers.required("ce-specversion")?;
         if version != SPEC_VERSION {
             return Err(unreadable("ce-specversion", version));

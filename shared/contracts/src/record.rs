@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     canonical::Digest,
-    envelope::{Attributes, Envelope, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders},
+    envelope::{Attributes, Envelope, Fields, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders, hash_of},
     event::{self, CodecError, Event, Service},
     events::RULES,
     ids::EventId,
@@ -55,26 +55,35 @@ pub enum Undecodable {
 
 impl Recorded {
     pub fn decode(envelope: &Envelope) -> Result<Self, Undecodable> {
-        let attributes = Attributes::from_headers(&envelope.headers)?;
-        if attributes.event != envelope.subject.event {
+        let subject = envelope.subject.clone();
+        Self::of_fields(subject, &envelope.headers.fields(), &envelope.payload)
+    }
+
+    /// As [`Self::decode`], of what was received.
+    pub fn of_fields(
+        subject: Subject,
+        headers: &Fields<'_>,
+        payload: &[u8],
+    ) -> Result<Self, Undecodable> {
+        let attributes = Attributes::from_fields(headers)?;
+        if attributes.event != subject.event {
             return Err(Undecodable::TypeDiffers {
                 header: attributes.event.to_string(),
-                subject: envelope.subject.event.to_string(),
+                subject: subject.event.to_string(),
             });
         }
         // The hash covers the reference only, so what it refers to is checked here.
-        if let Some(expected) = attributes
-            .data_ref
-            .filter(|it| *it != Digest::of(&envelope.payload))
-        {
+        let data_ref = attributes.data_ref;
+        if let Some(expected) = data_ref.filter(|it| *it != Digest::of(payload)) {
             return Err(Undecodable::PayloadDiffers { expected });
         }
-        let event = Event::decode(envelope.subject.event, &envelope.payload)
-            .map_err(|error| newer(&envelope.payload).unwrap_or_else(|| error.into()))?;
+        let event = Event::decode(subject.event, payload)
+            .map_err(|error| newer(payload).unwrap_or_else(|| error.into()))?;
+        let stored: &[u8] = if data_ref.is_some() { &[] } else { payload };
         Ok(Self {
             event,
-            hash: envelope.hash(),
-            subject: envelope.subject.clone(),
+            hash: hash_of(&subject.to_string(), headers.iter(), stored),
+            subject,
             attributes,
         })
     }
@@ -173,6 +182,6 @@ fn event_id(aggregate: &AggregateId, version: u64, cause: Option<EventId>) -> Ev
     /// Ours, drawn once.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_6d6e_1d0b_4b5e_9c3a_5f2e_87d1_4a10);
     let cause = cause.map(|id| id.to_string()).unwrap_or_default();
-    let name = format!("{}\n{version}\n{cause}", aggregate.prefix());
+    let name = [aggregate.prefix(), &version.to_string(), &cause].join("\n");
     EventId::of(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
 }

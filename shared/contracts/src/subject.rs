@@ -5,8 +5,11 @@
 //! version before it, so that each subject is written once.
 
 use std::{
+    cmp::Ordering,
     fmt::{self, Write as _},
+    hash::{Hash, Hasher},
     str::FromStr,
+    sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -105,70 +108,78 @@ impl fmt::Display for Shard {
     }
 }
 
-/// One aggregate: a workspace, a kind and an id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AggregateId {
+/// One aggregate: a workspace, a kind and an id. Cheap to clone, and its subjects are cheap to write:
+/// what they begin with is kept.
+#[derive(Clone)]
+pub struct AggregateId(Arc<Named>);
+
+struct Named {
     workspace: WorkspaceId,
     kind: AggregateKind,
     /// As it was given, not encoded.
     id: String,
+    shard: Shard,
+    prefix: String,
 }
 
 impl AggregateId {
-    pub fn execution(workspace: WorkspaceId, id: ExecutionId) -> Self {
-        Self {
+    fn new(workspace: WorkspaceId, kind: AggregateKind, id: String) -> Self {
+        let shard = Shard::of(&id);
+        let prefix = [
+            ROOT,
+            workspace.as_str(),
+            kind.as_str(),
+            &shard.to_string(),
+            &encode_token(&id),
+        ];
+        let prefix = prefix.join(".");
+        Self(Arc::new(Named {
             workspace,
-            kind: AggregateKind::Execution,
-            id: id.to_string(),
-        }
+            kind,
+            id,
+            shard,
+            prefix,
+        }))
+    }
+
+    pub fn execution(workspace: WorkspaceId, id: ExecutionId) -> Self {
+        Self::new(workspace, AggregateKind::Execution, id.to_string())
     }
 
     /// The incidents of an execution, kept beside it.
     pub fn incident(workspace: WorkspaceId, id: &str) -> Self {
-        Self {
-            workspace,
-            kind: AggregateKind::Incident,
-            id: id.to_owned(),
-        }
+        Self::new(workspace, AggregateKind::Incident, id.to_owned())
     }
 
     pub fn skill(workspace: WorkspaceId, key: &SkillKey) -> Self {
-        Self {
-            workspace,
-            kind: AggregateKind::Skill,
-            id: key.as_str().to_owned(),
-        }
+        Self::new(workspace, AggregateKind::Skill, key.as_str().to_owned())
     }
 
     /// The one policy aggregate of a workspace.
     pub fn policy(workspace: WorkspaceId) -> Self {
-        Self {
-            workspace,
-            kind: AggregateKind::Policy,
-            id: "active".to_owned(),
-        }
+        Self::new(workspace, AggregateKind::Policy, "active".to_owned())
     }
 
     pub fn workspace(&self) -> &WorkspaceId {
-        &self.workspace
+        &self.0.workspace
     }
 
     pub fn kind(&self) -> AggregateKind {
-        self.kind
+        self.0.kind
     }
 
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     pub fn shard(&self) -> Shard {
-        Shard::of(&self.id)
+        self.0.shard
     }
 
     /// The id of an execution or of an incident about one; nothing for other kinds.
     pub fn execution_id(&self) -> Option<ExecutionId> {
-        match self.kind {
-            AggregateKind::Execution | AggregateKind::Incident => self.id.parse().ok(),
+        match self.kind() {
+            AggregateKind::Execution | AggregateKind::Incident => self.id().parse().ok(),
             AggregateKind::Skill
             | AggregateKind::Policy
             | AggregateKind::Hold
@@ -177,14 +188,8 @@ impl AggregateId {
     }
 
     /// `controlPlane.<workspace>.<aggregate>.<shard>.<id>`: what all its subjects begin with.
-    pub fn prefix(&self) -> String {
-        format!(
-            "{ROOT}.{}.{}.{}.{}",
-            self.workspace,
-            self.kind.as_str(),
-            self.shard(),
-            encode_token(&self.id)
-        )
+    pub fn prefix(&self) -> &str {
+        &self.0.prefix
     }
 
     /// The aggregate whose [`Self::prefix`] is `text`.
@@ -216,11 +221,7 @@ impl AggregateId {
             .ok_or_else(|| InvalidSubject::Aggregate(text.to_owned()))?;
         let shard = next()?;
         let id = decode_token(next()?).ok_or_else(shape)?;
-        let aggregate = Self {
-            workspace,
-            kind,
-            id,
-        };
+        let aggregate = Self::new(workspace, kind, id);
         if aggregate.shard().to_string() == shard {
             Ok(aggregate)
         } else {
@@ -228,9 +229,14 @@ impl AggregateId {
         }
     }
 
+    /// All else follows from these.
+    fn parts(&self) -> (&WorkspaceId, AggregateKind, &str) {
+        (&self.0.workspace, self.0.kind, &self.0.id)
+    }
+
     /// A filter for every event of the aggregate.
     pub fn filter(&self) -> String {
-        format!("{}.>", self.prefix())
+        [self.prefix(), ".>"].concat()
     }
 
     /// A filter for one version, whatever its event; the guard of an append.
@@ -241,7 +247,45 @@ impl AggregateId {
 
 impl fmt::Display for AggregateId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.workspace, self.kind.as_str(), self.id)
+        let (workspace, kind, id) = self.parts();
+        write!(f, "{workspace}/{}/{id}", kind.as_str())
+    }
+}
+
+impl fmt::Debug for AggregateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (workspace, kind, id) = self.parts();
+        f.debug_struct("AggregateId")
+            .field("workspace", workspace)
+            .field("kind", &kind)
+            .field("id", &id)
+            .finish()
+    }
+}
+
+impl PartialEq for AggregateId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.parts() == other.parts()
+    }
+}
+
+impl Eq for AggregateId {}
+
+impl PartialOrd for AggregateId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AggregateId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl Hash for AggregateId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
     }
 }
 
@@ -270,13 +314,9 @@ pub enum InvalidSubject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{}.{}",
-            self.aggregate.prefix(),
-            self.version,
-            self.event
-        )
+        f.write_str(self.aggregate.prefix())?;
+        write!(f, ".{}.", self.version)?;
+        f.write_str(self.event.as_str())
     }
 }
 
@@ -290,7 +330,7 @@ impl FromStr for Subject {
         let mut next = || tokens.next().ok_or_else(shape);
         let version: u64 = next()?.parse().map_err(|_| shape())?;
         let event = next()?;
-        let kind = aggregate.kind;
+        let kind = aggregate.kind();
         let event =
             EventName::parse(event).ok_or_else(|| InvalidSubject::UnknownEvent(text.to_owned()))?;
         let subject = Self {
@@ -312,7 +352,7 @@ impl FromStr for Subject {
 pub fn encode_token(text: &str) -> String {
     let mut token = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+        if is_plain(byte) {
             token.push(char::from(byte));
         } else {
             // Writing to a `String` cannot fail.
@@ -320,6 +360,10 @@ pub fn encode_token(text: &str) -> String {
         }
     }
     token
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
 /// The text that [`encode_token`] wrote as `token`.
@@ -338,5 +382,7 @@ pub fn decode_token(token: &str) -> Option<String> {
         }
     }
     let text = String::from_utf8(bytes).ok()?;
-    (!text.is_empty() && encode_token(&text) == token).then_some(text)
+    // Most are nothing but what stands for itself.
+    let is_plain = text == token && text.bytes().all(is_plain);
+    (!text.is_empty() && (is_plain || encode_token(&text) == token)).then_some(text)
 }

@@ -34,8 +34,7 @@ pub const UNACKNOWLEDGED_MAX: usize = 10_000;
 /// the set is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
-    /// What makes the service start new work: one kind of event, because of a consumer with several
-    /// the broker looks through every subject of a stream whenever a block of it is full.
+    /// What makes the service start new work, again and again.
     Drive,
     /// What does so seldom, because it is asked for.
     Asked,
@@ -71,19 +70,81 @@ impl Purpose {
     }
 }
 
+/// Which events wake a service, and why. On the broker each has a durable consumer of its own in each
+/// stream that may hold it: for one with several filters the broker walks through every subject of the
+/// stream, a block at a time and with appends waiting, while one with a single filter costs the same on
+/// any stream.
+pub const fn wakes(service: Service) -> &'static [(Purpose, &'static [EventName])] {
+    match service {
+        Service::Planner => &[
+            (Purpose::Drive, &[EventName::IntentReceived]),
+            (
+                Purpose::Asked,
+                &[EventName::PlanDrafted, EventName::IncidentResolved],
+            ),
+        ],
+        Service::Verifier => &[
+            (Purpose::Drive, &[EventName::PlanCompiled]),
+            (
+                Purpose::Asked,
+                &[
+                    EventName::PlanVerificationRequested,
+                    EventName::IncidentResolved,
+                ],
+            ),
+            (Purpose::Steps, &[EventName::StepProposed]),
+            // Apart from the executions, so that a full engine still takes a tighter policy.
+            (
+                Purpose::Control,
+                &[
+                    EventName::SkillInstallRequested,
+                    EventName::PolicyActivationRequested,
+                ],
+            ),
+        ],
+        Service::Executor => &[
+            (Purpose::Drive, &[EventName::PlanVerified]),
+            (
+                Purpose::Asked,
+                &[
+                    EventName::ExecutionStartRequested,
+                    EventName::RetryRequested,
+                ],
+            ),
+            (Purpose::Steps, &[EventName::StepJudged]),
+            // Apart, so that a full engine still hears what its executions wait for, a vote or a cancel.
+            (
+                Purpose::Control,
+                &[
+                    EventName::StepReported,
+                    EventName::ExecutionApproved,
+                    EventName::ExecutionRejected,
+                    EventName::CancelRequested,
+                    EventName::Paused,
+                    EventName::Resumed,
+                    EventName::IncidentResolved,
+                ],
+            ),
+        ],
+        // One hears of its inboxes, the other follows the log without a durable consumer.
+        Service::Intake | Service::Projector => &[],
+    }
+}
+
 /// The durable consumers that each stream of executions has. Nothing is purged of what one of them
 /// has not acknowledged, and nothing at all before each of them was made.
-pub const ON_EXECUTIONS: [(Service, Purpose); 9] = [
-    (Service::Planner, Purpose::Drive),
-    (Service::Planner, Purpose::Asked),
-    (Service::Verifier, Purpose::Drive),
-    (Service::Verifier, Purpose::Asked),
-    (Service::Verifier, Purpose::Steps),
-    (Service::Executor, Purpose::Drive),
-    (Service::Executor, Purpose::Asked),
-    (Service::Executor, Purpose::Steps),
-    (Service::Executor, Purpose::Control),
-];
+pub fn on_executions() -> impl Iterator<Item = (Service, Purpose, EventName)> {
+    all().filter(|(_, _, event)| !event.aggregate().in_catalogue())
+}
+
+fn all() -> impl Iterator<Item = (Service, Purpose, EventName)> {
+    Service::ALL.into_iter().flat_map(|service| {
+        let wakes = wakes(service).iter();
+        wakes.flat_map(move |&(purpose, events)| {
+            events.iter().map(move |event| (service, purpose, *event))
+        })
+    })
+}
 
 /// A durable consumer, the same for every process of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +162,17 @@ pub struct ConsumerSpec {
 }
 
 impl ConsumerSpec {
+    /// All that wakes a service for a purpose.
+    pub fn of(service: Service, purpose: Purpose) -> Self {
+        let wakes = wakes(service).iter();
+        let events = wakes.filter(|(of, _)| *of == purpose);
+        Self::events(
+            service,
+            purpose,
+            events.flat_map(|(_, events)| events.iter().copied()),
+        )
+    }
+
     pub fn events(
         service: Service,
         purpose: Purpose,
@@ -141,10 +213,21 @@ impl ConsumerSpec {
         Self { prefetch, ..self }
     }
 
-    /// The name on the broker.
+    /// The name on the broker of what is in no log, and the first part of any other.
     pub fn name(&self) -> String {
         name(self.service, self.purpose)
     }
+
+    /// The name on the broker of the consumer of one event.
+    pub fn name_for(&self, event: EventName) -> String {
+        name_for(self.service, self.purpose, event)
+    }
+}
+
+pub(crate) fn name_for(service: Service, purpose: Purpose, event: EventName) -> String {
+    // No name of a consumer holds a dot.
+    let event = event.as_str().replace('.', "-");
+    format!("{}-{event}", name(service, purpose))
 }
 
 pub(crate) fn name(service: Service, purpose: Purpose) -> String {

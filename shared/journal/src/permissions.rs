@@ -27,7 +27,7 @@ use contracts::{
 
 use crate::{
     archive::{PARTS_ROOT, SEALS_ROOT},
-    delivery::{ON_EXECUTIONS, Purpose, name},
+    delivery::{Purpose, name, name_for, on_executions, wakes},
     inbox::inbox_subject,
     layout::{ARCHIVE, INBOX, OBJECTS, REFUSED, StreamCount, TIMERS, event_filter, inbox},
     request::skill_subject,
@@ -69,17 +69,14 @@ pub fn for_service(
     let mut publish: Vec<String> = service.writes().map(event_filter).collect();
     publish.extend(reads(streams));
     publish.extend(follows(streams));
-    for purpose in consumes(service) {
-        let consumer = name(service, *purpose);
-        for stream in sources(*purpose, streams, inboxes) {
-            publish.extend([
-                format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"),
-                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
-                format!("$JS.ACK.{stream}.{consumer}.>"),
-                // The form that names domain and account before the stream.
-                format!("$JS.ACK.*.*.{stream}.{consumer}.>"),
-            ]);
-        }
+    for (stream, consumer) in consumers(service, streams, inboxes) {
+        publish.extend([
+            format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}"),
+            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
+            format!("$JS.ACK.{stream}.{consumer}.>"),
+            // The form that names domain and account before the stream.
+            format!("$JS.ACK.*.*.{stream}.{consumer}.>"),
+        ]);
     }
     let mut subscribe = vec![format!("{}.>", inbox_prefix(service.as_str()))];
     match service {
@@ -129,20 +126,26 @@ pub fn for_service(
     }
 }
 
-/// Why a service consumes at all.
-const fn consumes(service: Service) -> &'static [Purpose] {
+/// Streams and durable consumers of a service.
+fn consumers(
+    service: Service,
+    streams: StreamCount,
+    inboxes: &BTreeSet<WorkspaceId>,
+) -> Vec<(String, String)> {
+    let woken = wakes(service).iter().flat_map(|(purpose, events)| {
+        events.iter().flat_map(move |event| {
+            let streams = streams.streams_of(*event).into_iter();
+            streams.map(move |stream| (stream.name(), name_for(service, *purpose, *event)))
+        })
+    });
+    let timers = || (TIMERS.to_owned(), name(service, Purpose::Timers));
+    let letters = |workspace| (inbox(workspace), name(service, Purpose::Inbox));
     match service {
-        Service::Planner => &[Purpose::Drive, Purpose::Asked, Purpose::Timers],
-        Service::Verifier | Service::Executor => &[
-            Purpose::Drive,
-            Purpose::Asked,
-            Purpose::Steps,
-            Purpose::Control,
-            Purpose::Timers,
-        ],
-        Service::Intake => &[Purpose::Inbox],
-        // It follows the log, without a durable consumer.
-        Service::Projector => &[],
+        Service::Planner | Service::Verifier | Service::Executor => {
+            woken.chain([timers()]).collect()
+        }
+        Service::Intake => inboxes.iter().map(letters).collect(),
+        Service::Projector => Vec::new(),
     }
 }
 
@@ -229,8 +232,10 @@ pub fn archiver(user: &str, streams: StreamCount) -> Permissions {
         if matches!(id, StreamId::Log(_)) {
             let stream = id.name();
             publish.push(format!("$JS.API.STREAM.PURGE.{stream}"));
-            let consumers = ON_EXECUTIONS.map(|(service, purpose)| name(service, purpose));
-            publish.extend(consumers.map(|it| format!("$JS.API.CONSUMER.INFO.{stream}.{it}")));
+            publish.extend(on_executions().map(|(service, purpose, event)| {
+                let consumer = name_for(service, purpose, event);
+                format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}")
+            }));
         }
     }
     Permissions {
@@ -274,16 +279,6 @@ fn follows(streams: StreamCount) -> Vec<String> {
         .map(|stream| format!("$JS.API.CONSUMER.CREATE.{stream}"))
         .chain(["$JS.FC.>".to_owned()])
         .collect()
-}
-
-fn sources(purpose: Purpose, streams: StreamCount, inboxes: &BTreeSet<WorkspaceId>) -> Vec<String> {
-    match purpose {
-        Purpose::Drive | Purpose::Asked | Purpose::Steps | Purpose::Control => {
-            log_streams(streams).collect()
-        }
-        Purpose::Timers => vec![TIMERS.to_owned()],
-        Purpose::Inbox => inboxes.iter().map(inbox).collect(),
-    }
 }
 
 fn log_streams(streams: StreamCount) -> impl Iterator<Item = String> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use contracts::{
     canonical::Digest,
-    envelope::{Envelope, Headers, InvalidHeaders, hash_of},
+    envelope::{Envelope, Fields, Headers, InvalidHeaders, hash_of},
     position::Position,
     record::{Recorded, Undecodable},
     subject::{InvalidSubject, Subject},
@@ -88,7 +88,11 @@ impl Raw {
     }
 
     pub fn decode(&self) -> Result<Recorded, Unreadable> {
-        Ok(Recorded::decode(&self.envelope()?)?)
+        let subject = self.subject.parse::<Subject>()?;
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers = Fields::from_wire(headers)?;
+        Ok(Recorded::of_fields(subject, &headers, &self.payload)?)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

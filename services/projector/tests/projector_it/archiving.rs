@@ -13,7 +13,7 @@ use contracts::{
 use host::config::names;
 use journal::{
     archive::WindowSize,
-    delivery::{ConsumerSpec, Deliveries, ON_EXECUTIONS},
+    delivery::{ConsumerSpec, Deliveries, on_executions},
     history::Read,
     jetstream::InstallOptions,
     layout::StreamCount,
@@ -23,6 +23,7 @@ use journal::{
 use policy::shipped::default_bundle;
 use serde_json::{Value, json};
 use testkit::process::{Process, binary};
+use tokio::task::JoinSet;
 
 use super::{
     broker::Broker,
@@ -39,8 +40,9 @@ struct World {
     broker: Broker,
     story: Story,
     all: Vec<ExecutionId>,
-    /// Each of its own service.
-    consumers: Vec<Box<dyn Deliveries>>,
+    /// What each service has yet to see.
+    unseen: Vec<(EventName, Box<dyn Deliveries>)>,
+    seeing: JoinSet<()>,
 }
 
 /// What readers see.
@@ -53,12 +55,13 @@ struct Seen {
 
 impl World {
     async fn new() -> Self {
-        // Of these there are none here: all that is stored is seen.
-        Self::consuming(EventName::PlanDrafted).await
+        let mut world = Self::unseen().await;
+        world.see(|_| true);
+        world
     }
 
-    /// Where each service wants such events.
-    async fn consuming(event: EventName) -> Self {
+    /// Where no service has seen anything yet.
+    async fn unseen() -> Self {
         let broker = Broker::with(InstallOptions {
             archive_window: WindowSize::try_new(WINDOW).unwrap(),
             ..InstallOptions::new(StreamCount::ONE)
@@ -75,16 +78,32 @@ impl World {
         // The oldest is the one that goes on to the last.
         story.approve(all[0], "say").await;
         story.finish(all[0]).await;
-        let mut consumers = Vec::new();
-        for (service, purpose) in ON_EXECUTIONS {
+        let mut unseen = Vec::new();
+        for (service, purpose, event) in on_executions() {
             let spec = ConsumerSpec::events(service, purpose, [event]);
-            consumers.push(broker.journal.consume(spec).await.unwrap());
+            unseen.push((event, broker.journal.consume(spec).await.unwrap()));
         }
         Self {
             broker,
             story,
             all,
-            consumers,
+            unseen,
+            seeing: JoinSet::new(),
+        }
+    }
+
+    /// A service sees all that is stored of an event, and what will be.
+    fn see(&mut self, which: impl Fn(EventName) -> bool) {
+        let (seen, unseen) = std::mem::take(&mut self.unseen)
+            .into_iter()
+            .partition(|(event, _)| which(*event));
+        self.unseen = unseen;
+        for (_, mut deliveries) in seen {
+            self.seeing.spawn(async move {
+                loop {
+                    deliveries.next().await.handle.ack().await.unwrap();
+                }
+            });
         }
     }
 
@@ -266,15 +285,19 @@ async fn several_projectors_archive_what_comes() {
 /// Nothing is purged that a service has yet to see, and all of it when it has.
 #[tokio::test]
 async fn what_a_service_has_yet_to_see_stays_live() {
-    let mut world = World::consuming(EventName::IntentReceived).await;
+    let mut world = World::unseen().await;
     let projector = world.archiver("projector", &[]);
     projector.line("a consumer holds up the purge").await;
     let purged = World::purged_of(world.end().await);
-    for consumer in &mut world.consumers {
+    let everywhere = [
+        EventName::IntentReceived,
+        EventName::PlanCompiled,
+        EventName::PlanVerified,
+    ];
+    world.see(|event| !everywhere.contains(&event));
+    for next in everywhere {
         assert!(!says(&projector, "archived and purged"));
-        for _ in &world.all {
-            consumer.next().await.handle.ack().await.unwrap();
-        }
+        world.see(|event| event == next);
     }
     world.until_purged(&[&projector], purged).await;
 }

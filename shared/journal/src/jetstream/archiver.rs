@@ -19,7 +19,7 @@ use crate::{
         part::Kept,
         seal::{Seal, digest},
     },
-    delivery::{self, ON_EXECUTIONS},
+    delivery,
     layout::ARCHIVE,
 };
 
@@ -55,8 +55,9 @@ pub struct Verified {
 impl Archiver {
     /// Of the services' consumers, as the log has them.
     pub async fn connect(options: &ConnectOptions, live: LiveWindow) -> Result<Self, ConnectError> {
-        let consumers = ON_EXECUTIONS.map(|(service, purpose)| delivery::name(service, purpose));
-        Self::heeding(options, live, consumers.into()).await
+        let consumers = delivery::on_executions()
+            .map(|(service, purpose, event)| delivery::name_for(service, purpose, event));
+        Self::heeding(options, live, consumers.collect()).await
     }
 
     /// Of other consumers.

@@ -1,8 +1,8 @@
-//! Durable consumption: one pull consumer per stream, each with a task that keeps one request
+//! Durable consumption: one pull consumer per event and stream, each with a task that keeps one request
 //! for messages open at the broker, for as many as there is room for here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,8 +27,7 @@ use super::{
 use crate::{
     Unavailable,
     delivery::{
-        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, Purpose, UNACKNOWLEDGED_MAX,
-        Unanswered,
+        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX, Unanswered,
     },
     inbox::inbox_filter,
     layout::{TIMERS, event_filter, inbox},
@@ -39,17 +38,9 @@ use crate::{
 /// How long one request for messages stays open.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 
-/// How often the broker says that it is still there. Each time it also looks for the next message from
-/// where it looked last, and where a block of the stream has become full meanwhile that is a walk over
-/// every subject: five times longer for several filters than for one. Three silences are a lost request,
-/// so what is urgent is heard of again in time.
-fn heartbeat(purpose: Purpose) -> Duration {
-    Duration::from_secs(match purpose {
-        Purpose::Drive | Purpose::Steps | Purpose::Timers | Purpose::Inbox => 2,
-        Purpose::Control => 4,
-        Purpose::Asked => 8,
-    })
-}
+/// How often the broker says that it is still there. Three silences are a lost request, so what waits is
+/// heard of in time for a takeover; and where nothing happens this is all that does.
+const HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// What the broker had sent before a stop comes at once.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
@@ -117,38 +108,29 @@ impl JetStreamJournal {
     }
 
     fn sources(&self, spec: &ConsumerSpec) -> Vec<Source> {
-        let mut filters: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
-        for event in &spec.events {
-            for stream in self.count.streams_of(*event) {
-                filters
-                    .entry(stream)
-                    .or_default()
-                    .push(event_filter(*event));
-            }
-        }
-        let events = filters.into_iter().map(|(id, filters)| Source {
-            holds: Holds::Events(id),
-            stream: id.name(),
-            consumer: spec.name(),
-            filters,
-            ack_wait: spec.ack_wait,
-            heartbeat: heartbeat(spec.purpose),
+        let events = spec.events.iter().flat_map(|event| {
+            let streams = self.count.streams_of(*event).into_iter();
+            streams.map(|id| Source {
+                holds: Holds::Events(id),
+                stream: id.name(),
+                consumer: spec.name_for(*event),
+                filter: event_filter(*event),
+                ack_wait: spec.ack_wait,
+            })
         });
         let timers = spec.timers.then(|| Source {
             holds: Holds::Timers,
             stream: TIMERS.to_owned(),
             consumer: spec.name(),
-            filters: vec![format!("cp.timer.due.{}.>", spec.service)],
+            filter: format!("cp.timer.due.{}.>", spec.service),
             ack_wait: spec.ack_wait,
-            heartbeat: heartbeat(spec.purpose),
         });
         let letters = spec.inbox.as_ref().map(|workspace| Source {
             holds: Holds::Letters,
             stream: inbox(workspace),
             consumer: spec.name(),
-            filters: vec![inbox_filter(workspace)],
+            filter: inbox_filter(workspace),
             ack_wait: spec.ack_wait,
-            heartbeat: heartbeat(spec.purpose),
         });
         events.chain(timers).chain(letters).collect()
     }
@@ -166,9 +148,8 @@ struct Source {
     holds: Holds,
     stream: String,
     consumer: String,
-    filters: Vec<String>,
+    filter: String,
     ack_wait: Duration,
-    heartbeat: Duration,
 }
 
 impl Source {
@@ -183,7 +164,7 @@ impl Source {
                 "ack_wait": nanoseconds(self.ack_wait),
                 "max_deliver": -1,
                 "max_ack_pending": UNACKNOWLEDGED_MAX,
-                "filter_subjects": self.filters,
+                "filter_subject": self.filter,
                 "replay_policy": "instant",
             },
         });
@@ -257,7 +238,7 @@ impl Puller {
             let request = json!({
                 "batch": batch,
                 "expires": nanoseconds(PULL_EXPIRES),
-                "idle_heartbeat": nanoseconds(self.source.heartbeat),
+                "idle_heartbeat": nanoseconds(HEARTBEAT),
             });
             let sent = self.journal.link.send(
                 subject.clone(),
@@ -281,7 +262,7 @@ impl Puller {
         while left > 0 {
             let began = Instant::now();
             let message = tokio::select! {
-                message = next(from, self.source.heartbeat) => message,
+                message = next(from) => message,
                 // The open request went with the old connection.
                 () = reconnections.next() => return End::Spent,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
@@ -292,7 +273,7 @@ impl Puller {
             if waited {
                 // The broker says more often that it is there: a longer silence was this
                 // process's own, and what it finds now may have come any time in it.
-                let paused = began.elapsed() > self.source.heartbeat * 2;
+                let paused = began.elapsed() > HEARTBEAT * 2;
                 self.seen_empty = if paused { began } else { Instant::now() };
             }
             match status(&message) {
@@ -394,11 +375,11 @@ impl Puller {
 
 /// The next message, and whether it had to be waited for; nothing where none comes although the
 /// broker says more often that it is there. Safe to cancel.
-async fn next(from: &mut Subscriber, heartbeat: Duration) -> Option<(BrokerMessage, bool)> {
+async fn next(from: &mut Subscriber) -> Option<(BrokerMessage, bool)> {
     if let Some(message) = from.next().now_or_never() {
         return Some((message?, false));
     }
-    let message = timeout(heartbeat * 3, from.next()).await.ok()??;
+    let message = timeout(HEARTBEAT * 3, from.next()).await.ok()??;
     Some((message, true))
 }
 

@@ -39,7 +39,7 @@ use crate::{
 const QUEUE: usize = 256;
 const QUEUE_KIB_MAX: u32 = 32 * 1024;
 
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(4);
 
 /// How many sequences a purge cannot go through while a consumer is made.
 const PURGE_AHEAD: u64 = 65_536;

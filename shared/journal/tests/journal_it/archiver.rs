@@ -1,9 +1,9 @@
 //! Sealing, verifying and purging: each stage twice, by several at once, and cut short.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use contracts::{
-    event::{EventName, Service},
+    event::EventName,
     position::{Position, StreamId},
     subject::AggregateId,
 };
@@ -11,7 +11,7 @@ use futures::future::join_all;
 use journal::{
     Journal,
     archive::{ArchiveError, Due, InvalidLiveWindow, LiveWindow, Purged, WindowSize},
-    delivery::{ConsumerSpec, ON_EXECUTIONS, Purpose},
+    delivery::{ConsumerSpec, Message, on_executions},
     history::Read,
     jetstream::{Archiver, ConnectOptions},
 };
@@ -290,58 +290,58 @@ async fn a_consumer_that_lags_or_is_missing_holds_up_the_purge() {
         let verified = archiver.verify(STREAM, 0).await.unwrap();
         archiver.purge(verified).await.unwrap()
     };
-    let mut last = None;
-    for of in ON_EXECUTIONS {
-        let (service, purpose) = of;
-        let events = if of == (Service::Executor, Purpose::Control) {
-            KINDS.to_vec()
-        } else {
-            vec![EventName::PlanDrafted]
-        };
-        let spec = ConsumerSpec::events(service, purpose, events);
-        let consumer = spec.name();
-        assert_eq!(
-            purge().await,
-            Purged::Awaited {
-                consumer,
-                floor: None
-            }
-        );
-        last = Some(journal.consume(spec).await.unwrap());
-    }
-    let mut control = last.unwrap();
-    let mut held = Vec::new();
-    for floor in 0..WINDOW.get() {
-        let Purged::Awaited {
+    let mut seen = BTreeSet::new();
+    let mut standing = purge().await;
+    for (service, purpose, event) in on_executions() {
+        let spec = ConsumerSpec::events(service, purpose, [event]);
+        let name = spec.name_for(event);
+        let consumer = name.clone();
+        let missing = Purged::Awaited {
             consumer,
-            floor: found,
-        } = purge().await
-        else {
-            panic!("it was purged at {floor}");
+            floor: None,
         };
-        assert_eq!(
-            (consumer.as_str(), found),
-            ("executor-control", Some(floor))
-        );
-        let delivery = soon(control.next()).await;
-        delivery.handle.ack().await.unwrap();
-        held.push(delivery);
-        // An acknowledgement is sent, and not confirmed.
-        soon(async {
-            loop {
-                let info = ask(
-                    &world,
-                    "CONSUMER.INFO.CONTROL_PLANE_00.executor-control",
-                    Value::Null,
-                );
-                if info.await["ack_floor"]["stream_seq"] == json!(floor + 1) {
-                    return;
+        assert_eq!(standing, missing);
+        let mut deliveries = journal.consume(spec).await.unwrap();
+        standing = purge().await;
+        while let Purged::Awaited {
+            consumer,
+            floor: Some(floor),
+        } = &standing
+        {
+            assert_eq!(*consumer, name);
+            assert!(*floor < WINDOW.get());
+            let delivery = soon(deliveries.next()).await;
+            let Message::Event { position, .. } = &*delivery.message else {
+                panic!("it is no event");
+            };
+            delivery.handle.ack().await.unwrap();
+            seen.insert(position.sequence);
+            // An acknowledgement is sent, and not confirmed.
+            soon(async {
+                loop {
+                    let info = format!("CONSUMER.INFO.CONTROL_PLANE_00.{name}");
+                    let info = ask(&world, &info, Value::Null);
+                    let floor = info.await["ack_floor"]["stream_seq"].as_u64();
+                    if floor.unwrap() >= position.sequence {
+                        return;
+                    }
                 }
-            }
-        })
-        .await;
+            })
+            .await;
+            standing = purge().await;
+        }
     }
-    assert_eq!(purge().await, Purged::UpTo(WINDOW.get()));
+    assert_eq!(standing, Purged::UpTo(WINDOW.get()));
+    let wanted: Vec<_> = on_executions().map(|(_, _, event)| event).collect();
+    for (sequence, kind) in (1..).zip(window_kinds()) {
+        assert_eq!(seen.contains(&sequence), wanted.contains(&kind), "{kind}");
+    }
+}
+
+/// Of the first window that [`written`] has written.
+fn window_kinds() -> impl Iterator<Item = EventName> {
+    let histories = std::iter::repeat_with(|| KINDS.into_iter().take(5)).flatten();
+    histories.take(usize::try_from(WINDOW.get()).unwrap())
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use journal::{
     append::AppendError,
     archive::Purged,
     broker::{Durability, ServerConfig, User},
-    delivery::{ConsumerSpec, ON_EXECUTIONS, Purpose},
+    delivery::{ConsumerSpec, on_executions, wakes},
     history::Read,
     jetstream::{Archiver, ConnectOptions, InstallOptions, JetStreamJournal, install},
     permissions::{self, OPERATOR, Permissions, caller_name, inbox_prefix},
@@ -248,13 +248,8 @@ async fn a_service_can_do_all_that_is_its_own() {
             service,
             Service::Planner | Service::Verifier | Service::Executor
         ) {
-            let mut purposes = vec![Purpose::Drive, Purpose::Asked];
-            if service != Service::Planner {
-                purposes.extend([Purpose::Steps, Purpose::Control]);
-            }
-            for purpose in purposes {
-                let events = [EventName::CancelRequested, EventName::SkillDisabled];
-                let spec = ConsumerSpec::events(service, purpose, events);
+            for (purpose, _) in wakes(service) {
+                let spec = ConsumerSpec::of(service, *purpose);
                 soon(journal.consume(spec).await.unwrap().stop())
                     .await
                     .unwrap();
@@ -327,10 +322,17 @@ async fn an_archiver_archives_and_writes_no_event() {
         head = Some(recorded.head());
     }
     let mut consuming = Vec::new();
-    for (service, purpose) in ON_EXECUTIONS {
-        let spec = ConsumerSpec::events(service, purpose, [EventName::PlanDrafted]);
+    for (service, purpose, event) in on_executions() {
+        let spec = ConsumerSpec::events(service, purpose, [event]);
         let service = connect(&server, service.as_str()).await;
-        consuming.push(service.consume(spec).await.unwrap());
+        let mut deliveries = service.consume(spec).await.unwrap();
+        if event == EventName::Paused {
+            for _ in 0..=WINDOW.get() {
+                let delivery = soon(deliveries.next()).await;
+                delivery.handle.ack().await.unwrap();
+            }
+        }
+        consuming.push(deliveries);
     }
     let options = options_of(&server, "archiver");
     let archiver = Archiver::connect(&options, live(1)).await.unwrap();
@@ -364,8 +366,8 @@ async fn an_archiver_archives_and_writes_no_event() {
             "$JS.API.STREAM.DELETE.CONTROL_PLANE_00",
             "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_00",
             "$JS.API.STREAM.MSG.DELETE.CONTROL_PLANE_ARCHIVE",
-            "$JS.API.CONSUMER.DELETE.CONTROL_PLANE_00.executor-drive",
-            "$JS.ACK.CONTROL_PLANE_00.executor-drive.1.1.1.1.0",
+            "$JS.API.CONSUMER.DELETE.CONTROL_PLANE_00.executor-drive-plan-verified",
+            "$JS.ACK.CONTROL_PLANE_00.executor-drive-plan-verified.1.1.1.1.0",
             "cp.timer.arm.executor.acme.execution.2a.some-id.x",
             "cp.api.acme.ada.intent.submit",
             "cp.object.x",
