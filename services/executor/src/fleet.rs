@@ -14,7 +14,7 @@ use contracts::{
 };
 use futures::FutureExt as _;
 use host::{
-    engine::Host,
+    engine::{self, Host},
     metrics::consumption::Consumer,
     telemetry,
     trouble::{self, Trouble},
@@ -79,9 +79,7 @@ pub async fn run(host: Arc<Host>, specs: [ConsumerSpec; 5]) -> Result<(), Unavai
         room: Notify::new(),
     });
     let mut tasks = JoinSet::new();
-    for spec in specs {
-        let purpose = spec.purpose;
-        let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
+    for (purpose, deliveries) in engine::consume_all(&host, specs).await? {
         let consumption = &host.metrics.consumption;
         let counted = consumption.consumer(purpose, deliveries.unanswered());
         let fleet = Arc::clone(&fleet);

@@ -16,11 +16,12 @@ use contracts::{
     time::Timestamp,
 };
 use domain::catalogue::Catalogue;
+use futures::future::try_join_all;
 pub use journal::chain;
 use journal::{
     Journal,
     archive::LiveWindow,
-    delivery::{ConsumerSpec, Deliveries, Delivery},
+    delivery::{ConsumerSpec, Deliveries, Delivery, Purpose},
     timer::Timer,
 };
 use tokio::{task::JoinSet, time::Instant};
@@ -114,9 +115,7 @@ pub async fn run(
     handler: Arc<dyn Handle>,
 ) -> Result<(), journal::Unavailable> {
     let mut consumers = JoinSet::new();
-    for spec in specs {
-        let purpose = spec.purpose;
-        let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
+    for (purpose, deliveries) in consume_all(&host, specs).await? {
         let consumption = &host.metrics.consumption;
         let counted = consumption.consumer(purpose, deliveries.unanswered());
         let handler = Arc::clone(&handler);
@@ -130,6 +129,19 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// Nothing is worked on before all of them are made: whatever stops this process then finds it whole.
+pub async fn consume_all(
+    host: &Host,
+    specs: impl IntoIterator<Item = ConsumerSpec>,
+) -> Result<Vec<(Purpose, Box<dyn Deliveries>)>, journal::Unavailable> {
+    let made = specs.into_iter().map(async |spec| {
+        let purpose = spec.purpose;
+        let deliveries = host.journal.consume(spec.ack_wait(host.ack_wait)).await?;
+        Ok((purpose, deliveries))
+    });
+    try_join_all(made).await
 }
 
 async fn consume(

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use super::{Conditions, plan::Through};
-use crate::{api::Api, failure::Failure};
+use crate::{api::Api, failure::Failure, install::Survives};
 
 /// How long an execution may take: after it, it hangs.
 const END_WITHIN: Duration = Duration::from_mins(2);
@@ -215,6 +215,7 @@ impl Load {
         Ok(Pattern {
             streams: conditions.streams.get(),
             calls: conditions.through == Through::Nats,
+            grouped: matches!(conditions.durability, Survives::Disk),
             events,
         })
     }

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use contracts::{
     canonical::Digest,
-    event::{Event, EventName, Service},
+    event::{Event, Service},
     ids::{ExecutionId, WorkspaceId},
     position::Positions,
     record::{Cause, Recorded, seal},
@@ -45,7 +45,7 @@ use host::{
 use journal::{
     Journal,
     broker::{Durability, ServerConfig, ServerTls, User},
-    delivery::{ConsumerSpec, Purpose},
+    delivery::{ConsumerSpec, wakes},
     history::Read,
     jetstream::{ConnectOptions, InstallOptions, JetStreamJournal, install},
     layout::StreamCount,
@@ -202,33 +202,10 @@ impl World {
             settings.bounds,
         ));
         if settings.others == Others::All {
-            for (service, events) in [
-                (
-                    Service::Planner,
-                    vec![EventName::IntentReceived, EventName::PlanDrafted],
-                ),
-                (
-                    Service::Verifier,
-                    vec![
-                        EventName::PlanCompiled,
-                        EventName::PlanVerificationRequested,
-                        EventName::StepProposed,
-                        EventName::SkillInstallRequested,
-                        EventName::PolicyActivationRequested,
-                    ],
-                ),
-                (
-                    Service::Executor,
-                    vec![
-                        EventName::PlanVerified,
-                        EventName::ExecutionStartRequested,
-                        EventName::ExecutionApproved,
-                        EventName::ExecutionRejected,
-                        EventName::CancelRequested,
-                    ],
-                ),
-            ] {
-                let specs = vec![ConsumerSpec::events(service, Purpose::Drive, events)];
+            for service in [Service::Planner, Service::Verifier, Service::Executor] {
+                let purposes = wakes(service).iter();
+                let specs = purposes.map(|(purpose, _)| ConsumerSpec::of(service, *purpose));
+                let specs = specs.collect();
                 let handler = Arc::new(Other {
                     service,
                     judge: Judge::default(),

@@ -11,7 +11,7 @@ use std::{
 use async_nats::{Message as BrokerMessage, Subscriber};
 use async_trait::async_trait;
 use contracts::position::{Position, StreamId};
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, future::try_join_all, stream};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::{
@@ -63,11 +63,16 @@ impl JetStreamJournal {
         let open = Open::default();
         let mut tasks = JoinSet::new();
         let mut queues = Vec::new();
-        for source in self.sources(&spec) {
-            let create = source.create(&self.link);
-            create.await.map_err(|error| {
-                Unavailable::new(format!("make the consumer `{}`", spec.name()), error)
-            })?;
+        let sources = self.sources(&spec);
+        let made = sources.iter().map(async |source| {
+            let made = source.create(&self.link).await;
+            made.map_err(|error| {
+                let doing = format!("make the consumer `{}`", source.consumer);
+                Unavailable::new(doing, error)
+            })
+        });
+        try_join_all(made).await?;
+        for source in sources {
             let (queue, messages) = mpsc::channel(spec.prefetch.max(1));
             let puller = Puller {
                 journal: self.parts(),

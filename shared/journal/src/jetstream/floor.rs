@@ -32,7 +32,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::link::{SUBSCRIPTION_MESSAGES, header_map};
+use super::{
+    ConnectOptions,
+    group::{Groups, Guarded, Outcome},
+    link::{Link, SUBSCRIPTION_MESSAGES, header_map},
+};
 use crate::{
     layout::{StreamCount, event_filter},
     stored::Raw,
@@ -92,6 +96,8 @@ pub struct Pattern {
     pub streams: u8,
     /// Whether a call is made between the start of a step and its end.
     pub calls: bool,
+    /// Whether appends are gathered for one commit, as where each is fsynced.
+    pub grouped: bool,
     pub events: Vec<PatternEvent>,
 }
 
@@ -135,6 +141,7 @@ mod as_text {
 pub struct Floor {
     client: Client,
     jetstream: Context,
+    groups: Option<Groups>,
     pattern: Pattern,
     payloads: Vec<Bytes>,
     count: StreamCount,
@@ -159,10 +166,18 @@ impl Floor {
             .max_ack_inflight(IN_FLIGHT_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
+        let count = StreamCount::try_new(pattern.streams)?;
+        let groups = if pattern.grouped {
+            let link = Link::open(&ConnectOptions::new(url, part.as_str())).await?;
+            Some(Groups::start(&link, count.streams()))
+        } else {
+            None
+        };
         Ok(Arc::new(Self {
             client,
             jetstream,
-            count: StreamCount::try_new(pattern.streams)?,
+            groups,
+            count,
             payloads: pattern
                 .events
                 .iter()
@@ -359,10 +374,26 @@ impl Floor {
         ];
         let headers: HeaderMap = header_map(guards.into_iter().chain(own)).ok_or("a header")?;
         let payload = self.payloads.get(index).cloned().unwrap_or_default();
+        let mut turn = None;
+        if let Some(groups) = &self.groups {
+            let event = Guarded {
+                subject: subject.clone(),
+                headers: headers.clone(),
+                bytes: payload.len(),
+                payload: payload.clone(),
+                aggregate: aggregate.clone(),
+            };
+            let stream = self.count.stream_of(&aggregate);
+            match groups.join(stream, event, Instant::now()).await {
+                Outcome::Stored(_) => return Ok(()),
+                Outcome::Alone(alone) => turn = alone,
+            }
+        }
         let publishing = self
             .jetstream
             .publish_with_headers(subject, headers, payload);
         publishing.await?.await?;
+        drop(turn);
         Ok(())
     }
 

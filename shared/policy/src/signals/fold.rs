@@ -1,6 +1,6 @@
 //! Texts as plain words.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use unicode_security::skeleton;
@@ -36,6 +36,27 @@ pub fn words(text: &str, vocabulary: &BTreeSet<String>) -> Vec<String> {
 
 /// The words of a text without parting any.
 pub fn plain(text: &str) -> Vec<String> {
+    let folded = if text.is_ascii() {
+        let folded = text.bytes().map(|byte| ASCII.get(usize::from(byte)));
+        folded.flatten().map(String::as_str).collect()
+    } else {
+        folded(text)
+    };
+    folded
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| word.chars().take(WORD_CHARS_MAX).collect())
+        .collect()
+}
+
+/// What each folds to: nothing that is ASCII depends on what stands beside it, and most texts are
+/// nothing else.
+static ASCII: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let all = (0..128u8).map(char::from);
+    all.map(|c| folded(c.encode_utf8(&mut [0; 4]))).collect()
+});
+
+fn folded(text: &str) -> String {
     let visible: String = text
         .nfkc()
         .filter(|c| !is_invisible(*c))
@@ -44,15 +65,10 @@ pub fn plain(text: &str) -> Vec<String> {
         .flat_map(char::to_lowercase)
         .collect();
     let bare: String = visible.nfkd().filter(|c| !is_combining_mark(*c)).collect();
-    let folded: String = skeleton(&bare)
+    skeleton(&bare)
         .flat_map(char::to_lowercase)
         .filter(|c| !matches!(c, '\'' | '`' | '\u{2019}') && !is_combining_mark(*c))
         .map(leetspeak)
-        .collect();
-    folded
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| word.chars().take(WORD_CHARS_MAX).collect())
         .collect()
 }
 

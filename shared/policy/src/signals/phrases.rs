@@ -21,12 +21,18 @@ pub struct Phrases {
     exact: BTreeMap<String, Vec<Place>>,
     /// The same for beginnings of words.
     beginnings: BTreeMap<String, Vec<Place>>,
+    /// Of the longest beginning.
+    beginning_chars_max: usize,
     vocabulary: BTreeSet<String>,
+    /// Of all phrases together.
+    parts: usize,
 }
 
 struct Phrase {
     signal: TextSignal,
     parts: Vec<Part>,
+    /// How many parts the phrases before it have.
+    parts_before: usize,
 }
 
 #[derive(Default)]
@@ -51,7 +57,7 @@ enum Word {
 impl Phrases {
     fn parse(data: &str) -> Self {
         let mut signal = None;
-        let mut phrases = Vec::new();
+        let (mut phrases, mut parts_before) = (Vec::new(), 0);
         for line in data.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -60,7 +66,13 @@ impl Phrases {
                 signal = signal_named(name.trim_end_matches(']'));
             } else if let Some(signal) = signal {
                 let parts = parts(line);
-                phrases.push(Phrase { signal, parts });
+                let further = parts.len();
+                phrases.push(Phrase {
+                    signal,
+                    parts,
+                    parts_before,
+                });
+                parts_before += further;
             }
         }
         Self::index(phrases)
@@ -82,7 +94,10 @@ impl Phrases {
             }
         }
         let vocabulary = exact.keys().chain(beginnings.keys()).cloned().collect();
+        let beginning_chars = beginnings.keys().map(|it| it.chars().count());
         Self {
+            beginning_chars_max: beginning_chars.max().unwrap_or(0),
+            parts: phrases.iter().map(|phrase| phrase.parts.len()).sum(),
             all: phrases,
             exact,
             beginnings,
@@ -98,11 +113,7 @@ impl Phrases {
     /// whatever may follow an earlier one may follow the latest one too.
     pub fn search(&self, words: &[String]) -> BTreeSet<TextSignal> {
         let mut found = BTreeSet::new();
-        let mut latest: Vec<Vec<Option<usize>>> = self
-            .all
-            .iter()
-            .map(|phrase| vec![None; phrase.parts.len()])
-            .collect();
+        let mut latest: Vec<Option<usize>> = vec![None; self.parts];
         for (at, word) in words.iter().enumerate() {
             let mut places = self.places(word);
             // The later part first: one word is not two parts of a phrase.
@@ -114,7 +125,8 @@ impl Phrases {
                 let Some(part) = phrase.parts.get(place.part) else {
                     continue;
                 };
-                let Some(reached) = latest.get_mut(place.phrase) else {
+                let reached = phrase.parts_before..phrase.parts_before + phrase.parts.len();
+                let Some(reached) = latest.get_mut(reached) else {
                     continue;
                 };
                 let follows = match place.part.checked_sub(1) {
@@ -144,7 +156,7 @@ impl Phrases {
 
     fn places(&self, word: &str) -> Vec<Place> {
         let mut places = self.exact.get(word).cloned().unwrap_or_default();
-        for (end, c) in word.char_indices() {
+        for (end, c) in word.char_indices().take(self.beginning_chars_max) {
             let beginning = word.get(..end + c.len_utf8()).unwrap_or_default();
             if let Some(more) = self.beginnings.get(beginning) {
                 places.extend(more);

@@ -204,6 +204,23 @@ fn a_reference_with_company_is_a_document() {
     assert!(signals::of_value(&document, &document).contains(&Bypass));
 }
 
+/// What is nothing but ASCII is folded by a shorter way.
+#[test]
+fn a_text_says_the_same_beside_one_in_another_script() {
+    let other = " é";
+    assert!(signals::of_text(other).is_empty());
+    for (_, text) in signals::examples().iter().step_by(9) {
+        for c in (0..128u8).map(char::from) {
+            let between = text.replace(' ', &c.to_string());
+            let (before, after) = text.split_at(text.len() / 2);
+            for text in [between, format!("{before}{c}{after}"), format!("{c}{text}")] {
+                let beside = signals::of_text(&format!("{text}{other}"));
+                assert_eq!(signals::of_text(&text), beside, "{text:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_long_hostile_text_is_searched_in_one_pass() {
     // Quadratic work on this would take minutes.
