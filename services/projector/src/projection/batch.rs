@@ -12,7 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use host::incident::Incident;
 use journal::{history::Fault, stored::Entry};
 
-use super::{Projection, Stored, incidents};
+use super::{Model, Stored, incidents};
 use crate::{
     database::{
         rows::{EventRow, ExecutionRow, PolicyRow, SkillRow, Standing},
@@ -22,7 +22,7 @@ use crate::{
     history::{self, Break},
 };
 
-impl Projection {
+impl Model {
     /// Gives how the execution of each event stood after it; nothing where the service stops.
     pub(super) async fn store_once(
         &mut self,
