@@ -35,7 +35,7 @@ const CHECKPOINT_PAGES: &str = "8192";
 
 /// The version of how rows follow from events. To be raised with each change of that: rows of
 /// another version are emptied when a database is opened, and built anew from the log.
-const PROJECTION: i64 = 3;
+const PROJECTION: i64 = 4;
 
 /// All that [`PROJECTION`] is the version of.
 const EMPTY: [&str; 9] = [

@@ -3,7 +3,10 @@
 //!
 //! * `execution`: what stands beside the row of an execution
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
 use contracts::{
     operations::execution::WaitingFor,
@@ -48,6 +51,18 @@ static UPSERT_EXECUTIONS: LazyLock<Chunked> = LazyLock::new(|| {
          waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
          error_code = excluded.error_code, mode = excluded.mode, updated_at = excluded.updated_at \
          WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
+    )
+});
+
+/// Of executions that begin nothing is stored, unless a first event was written twice: one statement
+/// finds that for many of them.
+static FIND_AGGREGATES: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::new(
+        "WITH wanted (workspace, aggregate) AS (",
+        2,
+        ") SELECT workspace, aggregate FROM wanted WHERE EXISTS (SELECT 1 FROM events \
+         INDEXED BY events_of_aggregate WHERE events.workspace = wanted.workspace \
+         AND events.aggregate = wanted.aggregate)",
     )
 });
 
@@ -180,6 +195,32 @@ impl Write<'_> {
         self.events_of(aggregate).try_collect().await
     }
 
+    /// Those of which nothing is stored.
+    pub async fn begun<'e>(
+        &mut self,
+        mut aggregates: BTreeSet<&'e AggregateId>,
+    ) -> Result<BTreeSet<&'e AggregateId>, WriteError> {
+        let wanted: Vec<_> = aggregates.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        for chunk in chunks(&wanted) {
+            let mut query = sqlx::query_as(FIND_AGGREGATES.of(chunk.len()));
+            for aggregate in chunk {
+                query = query
+                    .bind(aggregate.workspace().as_str())
+                    .bind(aggregate.id());
+            }
+            let rows: Vec<(String, String)> = query.fetch_all(&mut *self.transaction).await?;
+            found.extend(rows);
+        }
+        aggregates.retain(|it| {
+            let pair = |(workspace, id): &(String, String)| {
+                workspace == it.workspace().as_str() && id == it.id()
+            };
+            !found.iter().any(pair)
+        });
+        Ok(aggregates)
+    }
+
     /// Whether a version of an aggregate is stored.
     pub async fn has_version(
         &mut self,
@@ -199,17 +240,16 @@ impl Write<'_> {
         Ok(found.is_some())
     }
 
-    pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {
+    pub async fn events(&mut self, rows: &[EventRow<'_>]) -> Result<(), WriteError> {
+        let mut names = Names::default();
         for chunk in chunks(rows) {
             let mut query = sqlx::query(INSERT_EVENTS.of(chunk.len()));
             for row in chunk {
-                let requester = row.standing.as_ref().and_then(|it| it.requester.as_ref());
-                let requester = requester.map(serde_json::to_string).transpose()?;
-                let subject = row.subject.as_ref();
+                let subject = row.subject.as_deref();
                 let aggregate = subject.map(|subject| &subject.aggregate);
                 query = query
                     .bind(row.ordinal)
-                    .bind(row.position.stream.name())
+                    .bind(names.of(row.position.stream))
                     .bind(signed(row.position.sequence))
                     .bind(&row.raw.subject)
                     .bind(aggregate.map(|it| it.workspace().as_str()))
@@ -218,12 +258,12 @@ impl Write<'_> {
                     .bind(subject.map(|it| signed(it.version)))
                     .bind(subject.map(|it| it.event.as_str()))
                     .bind(row.time.map(Timestamp::as_millis))
-                    .bind(&row.hash)
+                    .bind(row.hash.map(|hash| hash.to_string()))
                     .bind(serde_json::to_string(&row.raw.headers)?)
                     .bind(row.raw.payload.as_ref())
                     .bind(&row.fault)
                     .bind(row.standing.as_ref().map(|it| it.status.as_str()))
-                    .bind(requester);
+                    .bind(row.requester.clone());
             }
             query.execute(&mut *self.transaction).await?;
         }
@@ -349,6 +389,17 @@ impl Write<'_> {
 
     pub async fn commit(self) -> Result<(), WriteError> {
         Ok(self.transaction.commit().await?)
+    }
+}
+
+/// The names of streams, each made once for all rows that have it.
+#[derive(Default)]
+struct Names(BTreeMap<StreamId, Arc<str>>);
+
+impl Names {
+    fn of(&mut self, stream: StreamId) -> Arc<str> {
+        let name = self.0.entry(stream);
+        Arc::clone(name.or_insert_with(|| stream.name().into()))
     }
 }
 

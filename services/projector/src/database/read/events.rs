@@ -1,6 +1,6 @@
 //! The stored events of a workspace, in the order in which they were stored, page by page.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use contracts::{
     event::EventName,
@@ -216,7 +216,8 @@ impl Reader {
                     status: word(status)?,
                     requester: requester
                         .map(|requester| serde_json::from_str(&requester))
-                        .transpose()?,
+                        .transpose()?
+                        .map(Arc::new),
                 })
             })
             .transpose()?;
