@@ -406,10 +406,7 @@ async fn is_of_this_log(
     let Some(entry) = read.into_iter().find(|entry| entry.position == position) else {
         return Ok(());
     };
-    let found = entry
-        .recorded
-        .ok()
-        .map(|recorded| recorded.hash.to_string());
+    let found = entry.recorded.ok().map(|recorded| recorded.hash);
     if entry.raw.subject == stored && (hash.is_none() || found.is_none() || hash == found) {
         Ok(())
     } else {

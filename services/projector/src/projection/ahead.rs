@@ -90,8 +90,10 @@ impl Ahead {
 
     /// The next batch, of at most so many.
     pub fn take(&mut self, max: usize) -> Vec<Entry> {
-        let rest = self.read.split_off(max.min(self.read.len()));
-        let batch = mem::replace(&mut self.read, rest);
+        // Room for as much again: entries are large to move.
+        let mut next = Vec::with_capacity(self.read.len());
+        next.extend(self.read.drain(max.min(self.read.len())..));
+        let batch = mem::replace(&mut self.read, next);
         self.bytes = self.read.iter().map(|entry| entry.raw.bytes()).sum();
         batch
     }
