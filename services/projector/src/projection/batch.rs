@@ -1,7 +1,7 @@
 //! One batch: what follows from its events, and the transaction that stores it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     mem,
     sync::Arc,
 };
@@ -47,7 +47,8 @@ impl Model {
             folds: &mut self.folds,
             begun,
             events: Vec::with_capacity(entries.len()),
-            executions: BTreeMap::new(),
+            executions: Vec::new(),
+            places: HashMap::new(),
             others: BTreeSet::new(),
             versions: BTreeSet::new(),
             incidents: Vec::new(),
@@ -75,7 +76,9 @@ struct Batch<'w, 'e> {
     /// Executions of which nothing is stored before this batch.
     begun: BTreeSet<&'e AggregateId>,
     events: Vec<EventRow<'e>>,
-    executions: BTreeMap<AggregateId, Fold>,
+    executions: Vec<(AggregateId, Fold)>,
+    /// Where each of them stands.
+    places: HashMap<AggregateId, usize>,
     /// Folded from what is stored, once the events of this batch are.
     others: BTreeSet<AggregateId>,
     /// Versions of aggregates that are not folded here, to find those that are written twice.
@@ -124,7 +127,9 @@ impl<'e> Batch<'_, 'e> {
         recorded: &Recorded,
         bytes: usize,
     ) -> Result<(), WriteError> {
-        let fold = self.fold_of(&recorded.subject.aggregate).await?;
+        let Some(fold) = self.fold_of(&recorded.subject.aggregate).await? else {
+            return Ok(());
+        };
         fold.bytes += bytes;
         let (tale, broken) = match mem::replace(&mut fold.tale, Tale::Broken) {
             Tale::Sound(state) => next(state, recorded),
@@ -148,7 +153,9 @@ impl<'e> Batch<'_, 'e> {
     async fn take_unreadable(&mut self, aggregate: &AggregateId) -> Result<(), WriteError> {
         match aggregate.kind() {
             AggregateKind::Execution => {
-                self.fold_of(aggregate).await?.tale = Tale::Broken;
+                if let Some(fold) = self.fold_of(aggregate).await? {
+                    fold.tale = Tale::Broken;
+                }
             }
             AggregateKind::Skill | AggregateKind::Policy => {
                 self.others.insert(aggregate.clone());
@@ -159,17 +166,22 @@ impl<'e> Batch<'_, 'e> {
     }
 
     /// As of the events before this one: from this batch, from memory, or from what is stored.
-    async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<&mut Fold, WriteError> {
-        if !self.executions.contains_key(aggregate) {
-            let fold = match self.folds.take(aggregate) {
-                Some(fold) => fold,
-                None if self.begun.remove(aggregate) => Fold::of_nothing(),
-                None => self.stored_fold(aggregate).await?,
-            };
-            self.executions.insert(aggregate.clone(), fold);
-        }
-        let fold = self.executions.entry(aggregate.clone());
-        Ok(fold.or_insert_with(Fold::of_nothing))
+    async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<Option<&mut Fold>, WriteError> {
+        let place = match self.places.get(aggregate) {
+            Some(place) => *place,
+            None => {
+                let fold = match self.folds.take(aggregate) {
+                    Some(fold) => fold,
+                    None if self.begun.remove(aggregate) => Fold::of_nothing(),
+                    None => self.stored_fold(aggregate).await?,
+                };
+                let place = self.executions.len();
+                self.places.insert(aggregate.clone(), place);
+                self.executions.push((aggregate.clone(), fold));
+                place
+            }
+        };
+        Ok(self.executions.get_mut(place).map(|(_, fold)| fold))
     }
 
     async fn stored_fold(&mut self, aggregate: &AggregateId) -> Result<Fold, WriteError> {
@@ -204,6 +216,8 @@ impl<'e> Batch<'_, 'e> {
             ..
         } = self;
         write.events(&events).await?;
+        // Neighbours in the database are written one after the other.
+        executions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         execution_rows(&mut write, &mut executions).await?;
         for aggregate in &others {
             other_rows(&mut write, aggregate).await?;
@@ -281,7 +295,7 @@ fn is_under_way(tale: &Tale) -> bool {
 /// The rows of all executions that the batch has touched.
 async fn execution_rows(
     write: &mut Write<'_>,
-    touched: &mut BTreeMap<AggregateId, Fold>,
+    touched: &mut [(AggregateId, Fold)],
 ) -> Result<(), WriteError> {
     let mut rows = Vec::with_capacity(touched.len());
     let mut votes_changed = Vec::new();
@@ -305,7 +319,7 @@ async fn execution_rows(
             if !fold.skills.is_empty() || !is_sound {
                 write.no_execution_skills(aggregate).await?;
             }
-            skills.extend(used.iter().map(|skill| (aggregate, skill.clone())));
+            skills.extend(used.iter().map(|skill| (&*aggregate, skill.clone())));
         }
         fold.skills = used;
         rows.push(row);
