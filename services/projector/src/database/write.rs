@@ -434,10 +434,11 @@ impl<'e> Words<'e> {
 
 /// A list of pairs. Nearly all headers are written as they are, without the general way.
 fn json(headers: &[(String, String)]) -> Result<String, WriteError> {
-    let text = |text: &str, json: &mut String| {
+    let push = |text: &str, json: &mut String| {
         // All bytes are looked at, which takes less than to stop at the first.
-        let escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-        if !text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+        let escaped =
+            |byte: u8| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
+        if text.bytes().fold(0, |any, byte| any | escaped(byte)) == 0 {
             json.push('"');
             json.push_str(text);
             json.push('"');
@@ -451,9 +452,9 @@ fn json(headers: &[(String, String)]) -> Result<String, WriteError> {
     json.push('[');
     for (index, (name, value)) in headers.iter().enumerate() {
         json.push_str(if index == 0 { "[" } else { ",[" });
-        text(name, &mut json)?;
+        push(name, &mut json)?;
         json.push(',');
-        text(value, &mut json)?;
+        push(value, &mut json)?;
         json.push(']');
     }
     json.push(']');

@@ -10,7 +10,7 @@ use crate::reached::Waits;
 
 /// Events that wait to be stored, which is also the most of one transaction: each costs less in a
 /// larger one, up to about here.
-const EVENTS_MAX: usize = 4096;
+const EVENTS_MAX: usize = 2048;
 
 /// Of what waits, as it is stored. No more is read beyond it, and one read brings no more than what
 /// the journal keeps for its reader.

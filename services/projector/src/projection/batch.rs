@@ -167,19 +167,18 @@ impl<'e> Batch<'_, 'e> {
 
     /// As of the events before this one: from this batch, from memory, or from what is stored.
     async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<Option<&mut Fold>, WriteError> {
-        let place = match self.places.get(aggregate) {
-            Some(place) => *place,
-            None => {
-                let fold = match self.folds.take(aggregate) {
-                    Some(fold) => fold,
-                    None if self.begun.remove(aggregate) => Fold::of_nothing(),
-                    None => self.stored_fold(aggregate).await?,
-                };
-                let place = self.executions.len();
-                self.places.insert(aggregate.clone(), place);
-                self.executions.push((aggregate.clone(), fold));
-                place
-            }
+        let place = if let Some(place) = self.places.get(aggregate) {
+            *place
+        } else {
+            let fold = match self.folds.take(aggregate) {
+                Some(fold) => fold,
+                None if self.begun.remove(aggregate) => Fold::of_nothing(),
+                None => self.stored_fold(aggregate).await?,
+            };
+            let place = self.executions.len();
+            self.places.insert(aggregate.clone(), place);
+            self.executions.push((aggregate.clone(), fold));
+            place
         };
         Ok(self.executions.get_mut(place).map(|(_, fold)| fold))
     }
