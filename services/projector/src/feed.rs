@@ -54,6 +54,7 @@ const STOPPING: &str = "stopping";
 /// How much is handed on before those who watch may take some of it: a batch can be many times
 /// what may wait for one of them.
 const HANDED_ON_BYTES: usize = 1024 * 1024;
+const HANDED_ON_EVENTS: usize = 512;
 
 /// What is being watched.
 #[derive(Default)]
@@ -74,18 +75,20 @@ impl Feeds {
             return;
         }
         let before = Arc::new(before);
-        let mut handed_on = 0;
+        let (mut handed_on, mut count) = (0, 0);
         for (entry, standing) in entries.into_iter().zip(standings) {
             let bytes = entry.raw.bytes();
             let Ok(recorded) = entry.recorded else {
                 continue;
             };
             // Before, so that one that is large finds nothing that those who read have not taken.
-            if handed_on > 0 && handed_on + bytes > HANDED_ON_BYTES {
-                handed_on = 0;
+            let is_much = handed_on + bytes > HANDED_ON_BYTES || count >= HANDED_ON_EVENTS;
+            if handed_on > 0 && is_much {
+                (handed_on, count) = (0, 0);
                 tokio::task::yield_now().await;
             }
             handed_on += bytes;
+            count += 1;
             self.watches.send(&Arc::new(Told {
                 position: entry.position,
                 recorded,

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use contracts::{ids::SkillKey, subject::AggregateId};
 use domain::execution::Execution;
 
+use crate::database::rows::Requester;
+
 /// How many are kept.
 const FOLDS_MAX: usize = 10_000;
 
@@ -29,6 +31,21 @@ pub struct Fold {
     pub waiting: bool,
     /// The skills that are stored as its plan's.
     pub skills: BTreeSet<SkillKey>,
+    /// Once its events tell.
+    pub requester: Option<Requester>,
+}
+
+impl Fold {
+    /// Of an execution of which nothing is stored.
+    pub fn of_nothing() -> Self {
+        Self {
+            tale: Tale::Sound(Execution::NeverReceived),
+            bytes: 0,
+            waiting: false,
+            skills: BTreeSet::new(),
+            requester: None,
+        }
+    }
 }
 
 /// The folds that were used last.
@@ -41,6 +58,10 @@ pub struct Folds {
 }
 
 impl Folds {
+    pub fn has(&self, aggregate: &AggregateId) -> bool {
+        self.kept.contains_key(aggregate)
+    }
+
     pub fn take(&mut self, aggregate: &AggregateId) -> Option<Fold> {
         let (used, fold) = self.kept.remove(aggregate)?;
         self.by_use.remove(&used);

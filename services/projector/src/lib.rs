@@ -31,7 +31,7 @@ use crate::{
     feed::Feeds,
     projection::Projection,
     query::policy::engines::Engines,
-    reached::Reached,
+    reached::{Reached, Waits},
 };
 
 pub mod answer;
@@ -59,8 +59,14 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     })?;
     let Database { writer, readers } = Database::open(&url).await?;
     let feeds = Arc::new(Feeds::default());
-    let (projection, positions) =
-        Projection::start(Arc::clone(&host), writer, Arc::clone(&feeds)).await?;
+    let waits = Arc::new(Waits::default());
+    let (projection, positions) = Projection::start(
+        Arc::clone(&host),
+        writer,
+        Arc::clone(&feeds),
+        Arc::clone(&waits),
+    )
+    .await?;
     let archiving = archiver::run(Arc::clone(&host), archiver_options, positions.clone());
     let streams = host.journal.streams();
     let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
@@ -68,7 +74,7 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
         door: Arc::clone(&door),
         host: Arc::clone(&host),
         reader: Reader::new(readers, streams.clone()),
-        reached: Reached::new(positions, streams),
+        reached: Reached::new(positions, streams, waits),
         feeds,
         engines: Engines::default(),
     };

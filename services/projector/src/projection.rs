@@ -15,13 +15,10 @@ use host::{
 };
 use journal::{
     stored::Entry,
-    tail::{Scope, Tail, TailError},
+    tail::{Scope, TailError},
 };
 use sqlx::SqliteConnection;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     database::{
@@ -32,21 +29,27 @@ use crate::{
     },
     feed::Feeds,
     folds::Folds,
+    projection::ahead::{Ahead, Pace},
+    reached::Waits,
 };
 
+mod ahead;
 mod batch;
 mod incidents;
 
-/// Events of one transaction. Larger ones are hardly faster, and readers wait longer.
-const BATCH: usize = 512;
+/// Events of one transaction while a feed is read: each of its readers keeps twice as many.
+const BATCH_WATCHED: usize = 512;
 
 /// How soon after a transaction the next one begins, while events come one by one: a transaction costs
 /// as much as a dozen events, and the rows of an execution are written once in each. What comes after
 /// a pause does not wait.
 const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 
-/// A batch of so many is taken as soon as there is one: the log is read faster than it is stored.
-const READ_ON_AT: usize = 128;
+/// How soon it begins under load, where nobody waits for it: lists are as much behind.
+const TRANSACTION_EVERY_MAX: Duration = Duration::from_millis(100);
+
+/// Between these, the part of the time that transactions may take: one in so many.
+const TRANSACTIONS_ONE_IN: u32 = 20;
 
 /// How long to wait after a transaction that failed: a full disk, a backup that holds the file.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -82,10 +85,16 @@ pub enum StartError {
     Database(#[from] WriteError),
 }
 
-/// The one writer of the read model.
+/// The log on its way to the read model.
 pub struct Projection {
+    ahead: Ahead,
+    model: Model,
+    waits: Arc<Waits>,
+}
+
+/// The one writer of the read model.
+struct Model {
     host: Arc<Host>,
-    tail: Box<dyn Tail>,
     writer: Writer,
     folds: Folds,
     reached: Positions,
@@ -115,6 +124,7 @@ impl Projection {
         host: Arc<Host>,
         mut writer: Writer,
         feeds: Arc<Feeds>,
+        waits: Arc<Waits>,
     ) -> Result<(Self, watch::Receiver<Positions>), StartError> {
         let (streams, epoch) = (host.journal.streams(), host.journal.epoch());
         let reached = write::positions(&mut writer.connection, &streams).await?;
@@ -137,9 +147,8 @@ impl Projection {
         tracing::info!(position = %reached, "the read model goes on");
         host.metrics.reading.reached(&reached);
         let (told, positions) = watch::channel(reached.clone());
-        let projection = Self {
+        let model = Model {
             host,
-            tail,
             writer,
             folds: Folds::default(),
             reached,
@@ -151,13 +160,18 @@ impl Projection {
             uncounted: true,
             counted: Instant::now(),
         };
+        let projection = Self {
+            ahead: Ahead::new(tail),
+            model,
+            waits,
+        };
         Ok((projection, positions))
     }
 
     /// Runs until shutdown.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let ended = self.follow().await;
-        if let Err(error) = write::close(self.writer.connection).await {
+        if let Err(error) = write::close(self.model.writer.connection).await {
             // Nothing is lost: the next start finds it beside the file.
             tracing::debug!(reason = chain(&error), "the database was not closed");
         }
@@ -165,45 +179,66 @@ impl Projection {
     }
 
     async fn follow(&mut self) -> anyhow::Result<()> {
-        let shutdown = self.host.shutdown.clone();
-        let mut next = Instant::now();
+        let Self {
+            ahead,
+            model,
+            waits,
+        } = self;
+        let (shutdown, feeds) = (model.host.shutdown.clone(), Arc::clone(&model.feeds));
+        let now = Instant::now();
+        let mut pace = Pace {
+            due: now,
+            due_if_awaited: now,
+        };
         loop {
-            let batch = async {
-                sleep_until(next).await;
-                self.tail.next_batch(BATCH).await
-            };
-            let mut entries = tokio::select! {
-                entries = batch => entries,
-                () = tokio::time::sleep(LOOK_EVERY) => Vec::new(),
+            let is_watched = || feeds.watches.is_watched();
+            tokio::select! {
+                () = ahead.until_due(pace, waits, is_watched) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = shutdown.cancelled() => return Ok(()),
-            };
-            next = Instant::now();
-            if entries.len() < READ_ON_AT {
-                next += TRANSACTION_EVERY;
             }
-            if let Stored::Stopped = self.confirm().await? {
+            if let Stored::Stopped = model.confirm().await? {
                 return Ok(());
             }
-            self.count_waiting().await;
+            model.count_waiting().await;
+            let max = if is_watched() {
+                BATCH_WATCHED
+            } else {
+                usize::MAX
+            };
+            let mut entries = ahead.take(max);
             let newer = entries.iter().position(is_newer);
             let beyond = newer.map(|index| entries.split_off(index));
-            if !entries.is_empty()
-                && let Stored::Stopped = self.store(entries).await?
-            {
-                return Ok(());
+            if !entries.is_empty() {
+                let begun = Instant::now();
+                let stored = tokio::select! {
+                    stored = model.store(entries) => stored?,
+                    never = ahead.read_on() => match never {},
+                };
+                if let Stored::Stopped = stored {
+                    return Ok(());
+                }
+                let every = (begun.elapsed() * TRANSACTIONS_ONE_IN)
+                    .clamp(TRANSACTION_EVERY, TRANSACTION_EVERY_MAX);
+                pace = Pace {
+                    due: begun + every,
+                    due_if_awaited: begun + TRANSACTION_EVERY,
+                };
             }
             if let Some(entry) = beyond.and_then(|beyond| beyond.into_iter().next()) {
                 let subject = entry.raw.subject;
                 tracing::error!(subject, "newer event: upgrade; the read model stands still");
                 let why = Why::of("newer event: upgrade").at(entry.position);
-                self.host.health.unready("upgrade", why);
+                model.host.health.unready("upgrade", why);
                 // Only another binary can go on; what is read so far is still served.
                 shutdown.cancelled().await;
                 return Ok(());
             }
         }
     }
+}
 
+impl Model {
     /// After a reconnection, that the log still holds what was read: a broker may come back
     /// without its last events, or with others, and what is written under their numbers then would
     /// never be read.
@@ -290,7 +325,7 @@ impl Projection {
     }
 }
 
-impl Projection {
+impl Model {
     /// What is stored now, for those who look from outside.
     fn count(&mut self, entries: &[Entry]) {
         let now = self.host.now();
@@ -371,10 +406,7 @@ async fn is_of_this_log(
     let Some(entry) = read.into_iter().find(|entry| entry.position == position) else {
         return Ok(());
     };
-    let found = entry
-        .recorded
-        .ok()
-        .map(|recorded| recorded.hash.to_string());
+    let found = entry.recorded.ok().map(|recorded| recorded.hash);
     if entry.raw.subject == stored && (hash.is_none() || found.is_none() || hash == found) {
         Ok(())
     } else {

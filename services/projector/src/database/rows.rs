@@ -1,8 +1,9 @@
 //! What is stored of an event, and of an aggregate that its events were folded to.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use contracts::{
+    canonical::Digest,
     facts::Actor,
     ids::{SkillKey, SkillVersion, WorkspaceId},
     operations::{
@@ -25,17 +26,19 @@ use domain::{
 use journal::stored::{Entry, Raw};
 
 /// One event as it was written, readable or not.
-#[derive(Debug, Clone)]
-pub struct EventRow {
+#[derive(Debug)]
+pub struct EventRow<'e> {
     pub ordinal: i64,
     pub position: Position,
-    pub raw: Raw,
-    pub subject: Option<Subject>,
+    pub raw: &'e Raw,
+    pub subject: Option<Cow<'e, Subject>>,
     pub time: Option<Timestamp>,
-    pub hash: Option<String>,
+    pub hash: Option<Digest>,
     pub fault: Option<String>,
     /// Nothing for what is no execution's.
     pub standing: Option<Standing>,
+    /// JSON, where the event may change who may vote on what: it is asked of no others.
+    pub requester: Option<Arc<str>>,
 }
 
 /// An execution after one of its events.
@@ -43,17 +46,27 @@ pub struct EventRow {
 pub struct Standing {
     pub status: Status,
     /// Who asked for it; nothing where its history does not hold together.
-    pub requester: Option<Actor>,
+    pub requester: Option<Arc<Actor>>,
+}
+
+/// Who asked for an execution, the same after each of its events.
+#[derive(Debug, Clone)]
+pub struct Requester {
+    pub actor: Arc<Actor>,
+    pub json: Arc<str>,
+}
+
+impl Requester {
+    pub fn of(known: &Known) -> serde_json::Result<Self> {
+        let actor = known.requester();
+        Ok(Self {
+            json: serde_json::to_string(actor)?.into(),
+            actor: Arc::new(actor.clone()),
+        })
+    }
 }
 
 impl Standing {
-    pub fn of(known: &Known) -> Self {
-        Self {
-            status: known.status(),
-            requester: Some(known.requester().clone()),
-        }
-    }
-
     pub const fn broken() -> Self {
         Self {
             status: Status::Corrupt,
@@ -62,24 +75,25 @@ impl Standing {
     }
 }
 
-impl EventRow {
-    pub fn of(entry: &Entry, ordinal: i64) -> Self {
+impl<'e> EventRow<'e> {
+    pub fn of(entry: &'e Entry, ordinal: i64) -> Self {
         let recorded = entry.recorded.as_ref().ok();
         Self {
             ordinal,
             position: entry.position,
-            raw: entry.raw.clone(),
+            raw: &entry.raw,
             subject: match recorded {
-                Some(recorded) => Some(recorded.subject.clone()),
-                None => entry.raw.subject.parse().ok(),
+                Some(recorded) => Some(Cow::Borrowed(&recorded.subject)),
+                None => entry.raw.subject.parse().ok().map(Cow::Owned),
             },
             time: recorded.map(Recorded::time),
-            hash: recorded.map(|recorded| recorded.hash.to_string()),
+            hash: recorded.map(|recorded| recorded.hash),
             fault: match &entry.recorded {
                 Ok(_) => None,
                 Err(error) => Some(host::engine::chain(error)),
             },
             standing: None,
+            requester: None,
         }
     }
 }

@@ -3,13 +3,17 @@
 //!
 //! * `execution`: what stands beside the row of an execution
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, LazyLock},
+};
 
 use contracts::{
+    canonical::Digest,
     operations::execution::WaitingFor,
     plan::{Mode, RiskTier, Verdict},
     position::{Position, Positions, StreamId},
-    subject::AggregateId,
+    subject::{AggregateId, AggregateKind},
     time::Timestamp,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -21,7 +25,7 @@ use super::rows::{EventRow, ExecutionRow, PolicyRow, SkillRow};
 mod execution;
 
 /// Rows of one statement: few sizes, so that each statement is prepared once.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+const CHUNKS: [usize; 4] = [256, 64, 8, 1];
 
 /// One statement for each size, written once. A fault fails it where it stands, and whoever meets one
 /// rolls the transaction back: so nothing has to be kept to undo the statement alone.
@@ -48,6 +52,29 @@ static UPSERT_EXECUTIONS: LazyLock<Chunked> = LazyLock::new(|| {
          waiting = excluded.waiting, waits = excluded.waits, plan_hash = excluded.plan_hash, \
          error_code = excluded.error_code, mode = excluded.mode, updated_at = excluded.updated_at \
          WHERE excluded.version > executions.version OR excluded.status = 'corrupt'",
+    )
+});
+
+/// Their order is found without what is large, which is then read event by event. With its limit,
+/// the inner order is not left out as if it were for nothing.
+const EVENTS_OF_EXECUTION: &str = "SELECT subject, headers, payload FROM \
+    (SELECT ordinal AS place FROM events INDEXED BY events_of_aggregate \
+     WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, ordinal LIMIT -1) \
+    CROSS JOIN events ON ordinal = place";
+
+const EVENTS_OF_OTHER: &str = "SELECT subject, headers, payload FROM events \
+    INDEXED BY events_by_version WHERE kind <> 'execution' \
+    AND workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, ordinal";
+
+/// Of executions that begin nothing is stored, unless a first event was written twice: one statement
+/// finds that for many of them.
+static FIND_AGGREGATES: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::new(
+        "WITH wanted (workspace, aggregate) AS (",
+        2,
+        ") SELECT workspace, aggregate FROM wanted WHERE EXISTS (SELECT 1 FROM events \
+         INDEXED BY events_of_aggregate WHERE events.workspace = wanted.workspace \
+         AND events.aggregate = wanted.aggregate)",
     )
 });
 
@@ -140,14 +167,19 @@ pub async fn close(mut connection: SqliteConnection) -> Result<(), WriteError> {
 pub async fn event_at(
     connection: &mut SqliteConnection,
     position: Position,
-) -> Result<Option<(String, Option<String>)>, WriteError> {
-    let found =
+) -> Result<Option<(String, Option<Digest>)>, WriteError> {
+    let found: Option<(String, Option<Vec<u8>>)> =
         sqlx::query_as("SELECT subject, hash FROM events WHERE stream = ? AND sequence = ?")
             .bind(position.stream.name())
             .bind(signed(position.sequence))
             .fetch_optional(connection)
             .await?;
-    Ok(found)
+    Ok(found.map(|(subject, hash)| (subject, hash.and_then(digest))))
+}
+
+/// As it is stored.
+pub(super) fn digest(bytes: Vec<u8>) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest::from_bytes)
 }
 
 pub(super) fn raw(row: &SqliteRow) -> Result<Raw, WriteError> {
@@ -164,14 +196,19 @@ impl Write<'_> {
     /// The events of an aggregate one by one, in the order of their versions; of two with one
     /// version, the one that was stored first comes first.
     pub fn events_of(&mut self, aggregate: &AggregateId) -> BoxStream<'_, Result<Raw, WriteError>> {
-        let rows = sqlx::query(
-            "SELECT subject, headers, payload FROM events \
-             WHERE workspace = ? AND kind = ? AND aggregate = ? ORDER BY version, sequence",
-        )
-        .bind(aggregate.workspace().as_str().to_owned())
-        .bind(aggregate.kind().as_str())
-        .bind(aggregate.id().to_owned())
-        .fetch(&mut *self.transaction);
+        let select = match aggregate.kind() {
+            AggregateKind::Execution => EVENTS_OF_EXECUTION,
+            AggregateKind::Incident
+            | AggregateKind::Skill
+            | AggregateKind::Policy
+            | AggregateKind::Hold
+            | AggregateKind::Schedule => EVENTS_OF_OTHER,
+        };
+        let rows = sqlx::query(select)
+            .bind(aggregate.workspace().as_str().to_owned())
+            .bind(aggregate.kind().as_str())
+            .bind(aggregate.id().to_owned())
+            .fetch(&mut *self.transaction);
         rows.map(|row| raw(&row?)).boxed()
     }
 
@@ -180,15 +217,41 @@ impl Write<'_> {
         self.events_of(aggregate).try_collect().await
     }
 
-    /// Whether a version of an aggregate is stored.
+    /// Those of which nothing is stored.
+    pub async fn begun<'e>(
+        &mut self,
+        mut aggregates: BTreeSet<&'e AggregateId>,
+    ) -> Result<BTreeSet<&'e AggregateId>, WriteError> {
+        let wanted: Vec<_> = aggregates.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        for chunk in chunks(&wanted) {
+            let mut query = sqlx::query_as(FIND_AGGREGATES.of(chunk.len()));
+            for aggregate in chunk {
+                query = query
+                    .bind(aggregate.workspace().as_str())
+                    .bind(aggregate.id());
+            }
+            let rows: Vec<(String, String)> = query.fetch_all(&mut *self.transaction).await?;
+            found.extend(rows);
+        }
+        aggregates.retain(|it| {
+            let pair = |(workspace, id): &(String, String)| {
+                workspace == it.workspace().as_str() && id == it.id()
+            };
+            !found.iter().any(pair)
+        });
+        Ok(aggregates)
+    }
+
+    /// Whether a version of an aggregate, which is not an execution, is stored.
     pub async fn has_version(
         &mut self,
         aggregate: &AggregateId,
         version: u64,
     ) -> Result<bool, WriteError> {
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT sequence FROM events \
-             WHERE workspace = ? AND kind = ? AND aggregate = ? AND version = ? LIMIT 1",
+            "SELECT 1 FROM events INDEXED BY events_by_version WHERE kind <> 'execution' \
+             AND workspace = ? AND kind = ? AND aggregate = ? AND version = ? LIMIT 1",
         )
         .bind(aggregate.workspace().as_str())
         .bind(aggregate.kind().as_str())
@@ -199,31 +262,30 @@ impl Write<'_> {
         Ok(found.is_some())
     }
 
-    pub async fn events(&mut self, rows: &[EventRow]) -> Result<(), WriteError> {
+    pub async fn events(&mut self, rows: &[EventRow<'_>]) -> Result<(), WriteError> {
+        let mut words = Words::default();
         for chunk in chunks(rows) {
             let mut query = sqlx::query(INSERT_EVENTS.of(chunk.len()));
             for row in chunk {
-                let requester = row.standing.as_ref().and_then(|it| it.requester.as_ref());
-                let requester = requester.map(serde_json::to_string).transpose()?;
-                let subject = row.subject.as_ref();
+                let subject = row.subject.as_deref();
                 let aggregate = subject.map(|subject| &subject.aggregate);
                 query = query
                     .bind(row.ordinal)
-                    .bind(row.position.stream.name())
+                    .bind(words.stream(row.position.stream))
                     .bind(signed(row.position.sequence))
                     .bind(&row.raw.subject)
-                    .bind(aggregate.map(|it| it.workspace().as_str()))
-                    .bind(aggregate.map(|it| it.kind().as_str()))
-                    .bind(aggregate.map(AggregateId::id))
+                    .bind(aggregate.map(|it| words.of(it.workspace().as_str())))
+                    .bind(aggregate.map(|it| words.of(it.kind().as_str())))
+                    .bind(aggregate.map(|it| words.of(it.id())))
                     .bind(subject.map(|it| signed(it.version)))
-                    .bind(subject.map(|it| it.event.as_str()))
+                    .bind(subject.map(|it| words.of(it.event.as_str())))
                     .bind(row.time.map(Timestamp::as_millis))
-                    .bind(&row.hash)
-                    .bind(serde_json::to_string(&row.raw.headers)?)
+                    .bind(row.hash.map(|hash| hash.bytes().to_vec()))
+                    .bind(json(&row.raw.headers)?)
                     .bind(row.raw.payload.as_ref())
                     .bind(&row.fault)
-                    .bind(row.standing.as_ref().map(|it| it.status.as_str()))
-                    .bind(requester);
+                    .bind(row.standing.as_ref().map(|it| words.of(it.status.as_str())))
+                    .bind(row.requester.clone());
             }
             query.execute(&mut *self.transaction).await?;
         }
@@ -350,6 +412,53 @@ impl Write<'_> {
     pub async fn commit(self) -> Result<(), WriteError> {
         Ok(self.transaction.commit().await?)
     }
+}
+
+/// Words that many rows of a batch have, each made once for all of them.
+#[derive(Default)]
+struct Words<'e> {
+    streams: BTreeMap<StreamId, Arc<str>>,
+    words: HashMap<&'e str, Arc<str>>,
+}
+
+impl<'e> Words<'e> {
+    fn stream(&mut self, stream: StreamId) -> Arc<str> {
+        let name = self.streams.entry(stream);
+        Arc::clone(name.or_insert_with(|| stream.name().into()))
+    }
+
+    fn of(&mut self, word: &'e str) -> Arc<str> {
+        Arc::clone(self.words.entry(word).or_insert_with(|| word.into()))
+    }
+}
+
+/// A list of pairs. Nearly all headers are written as they are, without the general way.
+fn json(headers: &[(String, String)]) -> Result<String, WriteError> {
+    let push = |text: &str, json: &mut String| {
+        // All bytes are looked at, which takes less than to stop at the first.
+        let escaped =
+            |byte: u8| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
+        if text.bytes().fold(0, |any, byte| any | escaped(byte)) == 0 {
+            json.push('"');
+            json.push_str(text);
+            json.push('"');
+        } else {
+            json.push_str(&serde_json::to_string(text)?);
+        }
+        Ok::<_, WriteError>(())
+    };
+    let sizes = headers.iter().map(|(name, value)| name.len() + value.len());
+    let mut json = String::with_capacity(sizes.map(|size| size + 8).sum::<usize>() + 2);
+    json.push('[');
+    for (index, (name, value)) in headers.iter().enumerate() {
+        json.push_str(if index == 0 { "[" } else { ",[" });
+        push(name, &mut json)?;
+        json.push(',');
+        push(value, &mut json)?;
+        json.push(']');
+    }
+    json.push(']');
+    Ok(json)
 }
 
 fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

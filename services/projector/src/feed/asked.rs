@@ -199,7 +199,7 @@ fn may_read(principal: &Principal, event: EventName) -> bool {
 }
 
 /// What opens a block, what is a vote on it, and what ends the waiting for more.
-const OF_APPROVALS: [EventName; 6] = [
+pub const OF_APPROVALS: [EventName; 6] = [
     EventName::StepBlocked,
     EventName::ExecutionApproved,
     EventName::ExecutionRejected,

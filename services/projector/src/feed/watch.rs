@@ -104,6 +104,14 @@ impl Watches {
         open.executions.is_empty() && open.workspaces.is_empty()
     }
 
+    /// Whether anyone watches anything now.
+    pub fn is_watched(&self) -> bool {
+        let open = self.open();
+        let executions = open.executions.values().flatten();
+        let mut all = executions.chain(open.workspaces.values().flatten());
+        all.any(|queue| queue.strong_count() > 0)
+    }
+
     /// To be part of an event of so many bytes.
     pub fn weight(&self, bytes: usize) -> Weight {
         self.waiting.fetch_add(bytes, Ordering::Relaxed);

@@ -1,6 +1,10 @@
 //! One batch: what follows from its events, and the transaction that stores it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+    sync::Arc,
+};
 
 use contracts::{
     ids::WorkspaceId,
@@ -12,17 +16,18 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use host::incident::Incident;
 use journal::{history::Fault, stored::Entry};
 
-use super::{Projection, Stored, incidents};
+use super::{Model, Stored, incidents};
 use crate::{
     database::{
-        rows::{EventRow, ExecutionRow, PolicyRow, SkillRow, Standing},
+        rows::{EventRow, ExecutionRow, PolicyRow, Requester, SkillRow, Standing},
         write::{self, Write, WriteError},
     },
+    feed::asked::OF_APPROVALS,
     folds::{Fold, Folds, Tale},
     history::{self, Break},
 };
 
-impl Projection {
+impl Model {
     /// Gives how the execution of each event stood after it; nothing where the service stops.
     pub(super) async fn store_once(
         &mut self,
@@ -36,11 +41,14 @@ impl Projection {
         let mut write = write::begin(&mut self.writer.connection).await?;
         // First, so that what is read below is what this process has stored.
         write.advance(&self.reached, &reached).await?;
+        let begun = write.begun(first_events(entries, &self.folds)).await?;
         let mut batch = Batch {
             write,
             folds: &mut self.folds,
+            begun,
             events: Vec::with_capacity(entries.len()),
-            executions: BTreeMap::new(),
+            executions: Vec::new(),
+            places: HashMap::new(),
             others: BTreeSet::new(),
             versions: BTreeSet::new(),
             incidents: Vec::new(),
@@ -62,11 +70,15 @@ impl Projection {
 }
 
 /// What follows from the events of a batch, within its transaction.
-struct Batch<'a> {
-    write: Write<'a>,
-    folds: &'a mut Folds,
-    events: Vec<EventRow>,
-    executions: BTreeMap<AggregateId, Fold>,
+struct Batch<'w, 'e> {
+    write: Write<'w>,
+    folds: &'w mut Folds,
+    /// Executions of which nothing is stored before this batch.
+    begun: BTreeSet<&'e AggregateId>,
+    events: Vec<EventRow<'e>>,
+    executions: Vec<(AggregateId, Fold)>,
+    /// Where each of them stands.
+    places: HashMap<AggregateId, usize>,
     /// Folded from what is stored, once the events of this batch are.
     others: BTreeSet<AggregateId>,
     /// Versions of aggregates that are not folded here, to find those that are written twice.
@@ -74,22 +86,22 @@ struct Batch<'a> {
     incidents: Vec<Incident>,
 }
 
-impl Batch<'_> {
-    async fn take(&mut self, entry: &Entry, ordinal: i64) -> Result<(), WriteError> {
+impl<'e> Batch<'_, 'e> {
+    async fn take(&mut self, entry: &'e Entry, ordinal: i64) -> Result<(), WriteError> {
         let row = EventRow::of(entry, ordinal);
-        let subject = row.subject.clone();
-        self.events.push(row);
         let recorded = match &entry.recorded {
             Ok(recorded) => recorded,
             Err(error) => {
                 self.incidents
                     .push(incidents::unreadable(&entry.raw.subject, error));
-                if let Some(subject) = subject {
+                if let Some(subject) = &row.subject {
                     self.take_unreadable(&subject.aggregate).await?;
                 }
+                self.events.push(row);
                 return Ok(());
             }
         };
+        self.events.push(row);
         let aggregate = &recorded.subject.aggregate;
         match aggregate.kind() {
             AggregateKind::Execution => {
@@ -115,30 +127,35 @@ impl Batch<'_> {
         recorded: &Recorded,
         bytes: usize,
     ) -> Result<(), WriteError> {
-        let aggregate = &recorded.subject.aggregate;
-        let mut fold = self.fold_of(aggregate).await?;
+        let Some(fold) = self.fold_of(&recorded.subject.aggregate).await? else {
+            return Ok(());
+        };
         fold.bytes += bytes;
-        if let Tale::Sound(state) = fold.tale {
-            let (tale, broken) = next(state, recorded);
-            fold.tale = tale;
-            if let Some(broken) = broken {
-                self.incidents.push(incidents::broken(recorded, &broken));
-            }
-        }
+        let (tale, broken) = match mem::replace(&mut fold.tale, Tale::Broken) {
+            Tale::Sound(state) => next(state, recorded),
+            Tale::Broken => (Tale::Broken, None),
+        };
+        fold.tale = tale;
+        let standing = standing(fold)?;
+        let asks = OF_APPROVALS.contains(&recorded.event.name());
+        let requester = fold.requester.as_ref().filter(|_| asks);
+        let requester = requester.map(|requester| Arc::clone(&requester.json));
         if let Some(row) = self.events.last_mut() {
-            row.standing = standing(&fold.tale);
+            row.requester = requester.filter(|_| standing.as_ref().is_some_and(is_asked_for));
+            row.standing = standing;
         }
-        self.executions.insert(aggregate.clone(), fold);
+        if let Some(broken) = broken {
+            self.incidents.push(incidents::broken(recorded, &broken));
+        }
         Ok(())
     }
 
     async fn take_unreadable(&mut self, aggregate: &AggregateId) -> Result<(), WriteError> {
         match aggregate.kind() {
             AggregateKind::Execution => {
-                let fold = self.fold_of(aggregate).await?;
-                let tale = Tale::Broken;
-                self.executions
-                    .insert(aggregate.clone(), Fold { tale, ..fold });
+                if let Some(fold) = self.fold_of(aggregate).await? {
+                    fold.tale = Tale::Broken;
+                }
             }
             AggregateKind::Skill | AggregateKind::Policy => {
                 self.others.insert(aggregate.clone());
@@ -149,13 +166,24 @@ impl Batch<'_> {
     }
 
     /// As of the events before this one: from this batch, from memory, or from what is stored.
-    async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<Fold, WriteError> {
-        if let Some(fold) = self.executions.remove(aggregate) {
-            return Ok(fold);
-        }
-        if let Some(fold) = self.folds.take(aggregate) {
-            return Ok(fold);
-        }
+    async fn fold_of(&mut self, aggregate: &AggregateId) -> Result<Option<&mut Fold>, WriteError> {
+        let place = if let Some(place) = self.places.get(aggregate) {
+            *place
+        } else {
+            let fold = match self.folds.take(aggregate) {
+                Some(fold) => fold,
+                None if self.begun.remove(aggregate) => Fold::of_nothing(),
+                None => self.stored_fold(aggregate).await?,
+            };
+            let place = self.executions.len();
+            self.places.insert(aggregate.clone(), place);
+            self.executions.push((aggregate.clone(), fold));
+            place
+        };
+        Ok(self.executions.get_mut(place).map(|(_, fold)| fold))
+    }
+
+    async fn stored_fold(&mut self, aggregate: &AggregateId) -> Result<Fold, WriteError> {
         let (mut tale, mut bytes) = (Tale::Sound(Execution::NeverReceived), 0);
         // One event at a time: what is stored of an execution may be more than there is memory.
         let mut stored = self.write.events_of(aggregate);
@@ -173,6 +201,7 @@ impl Batch<'_> {
             waiting: row.as_ref().is_some_and(|row| !row.approvals.is_empty()),
             skills: row.map(|row| row.skills()).unwrap_or_default(),
             tale,
+            requester: None,
         })
     }
 
@@ -186,6 +215,8 @@ impl Batch<'_> {
             ..
         } = self;
         write.events(&events).await?;
+        // Neighbours in the database are written one after the other.
+        executions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         execution_rows(&mut write, &mut executions).await?;
         for aggregate in &others {
             other_rows(&mut write, aggregate).await?;
@@ -222,12 +253,34 @@ fn row(tale: &Tale) -> Option<ExecutionRow> {
     }
 }
 
-fn standing(tale: &Tale) -> Option<Standing> {
-    match tale {
-        Tale::Sound(Execution::Known(known)) => Some(Standing::of(known)),
-        Tale::Sound(Execution::NeverReceived) => None,
-        Tale::Sound(Execution::Corrupt(_)) | Tale::Broken => Some(Standing::broken()),
-    }
+fn standing(fold: &mut Fold) -> Result<Option<Standing>, WriteError> {
+    let known = match &fold.tale {
+        Tale::Sound(Execution::Known(known)) => known,
+        Tale::Sound(Execution::NeverReceived) => return Ok(None),
+        Tale::Sound(Execution::Corrupt(_)) | Tale::Broken => return Ok(Some(Standing::broken())),
+    };
+    let requester = match &mut fold.requester {
+        Some(requester) => requester,
+        none @ None => none.insert(Requester::of(known)?),
+    };
+    Ok(Some(Standing {
+        status: known.status(),
+        requester: Some(Arc::clone(&requester.actor)),
+    }))
+}
+
+fn is_asked_for(standing: &Standing) -> bool {
+    standing.requester.is_some()
+}
+
+/// The executions that begin in a batch.
+fn first_events<'e>(entries: &'e [Entry], folds: &Folds) -> BTreeSet<&'e AggregateId> {
+    let recorded = entries.iter().filter_map(|it| it.recorded.as_ref().ok());
+    let first = recorded.filter(|it| it.version() == 1);
+    let aggregates = first.map(|it| &it.subject.aggregate);
+    aggregates
+        .filter(|it| it.kind() == AggregateKind::Execution && !folds.has(it))
+        .collect()
 }
 
 /// Whether more is expected: after an end there is nothing but a retry.
@@ -241,15 +294,15 @@ fn is_under_way(tale: &Tale) -> bool {
 /// The rows of all executions that the batch has touched.
 async fn execution_rows(
     write: &mut Write<'_>,
-    touched: &mut BTreeMap<AggregateId, Fold>,
+    touched: &mut [(AggregateId, Fold)],
 ) -> Result<(), WriteError> {
     let mut rows = Vec::with_capacity(touched.len());
     let mut votes_changed = Vec::new();
-    let mut skills_changed = Vec::new();
+    let mut skills = Vec::new();
     for (aggregate, fold) in touched {
-        let row = match &fold.tale {
-            Tale::Sound(_) => row(&fold.tale),
-            Tale::Broken => broken(write, aggregate).await?,
+        let (row, is_sound) = match &fold.tale {
+            Tale::Sound(_) => (row(&fold.tale), true),
+            Tale::Broken => (broken(write, aggregate).await?, false),
         };
         let Some(row) = row else {
             continue;
@@ -259,20 +312,19 @@ async fn execution_rows(
             votes_changed.push(rows.len());
         }
         fold.waiting = waiting;
-        let skills = row.skills();
-        if skills != fold.skills {
-            skills_changed.push(rows.len());
+        let used = row.skills();
+        if used != fold.skills {
+            // Of one whose history is broken it is not known what is stored.
+            if !fold.skills.is_empty() || !is_sound {
+                write.no_execution_skills(aggregate).await?;
+            }
+            skills.extend(used.iter().map(|skill| (&*aggregate, skill.clone())));
         }
-        fold.skills = skills;
+        fold.skills = used;
         rows.push(row);
     }
     write.executions(&rows).await?;
-    for row in skills_changed
-        .into_iter()
-        .filter_map(|index| rows.get(index))
-    {
-        write.execution_skills(row).await?;
-    }
+    write.execution_skills(&skills).await?;
     for row in votes_changed
         .into_iter()
         .filter_map(|index| rows.get(index))

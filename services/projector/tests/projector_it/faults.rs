@@ -195,6 +195,58 @@ async fn a_version_that_is_written_twice_is_an_incident() {
     projector.stop().await;
 }
 
+/// Nothing is looked for of most executions that begin, and of this one something is stored.
+#[tokio::test]
+async fn a_first_version_that_is_written_again_after_the_end_is_an_incident() {
+    let world = World::new();
+    let story = &world.story;
+    story.activate(&default_bundle()).await;
+    let id = story.submitted(Mode::Autonomous, &echo()).await;
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let path = format!("/v1/executions?atLeast={}", story.end().await);
+    assert_eq!(row(&caller.ok(&path).await, id)["status"], "completed");
+    let (stream, raw) = stored(&world, &story.aggregate(id), 1).await;
+    let at = world.journal.store_raw(stream, raw);
+    let path = format!("/v1/executions?atLeast={}", Positions::from(at));
+    assert_eq!(row(&caller.ok(&path).await, id)["status"], "corrupt");
+    let raised = incidents(&world, &id.to_string()).await;
+    assert_eq!(raised.len(), 1);
+    assert_eq!(raised[0].0, "LOG_FORKED");
+    projector.stop().await;
+}
+
+#[tokio::test]
+async fn headers_are_kept_as_they_are_whatever_is_in_them() {
+    let world = World::new();
+    let story = &world.story;
+    story.activate(&default_bundle()).await;
+    let id = story.submitted(Mode::Assist, &echo()).await;
+    let (stream, mut raw) = stored(&world, &story.aggregate(id), 1).await;
+    raw.subject = "controlPlane.odd".to_owned();
+    for (name, value) in [
+        ("x-quoted", "a \"word\" and a \\"),
+        ("x-lines", "one\ttwo\u{1}\u{7f}"),
+        ("x-wide", "süß, \u{1f980}"),
+        ("x-\"", ""),
+    ] {
+        raw.headers.push((name.to_owned(), value.to_owned()));
+    }
+    let at = world.journal.store_raw(stream, raw.clone());
+    let projector = world.projector().await;
+    let caller = projector.caller(READER);
+    let path = format!("/v1/executions?atLeast={}", Positions::from(at));
+    caller.ok(&path).await;
+    projector.stop().await;
+    let url = format!("sqlite://{}", world.database().display());
+    let mut database = SqliteConnection::connect(&url).await.unwrap();
+    let json: String = sqlx::query_scalar("SELECT headers FROM events WHERE fault IS NOT NULL")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    assert_eq!(json, serde_json::to_string(&raw.headers).unwrap());
+}
+
 #[tokio::test]
 async fn an_event_that_is_illegal_in_its_state_is_an_incident() {
     let world = World::new();

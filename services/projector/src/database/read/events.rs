@@ -1,6 +1,6 @@
 //! The stored events of a workspace, in the order in which they were stored, page by page.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use contracts::{
     event::EventName,
@@ -18,7 +18,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use super::{ReadError, Reader, word};
 use crate::database::{
     rows::Standing,
-    write::{raw, signed, unsigned},
+    write::{digest, raw, signed, unsigned},
 };
 
 /// Events of a page, and bytes of their payloads: what a reader that does not read holds on to.
@@ -145,35 +145,36 @@ impl Reader {
     }
 
     /// What comes before an event of an aggregate; nothing where the read model does not have both,
-    /// each once.
+    /// each once and in their order.
     pub async fn head_before(
         &self,
         aggregate: &AggregateId,
         Position { stream, sequence }: Position,
     ) -> Result<Option<Head>, ReadError> {
-        let found: Vec<(i64, String, i64)> = sqlx::query_as(
+        // After a fork or a gap, all that is stored of an execution stands there as corrupt.
+        let found: Option<(i64, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(
             "SELECT before.version, before.hash, before.time FROM events AS this \
-             JOIN events AS before ON before.workspace = this.workspace \
-             AND before.kind = this.kind AND before.aggregate = this.aggregate \
-             AND before.version = this.version - 1 \
+             CROSS JOIN events AS before INDEXED BY events_of_aggregate \
+             ON before.workspace = this.workspace AND before.aggregate = this.aggregate \
+             AND before.ordinal < this.ordinal AND before.kind = this.kind \
              WHERE this.stream = ? AND this.sequence = ? AND this.workspace = ? \
-             AND this.kind = ? AND this.aggregate = ? \
-             AND before.hash IS NOT NULL AND before.time IS NOT NULL LIMIT 2",
+             AND this.kind = ? AND this.aggregate = ? AND this.status <> 'corrupt' \
+             AND before.version = this.version - 1 \
+             ORDER BY before.ordinal DESC LIMIT 1",
         )
         .bind(stream.name())
         .bind(signed(sequence))
         .bind(aggregate.workspace().as_str())
         .bind(aggregate.kind().as_str())
         .bind(aggregate.id())
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        let [(version, hash, time)] = found.as_slice() else {
-            return Ok(None);
-        };
-        Ok(Some(Head {
-            version: unsigned(*version),
-            hash: word(hash.clone())?,
-            time: Timestamp::from_millis(*time),
+        Ok(found.and_then(|(version, hash, time)| {
+            Some(Head {
+                version: unsigned(version),
+                hash: digest(hash?)?,
+                time: Timestamp::from_millis(time?),
+            })
         }))
     }
 
@@ -216,7 +217,8 @@ impl Reader {
                     status: word(status)?,
                     requester: requester
                         .map(|requester| serde_json::from_str(&requester))
-                        .transpose()?,
+                        .transpose()?
+                        .map(Arc::new),
                 })
             })
             .transpose()?;

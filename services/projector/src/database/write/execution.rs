@@ -1,29 +1,46 @@
 //! What stands beside the row of an execution, each time in place of what stood before.
 
-use contracts::facts::Eligible;
+use std::sync::LazyLock;
 
-use super::{Write, WriteError};
+use contracts::{facts::Eligible, ids::SkillKey, subject::AggregateId};
+
+use super::{Chunked, Write, WriteError, chunks};
 use crate::database::rows::{ApprovalRow, ExecutionRow};
 
+static INSERT_SKILLS: LazyLock<Chunked> = LazyLock::new(|| {
+    Chunked::new(
+        "INSERT OR FAIL INTO execution_skills (workspace, skill, execution)",
+        3,
+        "",
+    )
+});
+
 impl Write<'_> {
-    /// The skills of its plan.
-    pub async fn execution_skills(&mut self, row: &ExecutionRow) -> Result<(), WriteError> {
-        let id = row.record.execution_id.to_string();
-        sqlx::query("DELETE FROM execution_skills WHERE workspace = ? AND execution = ?")
-            .bind(row.workspace.as_str())
-            .bind(&id)
-            .execute(&mut *self.transaction)
-            .await?;
-        for skill in row.skills() {
-            sqlx::query(
-                "INSERT INTO execution_skills (workspace, skill, execution) VALUES (?, ?, ?)",
-            )
-            .bind(row.workspace.as_str())
-            .bind(skill.as_str())
-            .bind(&id)
-            .execute(&mut *self.transaction)
-            .await?;
+    /// The skills of plans, of which none are stored.
+    pub async fn execution_skills(
+        &mut self,
+        rows: &[(&AggregateId, SkillKey)],
+    ) -> Result<(), WriteError> {
+        for chunk in chunks(rows) {
+            let mut query = sqlx::query(INSERT_SKILLS.of(chunk.len()));
+            for (aggregate, skill) in chunk {
+                query = query
+                    .bind(aggregate.workspace().as_str())
+                    .bind(skill.as_str())
+                    .bind(aggregate.id());
+            }
+            query.execute(&mut *self.transaction).await?;
         }
+        Ok(())
+    }
+
+    /// Takes away those of a plan.
+    pub async fn no_execution_skills(&mut self, aggregate: &AggregateId) -> Result<(), WriteError> {
+        sqlx::query("DELETE FROM execution_skills WHERE workspace = ? AND execution = ?")
+            .bind(aggregate.workspace().as_str())
+            .bind(aggregate.id())
+            .execute(&mut *self.transaction)
+            .await?;
         Ok(())
     }
 
