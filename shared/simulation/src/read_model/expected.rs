@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use contracts::{
-    event::Event,
+    event::{Event, EventName},
     events::planner::RejectionCause,
     plan::{Mode, RiskTier, Start, Status, Verdict},
     position::Position,
@@ -136,7 +136,11 @@ fn standings(entries: &[&Entry]) -> BTreeMap<Position, [Expected; 2]> {
         let row = match &after {
             Execution::Known(known) if sound(id) => [
                 Expected::Is(text(known.status().as_str())),
-                Expected::Says(serde_json::json!(known.intent.actor)),
+                if is_of_approvals(&recorded.event) {
+                    Expected::Says(serde_json::json!(known.intent.actor))
+                } else {
+                    Expected::Is(Cell::Null)
+                },
             ],
             Execution::Known(_) | Execution::NeverReceived | Execution::Corrupt(_) => {
                 [Expected::Any, Expected::Any]
@@ -146,6 +150,19 @@ fn standings(entries: &[&Entry]) -> BTreeMap<Position, [Expected; 2]> {
         folds.insert(id.clone(), after);
     }
     standings
+}
+
+/// Whether it opens a block, is a vote on one, or ends the waiting for votes.
+fn is_of_approvals(event: &Event) -> bool {
+    let events = [
+        EventName::StepBlocked,
+        EventName::ExecutionApproved,
+        EventName::ExecutionRejected,
+        EventName::CancelRequested,
+        EventName::ExecutionStopping,
+        EventName::ExecutionFailed,
+    ];
+    events.contains(&event.name())
 }
 
 fn event(entry: &Entry, standing: Option<&[Expected; 2]>) -> Result<Vec<Expected>, Difference> {
@@ -163,7 +180,7 @@ fn event(entry: &Entry, standing: Option<&[Expected; 2]>) -> Result<Vec<Expected
         optional(subject, |it| integer(it.version)),
         optional(subject, |it| text(it.event.as_str())),
         optional(recorded, |it| integer(it.time().as_millis())),
-        optional(recorded, |it| text(&it.hash)),
+        optional(recorded, |it| Cell::Blob(it.hash.bytes().to_vec())),
         text(&serde_json::to_string(&entry.raw.headers)?),
         Cell::Blob(entry.raw.payload.to_vec()),
         optional(error, |it| text(&host::engine::chain(it))),

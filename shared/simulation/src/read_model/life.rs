@@ -157,7 +157,8 @@ impl Life<'_> {
     ) -> Result<End, Difference> {
         let shutdown = host.shutdown.clone();
         let feeds = Arc::new(Feeds::default());
-        let (projection, positions) = Projection::start(host, writer, feeds).await?;
+        let (projection, positions) =
+            Projection::start(host, writer, feeds, Arc::default()).await?;
         *known = Some(positions.clone());
         let mut running = pin!(projection.run());
         tokio::select! {
