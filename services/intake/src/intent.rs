@@ -82,6 +82,10 @@ pub(crate) async fn submit(
         mode: input.mode.unwrap_or_default(),
         deadline_at: input.deadline_at,
     };
+    call.intake
+        .backlog
+        .admit(call.intake.host.journal.as_ref())
+        .await?;
     let aggregate = AggregateId::execution(workspace.clone(), id);
     // Almost always it is the first event: nothing is read, and the append says if it is not. Only
     // where what a key named before has left the live window, nothing would say so.

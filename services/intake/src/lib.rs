@@ -9,6 +9,7 @@
 //! outcome stands there.
 //!
 //! * [`api`]: from an HTTP request to a command, and back
+//! * [`backlog`]: how much may wait before no more is taken in
 //! * [`commit`]: load, decide, append; again after a conflict
 //! * [`outcome`]: waiting for what another service will append
 //! * [`event`], [`cloud_event`]: intents that come as `CloudEvents`; [`inbox`]: those that wait
@@ -18,6 +19,7 @@
 //! * [`refusal`]: how rejections and failures are answered
 
 mod api;
+mod backlog;
 pub mod cloud_event;
 mod commit;
 mod event;
@@ -49,6 +51,8 @@ use host::{
 };
 use tokio::sync::Semaphore;
 
+use self::backlog::Backlog;
+
 /// How long a command waits for another service's outcome before it says that it is pending.
 pub const OUTCOME_WITHIN: Duration = Duration::from_secs(10);
 
@@ -60,7 +64,11 @@ const WAITS_MAX: usize = 256;
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::configured(&config)?;
-    let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
+    let limits = Limits {
+        waiting_max: config.waiting_max,
+        ..Limits::default()
+    };
+    let door = Door::new(principals, limits, Arc::clone(&host.ambient));
     let intake = Intake::new(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
     let routes = served(&intake);
     let options = config.api_options(Service::Intake);
@@ -89,11 +97,13 @@ struct Intake {
     door: Arc<Door>,
     outcome_within: Duration,
     waits: Semaphore,
+    backlog: Backlog,
 }
 
 impl Intake {
     fn new(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Arc<Self> {
         Arc::new(Self {
+            backlog: Backlog::new(door.limits().waiting_max),
             host,
             door,
             outcome_within,

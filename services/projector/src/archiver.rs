@@ -212,9 +212,8 @@ impl Work<'_> {
 
     async fn seal(&self, index: u64) -> Result<(), ArchiveError> {
         let mut sealing = self.archiver.open(self.stream, index).await?;
-        while sealing.write_next().await? {
-            failpoint::reach("archive-part-written");
-        }
+        let written = || failpoint::reach("archive-part-written");
+        while sealing.write_next(written).await? {}
         for subject in sealing.aside() {
             // The projection raises the incident.
             tracing::warn!(subject, "archived aside: it does not continue its history");

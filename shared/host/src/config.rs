@@ -13,7 +13,7 @@ use journal::{
     layout::StreamCount,
 };
 
-use crate::http::tls;
+use crate::http::{door::WAITING_MAX, tls};
 
 use self::{archive::Archive, traces::Traces};
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub principals_file: Option<PathBuf>,
     pub identity_providers_file: Option<PathBuf>,
     pub database_url: Option<String>,
+    /// How many executions may wait to be begun before intake takes no more.
+    pub waiting_max: u64,
     /// What stays live of the log, and with which credential the projector archives the rest.
     pub archive: Archive,
 }
@@ -131,6 +133,9 @@ pub mod names {
     /// As `schemas/configuration/identity-providers.json` describes it.
     pub const IDENTITY_PROVIDERS_FILE: &str = "CONTROL_PLANE_IDENTITY_PROVIDERS_FILE";
     pub const DATABASE_URL: &str = "CONTROL_PLANE_DATABASE_URL";
+    /// How many executions may wait to be begun, 10,000 where it is left out: beyond it, whoever submits
+    /// is told to ask again later.
+    pub const WAITING_MAX: &str = "CONTROL_PLANE_WAITING_MAX";
     /// A file that holds the password of the broker user `archiver`, for the projector.
     pub const ARCHIVER_PASSWORD_FILE: &str = "CONTROL_PLANE_ARCHIVER_PASSWORD_FILE";
     /// How many of the newest events of each stream stay live, 100,000 where it is left out, and for
@@ -205,6 +210,12 @@ impl Config {
             principals_file: var(names::PRINCIPALS_FILE).map(PathBuf::from),
             identity_providers_file: var(names::IDENTITY_PROVIDERS_FILE).map(PathBuf::from),
             database_url: var(names::DATABASE_URL),
+            waiting_max: parsed(
+                names::WAITING_MAX,
+                "use a number of executions from 1 on",
+                |text| text.parse().ok().filter(|max| *max > 0),
+            )?
+            .unwrap_or(WAITING_MAX),
             archive: Archive::from_env()?,
         })
     }

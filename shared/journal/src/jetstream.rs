@@ -371,6 +371,10 @@ impl Journal for JetStreamJournal {
         self.has_parts(aggregate).await
     }
 
+    async fn waiting(&self) -> Result<u64, Unavailable> {
+        self.pending().await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         Ok(self.ends_of(stream).await?.last_seq)
     }

@@ -105,6 +105,10 @@ pub trait Journal: Send + Sync {
     /// passes again.
     async fn is_archived(&self, aggregate: &AggregateId) -> Result<bool, Unavailable>;
 
+    /// How much work waits to be begun: the events that no process has been given yet, of those that
+    /// make a service start some ([`delivery::Purpose::Drive`]). What a service has never asked for is not known.
+    async fn waiting(&self) -> Result<u64, Unavailable>;
+
     /// The last sequence of a stream, as its leader has it.
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable>;
 

@@ -361,6 +361,11 @@ impl Journal for MemoryJournal {
         Ok(self.shared.lock().is_archived(&prefix))
     }
 
+    async fn waiting(&self) -> Result<u64, Unavailable> {
+        let streams = self.stream_count().streams();
+        Ok(self.shared.lock().waiting(&streams))
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         Ok(self.shared.lock().end(stream))
     }

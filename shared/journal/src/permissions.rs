@@ -8,6 +8,7 @@
 //! | archive | `cp.archive.>`, `cp.sealed.>`, `$JS.API.STREAM.PURGE.<stream>`, `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
 //! | connect, last sequence | `$JS.API.STREAM.INFO.<stream>` |
 //! | consume | `$JS.API.CONSUMER.CREATE.<stream>.<consumer>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`, `$JS.ACK.<stream>.<consumer>.>` |
+//! | ask what waits | `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
 //! | tail | `$JS.API.CONSUMER.CREATE.<stream>` (which can make no durable consumer), `$JS.FC.>` |
 //! | arm | `cp.timer.arm.<service that is woken>.>` |
 //! | put an object | `cp.object.>` |
@@ -101,6 +102,13 @@ pub fn for_service(
         }
     }
     if service == Service::Intake {
+        // How much waits, before it takes more.
+        let driving = on_executions().filter(|(_, purpose, _)| *purpose == Purpose::Drive);
+        publish.extend(driving.flat_map(|(service, purpose, event)| {
+            let consumer = name_for(service, purpose, event);
+            let streams = streams.streams_of(event).into_iter();
+            streams.map(move |id| format!("$JS.API.CONSUMER.INFO.{}.{consumer}", id.name()))
+        }));
         // What is refused of an inbox is kept, and what no client can read is taken out of it.
         publish.push("cp.refused.>".to_owned());
         let consumer = name(service, Purpose::Inbox);

@@ -263,6 +263,7 @@ fn config() -> Config {
         principals_file: None,
         identity_providers_file: None,
         database_url: None,
+        waiting_max: host::http::door::WAITING_MAX,
         archive: host::config::archive::Archive::default(),
     }
 }

@@ -443,6 +443,11 @@ impl Journal for Wire {
         self.memory.is_archived(aggregate).await
     }
 
+    /// In these worlds there is never too much, so that it draws no delay from anyone's luck.
+    async fn waiting(&self) -> Result<u64, Unavailable> {
+        self.memory.waiting().await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         let number = self.line.out(Call::Other).await;
         self.line.reached("ask for the last sequence")?;

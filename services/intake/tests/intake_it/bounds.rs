@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use contracts::problem::Code;
+use contracts::{event::Service, position::StreamId, problem::Code};
 use host::http::{door::Limits, server::Bounds};
+use journal::delivery::{ConsumerSpec, Purpose};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -121,6 +122,39 @@ async fn a_caller_has_a_rate() {
         .ask("proxy", "intent.submit", &intent(echo()))
         .await
         .ok();
+}
+
+/// Before anything is stored, and only for as long as it is so.
+#[tokio::test]
+async fn more_than_may_wait_is_not_taken_in() {
+    let limits = Limits {
+        waiting_max: 3,
+        ..Limits::default()
+    };
+    let world = World::alone_limited(limits).await;
+    let planner = ConsumerSpec::of(Service::Planner, Purpose::Drive);
+    let mut planner = world.journal.consume(planner).await.unwrap();
+    let submit = async || world.submit(&intent(echo())).await;
+    let first = submit().await.ok()["executionId"].clone();
+    for _ in 0..2 {
+        submit().await.ok();
+    }
+    let stream = StreamId::Log(0);
+    let before = world.journal.last_sequence(stream).await.unwrap();
+    let answer = world.submit(&intent(echo())).await;
+    answer.is(Code::RateLimited);
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("3 executions wait to be begun"), "{detail}");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(world.journal.last_sequence(stream).await.unwrap(), before);
+    // What is under way needs no room.
+    let cancel = json!({ "executionId": first, "cancelledBy": "sam" });
+    world.ask("sam", "execution.cancel", &cancel).await.ok();
+    planner.next().await.handle.ack().await.unwrap();
+    let patience = tokio::time::Instant::now() + Duration::from_secs(10);
+    while world.submit(&intent(echo())).await.status == 429 {
+        assert!(tokio::time::Instant::now() < patience);
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,14 @@ impl World {
         Self::with(&each(&memory()), settings).await
     }
 
+    pub async fn alone_limited(limits: Limits) -> Self {
+        let settings = Settings {
+            limits,
+            ..Settings::alone()
+        };
+        Self::with(&each(&memory()), settings).await
+    }
+
     pub async fn bounded(bounds: Bounds) -> Self {
         let settings = Settings {
             bounds,

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use contracts::position::StreamId;
+use futures::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -17,7 +18,7 @@ use crate::{
     archive::{
         ArchiveError, Due, LiveWindow, Purged, Window,
         part::Kept,
-        seal::{Seal, digest},
+        seal::{Seal, Span, digest},
     },
     delivery,
     layout::ARCHIVE,
@@ -26,6 +27,9 @@ use crate::{
 mod sealing;
 
 pub use self::sealing::Sealing;
+
+/// Parts that are read at once to verify a window: at most 16 MiB.
+const PARTS_AT_ONCE: usize = 32;
 
 /// What is archived of one log, and what is purged of it.
 pub struct Archiver {
@@ -198,6 +202,11 @@ impl Archiver {
         Ok(kept.collect())
     }
 
+    async fn part(&self, span: Span) -> Result<(Span, Vec<Kept>), CallError> {
+        let events = self.journal.leaders_part(span.at).await?;
+        Ok((span, events))
+    }
+
     /// Whether the archive has all of a sealed window, read through its leader, and the same of all
     /// that is still live.
     pub async fn verify(&self, stream: StreamId, index: u64) -> Result<Verified, ArchiveError> {
@@ -215,9 +224,11 @@ impl Archiver {
             doing: "verified",
         })?;
         let mut hashes = BTreeMap::new();
-        for span in &seal.parts {
-            let events = self.journal.leaders_part(span.at).await;
-            for kept in events.map_err(|error| asking(stream, error))? {
+        let reading = seal.parts.into_iter().map(|span| self.part(span));
+        let mut reading = stream::iter(reading).buffered(PARTS_AT_ONCE);
+        while let Some(read) = reading.next().await {
+            let (span, events) = read.map_err(|error| asking(stream, error))?;
+            for kept in events {
                 if kept.sequence < span.first || kept.sequence > span.last {
                     return Err(differs(format!(
                         "part {} has {} and is to end at {}",

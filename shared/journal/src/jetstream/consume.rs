@@ -12,7 +12,7 @@ use async_nats::{Message as BrokerMessage, Subscriber};
 use async_trait::async_trait;
 use contracts::position::{Position, StreamId};
 use futures::{FutureExt as _, Stream, StreamExt as _, future::try_join_all, stream};
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
@@ -27,7 +27,8 @@ use super::{
 use crate::{
     Unavailable,
     delivery::{
-        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, UNACKNOWLEDGED_MAX, Unanswered,
+        Acknowledge, ConsumerSpec, Deliveries, Delivery, Message, Purpose, UNACKNOWLEDGED_MAX,
+        Unanswered, name_for, on_executions,
     },
     inbox::inbox_filter,
     layout::{TIMERS, event_filter, inbox},
@@ -97,6 +98,31 @@ impl JetStreamJournal {
             stop,
             tasks,
         }))
+    }
+
+    /// What no process has been given yet, of what makes a service start new work.
+    pub(super) async fn pending(&self) -> Result<u64, Unavailable> {
+        /// "consumer not found"
+        const NOT_FOUND: u16 = 10014;
+        #[derive(Deserialize)]
+        struct Info {
+            num_pending: u64,
+        }
+        let driving = on_executions().filter(|(_, purpose, _)| *purpose == Purpose::Drive);
+        let consumers = driving.flat_map(|(service, purpose, event)| {
+            let streams = self.count.streams_of(event).into_iter();
+            streams.map(move |stream| (stream.name(), name_for(service, purpose, event)))
+        });
+        let asked = consumers.map(async |(stream, consumer)| {
+            let operation = format!("CONSUMER.INFO.{stream}.{consumer}");
+            match self.link.api::<Info>(&operation, &Value::Null).await {
+                Ok(info) => Ok(info.num_pending),
+                // No such service was ever started.
+                Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(0),
+                Err(error) => Err(Unavailable::new("ask what waits to be begun", error)),
+            }
+        });
+        Ok(try_join_all(asked).await?.into_iter().sum())
     }
 
     /// The same journal for a task of its own.

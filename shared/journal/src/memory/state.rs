@@ -18,7 +18,7 @@ use contracts::{
 
 use super::calls::Server;
 use crate::{
-    delivery::{ConsumerSpec, Message},
+    delivery::{ConsumerSpec, Message, Purpose},
     history::Read,
     layout::StreamCount,
     stored::{Entry, Raw},
@@ -267,6 +267,20 @@ impl State {
                 };
                 consumer.unacknowledged.is_empty() && nothing_new()
             })
+    }
+
+    /// What no member has been given yet, of what makes a service start new work.
+    pub fn waiting(&self, streams: &[StreamId]) -> u64 {
+        let consumers = self.consumers.values();
+        let driving = consumers.filter(|consumer| consumer.spec.purpose == Purpose::Drive);
+        let unseen = driving.flat_map(|consumer| {
+            streams.iter().flat_map(|stream| {
+                let reached = consumer.reached.get(stream).copied().unwrap_or(0);
+                let after = self.after(*stream, reached);
+                after.filter(|(_, stored)| consumer.wants(&stored.raw))
+            })
+        });
+        unseen.count() as u64
     }
 
     pub fn next_instant(&self) -> Option<Timestamp> {

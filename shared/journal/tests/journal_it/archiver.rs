@@ -1,6 +1,10 @@
 //! Sealing, verifying and purging: each stage twice, by several at once, and cut short.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use contracts::{
     event::EventName,
@@ -16,6 +20,7 @@ use journal::{
     jetstream::{Archiver, ConnectOptions},
 };
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     archiving::{execution_in, write_on},
@@ -172,8 +177,18 @@ async fn an_archiver_that_is_cut_short_anywhere_is_gone_on_from() {
     for parts in 0..6 {
         let archiver = archiver_of(&world).await;
         let mut sealing = archiver.open(STREAM, 0).await.unwrap();
-        for _ in 0..parts {
-            sealing.write_next().await.unwrap();
+        let (stored, is_cut) = (AtomicUsize::new(0), Notify::new());
+        let told = || {
+            if stored.fetch_add(1, Ordering::Relaxed) + 1 == parts {
+                is_cut.notify_one();
+            }
+        };
+        if parts > 0 {
+            tokio::select! {
+                biased;
+                () = is_cut.notified() => {}
+                written = sealing.write_next(told) => assert!(written.unwrap()),
+            }
         }
         drop(sealing);
         assert_eq!(archiver.standing(STREAM).await.unwrap().sealed, 0);
@@ -419,7 +434,7 @@ async fn whatever_a_message_says_it_is_archived_as_it_is_stored() {
     let before = journal.read(STREAM, 0, 9).await.unwrap();
     let archiver = archiver_of(&world).await;
     let mut sealing = archiver.open(STREAM, 0).await.unwrap();
-    while sealing.write_next().await.unwrap() {}
+    while sealing.write_next(|| {}).await.unwrap() {}
     let aside = sealing.aside().to_vec();
     // Neither continues a history: one has no chain, and before the other nothing stands.
     assert_eq!(aside.len(), 1, "{aside:?}");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use contracts::{
     event::{EventName, Service},
-    subject::AggregateId,
+    subject::{AggregateId, Subject},
 };
 use journal::{
     Journal,
@@ -60,6 +60,54 @@ async fn cancelled(journal: &dyn Journal) -> AggregateId {
     let (envelope, _) = sealed(&aggregate, None, EventName::CancelRequested, "");
     journal.append(&envelope).await.unwrap();
     aggregate
+}
+
+/// Whoever asks for work has less of it waiting; what a service never asked for is not counted.
+async fn what_waits_to_be_begun(world: World) {
+    let journal = world.journal().await;
+    let store = async |event: EventName| {
+        let aggregate = execution();
+        let subject = Subject {
+            aggregate: aggregate.clone(),
+            version: 1,
+            event,
+        };
+        let raw = Raw {
+            subject: subject.to_string(),
+            headers: Vec::new(),
+            payload: Bytes::from_static(b"whatever it says"),
+        };
+        store_raw(&world, &aggregate, raw).await;
+    };
+    store(EventName::IntentReceived).await;
+    assert_eq!(journal.waiting().await.unwrap(), 0);
+    let spec = |service| ConsumerSpec::of(service, Purpose::Drive);
+    for service in [Service::Planner, Service::Executor] {
+        let deliveries = journal.consume(spec(service)).await.unwrap();
+        deliveries.stop().await.unwrap();
+    }
+    for _ in 0..3 {
+        store(EventName::IntentReceived).await;
+    }
+    store(EventName::PlanVerified).await;
+    store(EventName::CancelRequested).await;
+    // Four intents, of which one was there before, and a plan.
+    assert_eq!(journal.waiting().await.unwrap(), 5);
+    let mut deliveries = journal.consume(spec(Service::Planner)).await.unwrap();
+    for _ in 0..4 {
+        soon(deliveries.next()).await.handle.ack().await.unwrap();
+    }
+    assert_eq!(journal.waiting().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_begun_is_counted_in_memory() {
+    what_waits_to_be_begun(World::memory(4)).await;
+}
+
+#[tokio::test]
+async fn what_waits_to_be_begun_is_counted_on_a_server() {
+    what_waits_to_be_begun(World::one_server(4).await).await;
 }
 
 pub async fn only_the_events_asked_for_are_delivered(world: &World) {

@@ -180,6 +180,10 @@ impl Journal for Portions {
         self.journal.is_archived(aggregate).await
     }
 
+    async fn waiting(&self) -> Result<u64, Unavailable> {
+        self.journal.waiting().await
+    }
+
     async fn last_sequence(&self, stream: StreamId) -> Result<u64, Unavailable> {
         self.journal.last_sequence(stream).await
     }

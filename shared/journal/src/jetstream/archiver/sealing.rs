@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use contracts::{canonical::Digest, position::StreamId};
+use futures::future::try_join_all;
 
 use super::{
     super::{
@@ -21,16 +22,16 @@ use crate::{
     layout::ARCHIVE,
 };
 
+/// Aggregates whose parts are written at once. Each waits for the broker, which an archiver that asked for
+/// one after the other would do all the time; a window has some 500.
+const AT_ONCE: usize = 32;
+
 /// A window that is being sealed.
 pub struct Sealing<'a> {
     archiver: &'a Archiver,
     stream: StreamId,
     window: Window,
     groups: std::vec::IntoIter<Group>,
-    /// Of the group that is being written.
-    parts: std::vec::IntoIter<Part>,
-    /// That group, until its first part is written, where it is taken to begin its history.
-    unasked: Option<Group>,
     written: Vec<Span>,
     hashes: Vec<Digest>,
     aside: Vec<String>,
@@ -55,8 +56,6 @@ impl Archiver {
             window,
             hashes: events.iter().map(|it| it.raw.stored_hash()).collect(),
             groups: Group::all(stream, events).into_iter(),
-            parts: Vec::new().into_iter(),
-            unasked: None,
             written: Vec::new(),
             aside: Vec::new(),
         })
@@ -158,76 +157,89 @@ enum Stored {
     Other,
 }
 
+/// What was written of a group.
+struct Parted {
+    written: Vec<Span>,
+    aside: Vec<String>,
+}
+
 impl Sealing<'_> {
-    /// Writes the next part; whether there was one.
-    pub async fn write_next(&mut self) -> Result<bool, ArchiveError> {
-        loop {
-            if let Some(part) = self.parts.next() {
-                self.write(part).await?;
-                return Ok(true);
-            }
-            let Some(group) = self.groups.next() else {
-                return Ok(false);
-            };
-            self.begin(group).await?;
+    /// Writes the parts of some more aggregates, and tells of each; whether there were any.
+    pub async fn write_next(&mut self, told: impl Fn() + Sync) -> Result<bool, ArchiveError> {
+        let groups: Vec<Group> = self.groups.by_ref().take(AT_ONCE).collect();
+        if groups.is_empty() {
+            return Ok(false);
         }
+        let writing = groups
+            .into_iter()
+            .map(|group| self.write_group(group, &told));
+        let parted = try_join_all(writing).await?;
+        for Parted { written, aside } in parted {
+            self.written.extend(written);
+            self.aside.extend(aside);
+        }
+        Ok(true)
     }
 
-    async fn begin(&mut self, group: Group) -> Result<(), ArchiveError> {
-        let head = match group.continues() {
-            Some(filter) => self.head_before(&filter).await?,
+    /// One part after the other: each is stored after the one before it.
+    async fn write_group(
+        &self,
+        group: Group,
+        told: &(impl Fn() + Sync),
+    ) -> Result<Parted, ArchiveError> {
+        let continues = group.continues();
+        let head = match &continues {
+            Some(filter) => self.head_before(filter).await?,
             None => None,
         };
-        self.plan(&group, head);
+        let (mut parts, mut aside) = group.parts(head);
         // Almost always an aggregate that begins here was never there before, and nobody is asked.
-        self.unasked = group.continues().is_none().then_some(group);
-        Ok(())
+        let mut is_unasked = continues.is_none();
+        let (mut written, mut next) = (Vec::new(), 0);
+        while let Some(part) = parts.get(next) {
+            let stored = self.archiver.store(&part.subject, &part.bytes).await;
+            match stored.map_err(|error| writing(part, error))? {
+                Stored::Same(at) => {
+                    told();
+                    written.push(Span {
+                        first: part.first,
+                        last: part.last,
+                        at,
+                    });
+                    next += 1;
+                }
+                Stored::Other if is_unasked => {
+                    // Its first version may be archived: this one was written after that was purged.
+                    let head = self.history_before(&group).await?;
+                    let Some(head) = head else {
+                        return Err(forked(part));
+                    };
+                    (parts, aside) = group.parts(Some(head));
+                    next = 0;
+                }
+                Stored::Other => return Err(forked(part)),
+            }
+            is_unasked = false;
+        }
+        Ok(Parted { written, aside })
+    }
+
+    /// What is archived before the window of a group that was taken to begin its history.
+    async fn history_before(&self, group: &Group) -> Result<Option<Link>, ArchiveError> {
+        let Some(filter) = group.history_filter() else {
+            return Ok(None);
+        };
+        match self.head_before(&filter).await {
+            Ok(head) => Ok(head),
+            Err(ArchiveError::Unavailable(error)) if !error.is_refused() => Err(error.into()),
+            // What stands there is no part of a history.
+            Err(_) => Ok(None),
+        }
     }
 
     async fn head_before(&self, filter: &str) -> Result<Option<Link>, ArchiveError> {
         let head = self.archiver.head_before(filter, self.window).await;
         head.map_err(|error| asking(self.stream, error))
-    }
-
-    fn plan(&mut self, group: &Group, head: Option<Link>) {
-        let (parts, aside) = group.parts(head);
-        self.aside.extend(aside);
-        self.parts = parts.into_iter();
-    }
-
-    async fn write(&mut self, part: Part) -> Result<(), ArchiveError> {
-        let unasked = self.unasked.take();
-        let stored = self.archiver.store(&part.subject, &part.bytes).await;
-        match stored.map_err(|error| writing(&part, error))? {
-            Stored::Same(at) => {
-                self.written.push(Span {
-                    first: part.first,
-                    last: part.last,
-                    at,
-                });
-                return Ok(());
-            }
-            Stored::Other => {}
-        }
-        // Its first version may be archived: this one was written after that was purged.
-        if let Some(group) = unasked
-            && let Some(filter) = group.history_filter()
-        {
-            match self.head_before(&filter).await {
-                Ok(Some(head)) => {
-                    self.plan(&group, Some(head));
-                    return Ok(());
-                }
-                Err(ArchiveError::Unavailable(error)) if !error.is_refused() => {
-                    return Err(error.into());
-                }
-                // What stands there is no part of a history.
-                Ok(None) | Err(_) => {}
-            }
-        }
-        Err(ArchiveError::Forked {
-            subject: part.subject,
-        })
     }
 
     /// Subjects of events that do not continue the history that is archived of their aggregates.
@@ -237,7 +249,7 @@ impl Sealing<'_> {
 
     /// Writes what is left of the parts, and then the seal.
     pub async fn seal(mut self) -> Result<(), ArchiveError> {
-        while self.write_next().await? {}
+        while self.write_next(|| {}).await? {}
         self.written.sort_unstable();
         let (stream, window) = (self.stream, self.window);
         let seal = Seal {
@@ -256,6 +268,12 @@ impl Sealing<'_> {
             Stored::Same(_) => Ok(()),
             Stored::Other => Err(ArchiveError::Forked { subject }),
         }
+    }
+}
+
+fn forked(part: &Part) -> ArchiveError {
+    ArchiveError::Forked {
+        subject: part.subject.clone(),
     }
 }
 
