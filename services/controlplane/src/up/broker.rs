@@ -38,8 +38,10 @@ const VERSION_WITHIN: Duration = Duration::from_secs(10);
 /// Obtains a pinned nats-server. Part of this binary, so that it works from anywhere.
 const OBTAIN: &str = include_str!("../../../../deploy/get-nats-server");
 
-/// The server's heap is mostly garbage; without a limit it grows far beyond what it needs.
-const MEMORY_LIMIT: &str = "512MiB";
+/// The server's heap is mostly garbage; without a limit it grows far beyond what it needs. Near the limit
+/// it does little else than look for garbage, and a million live events need some 300 MiB: with 512 MiB
+/// they cost twice as much each.
+const MEMORY_LIMIT: &str = "2GiB";
 
 /// The one that was named, the one on PATH if it is new enough, or one that is obtained.
 pub async fn find(named: Option<&Path>, screen: Screen) -> Result<PathBuf, Failure> {

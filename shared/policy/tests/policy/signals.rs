@@ -209,7 +209,8 @@ fn a_reference_with_company_is_a_document() {
 fn a_text_says_the_same_beside_one_in_another_script() {
     let other = " é";
     assert!(signals::of_text(other).is_empty());
-    for (_, text) in signals::examples().iter().step_by(9) {
+    let examples = signals::examples().into_iter().map(|(_, text)| text);
+    for text in examples.filter(|text| text.is_ascii()).step_by(9) {
         for c in (0..128u8).map(char::from) {
             let between = text.replace(' ', &c.to_string());
             let (before, after) = text.split_at(text.len() / 2);
