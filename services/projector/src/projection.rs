@@ -213,7 +213,7 @@ impl Projection {
                 let begun = Instant::now();
                 let stored = tokio::select! {
                     stored = model.store(entries) => stored?,
-                    never = ahead.read_on() => match never {},
+                    end = ahead.read_on() => match end {},
                 };
                 if let Stored::Stopped = stored {
                     return Ok(());

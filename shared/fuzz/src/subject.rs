@@ -15,9 +15,9 @@ pub fn holds(bytes: &[u8]) -> Reached {
         Ok(subject) => {
             assert_eq!(subject.to_string(), text, "one event has one spelling");
             assert!(text.split('.').all(is_token), "a wildcard in {text:?}");
-            assert!(text.starts_with(&subject.aggregate.prefix()));
+            assert!(text.starts_with(subject.aggregate.prefix()));
             assert_eq!(
-                AggregateId::from_prefix(&subject.aggregate.prefix()),
+                AggregateId::from_prefix(subject.aggregate.prefix()),
                 Ok(subject.aggregate)
             );
             reached.insert("a subject");

@@ -226,7 +226,7 @@ impl MemoryJournal {
 
 fn belongs_to(raw: &Raw, aggregate: &AggregateId) -> bool {
     raw.subject
-        .strip_prefix(&aggregate.prefix())
+        .strip_prefix(aggregate.prefix())
         .is_some_and(|rest| rest.starts_with('.'))
 }
 

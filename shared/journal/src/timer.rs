@@ -94,7 +94,7 @@ impl Timer {
     /// What one timer replaces: one subject each.
     pub(crate) fn slot(&self) -> String {
         let prefix = self.aggregate.prefix();
-        let aggregate = prefix.strip_prefix(ROOT).unwrap_or(&prefix);
+        let aggregate = prefix.strip_prefix(ROOT).unwrap_or(prefix);
         format!("{}{aggregate}.{}", self.service, encode_token(&self.key))
     }
 

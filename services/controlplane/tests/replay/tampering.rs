@@ -395,7 +395,7 @@ async fn an_event_of_a_newer_binary_is_listed_with_what_follows_it() {
     assert_eq!(report.exit_code(), 2, "{report}");
     let last = copy.lines.iter().map(|line| line.subject.clone());
     let later = last
-        .filter(|text| text.starts_with(&case.refund.prefix()))
+        .filter(|text| text.starts_with(case.refund.prefix()))
         .count() as u64;
     assert_eq!(report.summary.not_rederived, later - version + 1);
 }

@@ -126,7 +126,7 @@ impl Running {
         let entries = journal.read(last.stream, before, 1000).await.unwrap();
         let of_it = entries
             .iter()
-            .filter(|entry| entry.raw.subject.starts_with(&aggregate.prefix()));
+            .filter(|entry| entry.raw.subject.starts_with(aggregate.prefix()));
         assert_eq!(of_it.count(), 0, "{:#?}", names_of(&history));
     }
 }

@@ -289,11 +289,11 @@ pub(crate) struct Names {
 impl Names {
     /// A filter for all parts of an aggregate.
     pub fn filter(aggregate: &AggregateId) -> String {
-        format!("{}.>", archived_prefix(&aggregate.prefix()))
+        format!("{}.>", archived_prefix(aggregate.prefix()))
     }
 
     pub fn of<'a>(aggregate: &AggregateId, subjects: impl IntoIterator<Item = &'a String>) -> Self {
-        let prefix = archived_prefix(&aggregate.prefix());
+        let prefix = archived_prefix(aggregate.prefix());
         let (mut history, mut aside) = (Vec::new(), Vec::new());
         for subject in subjects {
             let rest = subject.strip_prefix(&prefix);

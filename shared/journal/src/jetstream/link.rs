@@ -384,11 +384,15 @@ pub(super) fn parse_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallE
         error: Option<ApiError>,
     }
     let understood = |error: serde_json::Error| CallError::Answer(error.to_string());
-    let failure: Failure = serde_json::from_slice(bytes).map_err(understood)?;
-    match failure.error {
-        Some(error) => Err(CallError::Api(error)),
-        None => serde_json::from_slice(bytes).map_err(understood),
+    // Nearly every append is answered, and none of those answers is read twice.
+    let text = std::str::from_utf8(bytes).map_err(|error| CallError::Answer(error.to_string()))?;
+    if text.contains("\"error\"") {
+        let failure: Failure = serde_json::from_str(text).map_err(understood)?;
+        if let Some(error) = failure.error {
+            return Err(CallError::Api(error));
+        }
     }
+    serde_json::from_str(text).map_err(understood)
 }
 
 /// Those of every event and its guard: names that need no check.

@@ -438,7 +438,7 @@ async fn whatever_a_message_says_it_is_archived_as_it_is_stored() {
     let aside = sealing.aside().to_vec();
     // Neither continues a history: one has no chain, and before the other nothing stands.
     assert_eq!(aside.len(), 1, "{aside:?}");
-    assert!(aside[0].starts_with(&holed.prefix()));
+    assert!(aside[0].starts_with(holed.prefix()));
     drop(sealing);
     assert_eq!(run(&archiver).await, WINDOW.get());
     assert!(end > WINDOW.get());
