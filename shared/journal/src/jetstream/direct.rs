@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::{Message, jetstream::message::StreamMessage, jetstream::stream::RawMessage};
+use async_nats::{
+    HeaderMap, HeaderValue, Message, jetstream::message::StreamMessage,
+    jetstream::stream::RawMessage,
+};
 use contracts::{
     position::{Position, StreamId},
     time::Timestamp,
@@ -14,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{
     JetStreamJournal,
-    link::{CallError, header, header_pairs, patiently, status},
+    link::{CallError, header, header_pairs, is_broker_header, patiently, status},
 };
 use crate::{
     Unavailable,
@@ -227,15 +230,33 @@ impl JetStreamJournal {
     }
 }
 
+/// Looks at each header once: a replay takes millions of messages through here.
 fn direct_message(message: Message) -> Result<Found, CallError> {
-    let sequence = header(&message, "Nats-Sequence").and_then(|text| text.parse().ok());
-    let subject = header(&message, "Nats-Subject").map(str::to_owned);
-    let stored_at = header(&message, "Nats-Time-Stamp").and_then(|text| text.parse().ok());
+    let (mut sequence, mut subject, mut stored_at) = (None, None, None);
+    let mut headers = Vec::new();
+    for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
+        let name: &str = name.as_ref();
+        if is_broker_header(name) {
+            let Some(value) = values.first().map(HeaderValue::as_str) else {
+                continue;
+            };
+            match name {
+                "Nats-Sequence" => sequence = value.parse().ok(),
+                "Nats-Subject" => subject = Some(value.to_owned()),
+                "Nats-Time-Stamp" => stored_at = value.parse().ok(),
+                _ => {}
+            }
+            continue;
+        }
+        let own = |value: &HeaderValue| (name.to_owned(), value.as_str().to_owned());
+        headers.extend(values.iter().map(own));
+    }
+    headers.sort_unstable();
     match (sequence, subject) {
         (Some(sequence), Some(subject)) => {
             let raw = Raw {
                 subject,
-                headers: header_pairs(message.headers.as_ref()),
+                headers,
                 payload: message.payload,
             };
             Ok(Found {
