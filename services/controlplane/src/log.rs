@@ -34,7 +34,7 @@ pub struct Replay {
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Only look whether every event is there, is chained to the one before it and is legal after
-    /// it: several times as fast, and no decision is made again, so a wrong one goes unseen
+    /// it; no decision is made again, so a wrong one goes unseen
     #[arg(long)]
     chain_only: bool,
     /// The workspace of the execution [default: the context's]

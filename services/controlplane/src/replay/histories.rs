@@ -1,7 +1,7 @@
 //! The aggregates of the log, each as far as it was read.
 //!
-//! What memory they take is bounded by how much is under way at once: an execution that has ended
-//! for good leaves its head, and that takes some hundred bytes.
+//! What memory they take is bounded by how much is under way at once, some ten kilobytes each: an
+//! execution that has ended for good leaves its head, which is some hundred bytes.
 
 use std::collections::HashMap;
 

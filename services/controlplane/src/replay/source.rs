@@ -15,8 +15,7 @@ use journal::{Journal, history::LoadError, stored::Entry, tail::Scope};
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    runtime::Handle,
-    task::{JoinHandle, spawn_blocking},
+    task::{JoinHandle, spawn},
 };
 
 use super::{BadLine, Progress, ReplayError, Selection, lanes::Lanes};
@@ -68,8 +67,7 @@ pub(super) async fn journal(
     Ok(())
 }
 
-/// Reads a stream, or what of it is one aggregate's, with some reads under way at once: each
-/// decodes what it has read on a thread of its own.
+/// Reads a stream, or what of it is one aggregate's, with some reads under way at once.
 async fn scan(
     journal: &Arc<dyn Journal>,
     stream: StreamId,
@@ -84,7 +82,11 @@ async fn scan(
         stream,
         begun: 0,
         end,
-        reads_max: lanes.lanes_max(),
+        // One more than are decided on at once, so that none waits.
+        reads_max: match lanes.lanes_max() {
+            0 => 0,
+            lanes => lanes + 1,
+        },
         reads: VecDeque::new(),
     };
     let scanned = async {
@@ -128,9 +130,8 @@ impl Ahead<'_> {
             && let Some((after, upto)) = self.range()
         {
             let (journal, stream, end) = (Arc::clone(self.journal), self.stream, self.end);
-            let broker = Handle::current();
-            self.reads.push_back(spawn_blocking(move || {
-                broker.block_on(range(journal.as_ref(), stream, after, upto, end))
+            self.reads.push_back(spawn(async move {
+                range(journal.as_ref(), stream, after, upto, end).await
             }));
         }
         let Some(read) = self.reads.pop_front() else {
@@ -167,10 +168,15 @@ async fn range(
     let mut all = Vec::new();
     let mut reached = after;
     while reached < upto {
-        let entries = export::read(journal, stream, reached, end).await?;
+        let mut entries = export::read(journal, stream, reached, end).await?;
         reached = entries.last().map_or(upto, |last| last.position.sequence);
-        let within = entries.into_iter();
-        all.extend(within.filter(|entry| entry.position.sequence <= upto));
+        // Where messages are not there, the next ones are beyond.
+        entries.retain(|entry| entry.position.sequence <= upto);
+        if all.is_empty() {
+            all = entries;
+        } else {
+            all.append(&mut entries);
+        }
     }
     Ok(all)
 }

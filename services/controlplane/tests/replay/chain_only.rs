@@ -78,13 +78,12 @@ async fn it_reads_the_log_itself() {
         check: Check::ChainOnly,
         ..Options::default()
     };
-    let source = || Source::Journal(std::sync::Arc::new(world.journal.clone()));
+    let source = Source::Journal(std::sync::Arc::new(world.journal.clone()));
     let mut last = None;
-    let of_log = replay::run_as(source(), &Selection::All, &options, &mut |it| {
-        last = Some(it);
-    });
+    let mut tell = |it| last = Some(it);
 
-    let of_log = of_log.await.unwrap();
+    let of_log = replay::run_as(source, &Selection::All, &options, &mut tell).await;
+    let of_log = of_log.unwrap();
 
     assert_eq!(of_log, chain_only(&Copy::of(&world.journal).await).await);
     let events = of_log.summary.events;
