@@ -20,8 +20,7 @@ use super::{
     walk::Walk,
 };
 
-/// How many batches wait before each lane. One is enough for it never to wait where reading is
-/// quicker.
+/// How many batches wait before each lane: the next one, and one for while that is handed over.
 const BATCHES_MAX: usize = 2;
 
 /// A message, and the how manieth of the log it is.

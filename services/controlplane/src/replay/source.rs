@@ -28,8 +28,8 @@ const LINE_BYTES_MAX: u64 = journal::object::OBJECT_BYTES_MAX as u64 / 3 * 4 + 1
 /// How many messages of one execution, or of a file, are taken at once.
 const BATCH: usize = 256;
 
-/// How many messages of a stream one read covers: as many as the broker gives in one answer, which
-/// is cut short where they are large.
+/// How many messages of a stream one read covers, which are as many as `export::read` asks for at
+/// once: payloads that are stored apart are in memory as well.
 const READ: u64 = 256;
 
 pub(super) async fn journal(
