@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     export,
     failure::Failure,
-    replay::{self, Report, Selection, Source},
+    replay::{self, Check, Options, Progress, Report, Selection, Source, progress::Meter},
     screen::count,
     tail,
 };
@@ -33,6 +33,10 @@ pub struct Replay {
     /// named
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Only look whether every event is there, is chained to the one before it and is legal after
+    /// it; no decision is made again, so a wrong one goes unseen
+    #[arg(long)]
+    chain_only: bool,
     /// The workspace of the execution [default: the context's]
     #[arg(long)]
     workspace: Option<WorkspaceId>,
@@ -67,13 +71,34 @@ pub async fn replay(args: Replay, global: &Global) -> Result<ExitCode, Failure> 
         Some(file) => Source::File(file),
         None => Source::Journal(open(&global.context()?).await?),
     };
-    let report = again(source, &selection).await?;
+    let options = Options {
+        check: if args.chain_only {
+            Check::ChainOnly
+        } else {
+            Check::Everything
+        },
+        ..Options::default()
+    };
+    let mut meter = Meter::new(global.screen());
+    let report = replayed(source, &selection, &options, &mut |it| meter.tell(it)).await;
+    meter.clear();
+    let report = report?;
     global.screen().answer(&report, || report.to_string());
     Ok(ExitCode::from(report.exit_code()))
 }
 
 pub async fn again(source: Source, selection: &Selection) -> Result<Report, Failure> {
-    replay::run(source, selection).await.map_err(|error| {
+    replayed(source, selection, &Options::default(), &mut |_| {}).await
+}
+
+async fn replayed(
+    source: Source,
+    selection: &Selection,
+    options: &Options,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report, Failure> {
+    let report = replay::run_as(source, selection, options, progress).await;
+    report.map_err(|error| {
         if error.is_unreachable() {
             Failure::unreachable("cannot read the log", error)
         } else {

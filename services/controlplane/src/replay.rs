@@ -4,13 +4,17 @@
 //! it names; what came from outside (a submit, a vote, a worker's result) is put to the same
 //! deciders again. What they give must be byte for byte what is stored.
 //!
+//! [`Check::ChainOnly`] makes no decision again: it looks whether every event is there, follows from
+//! the bytes of the one before it, and is legal after it.
+//!
 //! Deliberately absent: side effects, and any way to repair a log.
 //!
-//! * [`report`]: what was found, and the exit code
-//! * [`walk`], [`integrity`], [`diff`]: along every aggregate, its headers, its payloads
+//! * [`report`], [`findings`]: what was found, and the exit code
+//! * [`lanes`], [`walk`], [`histories`]: along every aggregate, many of them side by side
+//! * [`integrity`], [`diff`]: the headers and the payload of an event
 //! * [`execution`], [`asked`], [`executor`], [`installed`]: the deciders, by what they decide
 //! * [`past`], [`moment`], [`derived`]: what decisions were made on, when, and what they come to
-//! * [`source`]: where the log is read from
+//! * [`source`], [`progress`]: where the log is read from, and how far
 //!
 //! What it cannot see: a history that was forged whole, so that every event follows from the ones
 //! before it, and a tail that was cut off. Signed checkpoints show those. And facts that were too
@@ -33,14 +37,19 @@ mod derived;
 mod diff;
 mod execution;
 mod executor;
+mod findings;
+mod histories;
 mod installed;
 mod integrity;
+mod lanes;
 mod moment;
 mod past;
+pub mod progress;
 pub mod report;
 mod source;
 mod walk;
 
+use findings::Findings;
 pub use report::Report;
 
 /// Where the log is read from.
@@ -163,25 +172,89 @@ impl Selection {
     }
 }
 
-/// Replays what is selected of the log as it stands now.
-pub async fn run(source: Source, selection: &Selection) -> Result<Report, ReplayError> {
-    run_with(source, selection, Arc::default()).await
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Check {
+    /// Everything, and every decision is made again.
+    #[default]
+    Everything,
+    /// Whether every event is there, is chained to the one before it and is legal after it.
+    ChainOnly,
 }
 
-/// As [`run`], with bundles that may be loaded already.
+/// How it is done.
+#[derive(Clone)]
+pub struct Options {
+    pub check: Check,
+    /// Bundles that may be loaded already.
+    pub judge: Arc<Judge>,
+    /// Among how many threads the aggregates are divided. With 0, nothing leaves the thread of who
+    /// asks: for a world whose time stands still while nothing is waited for.
+    pub threads: usize,
+}
+
+/// More than these would wait for the broker.
+const THREADS_MAX: usize = 16;
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            check: Check::default(),
+            judge: Arc::default(),
+            threads: cores.min(THREADS_MAX),
+        }
+    }
+}
+
+/// How far it is. Of one execution it is not known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    pub of: u64,
+}
+
+/// Replays what is selected of the log as it stands now.
+pub async fn run(source: Source, selection: &Selection) -> Result<Report, ReplayError> {
+    run_as(source, selection, &Options::default(), &mut |_| {}).await
+}
+
+/// As [`run`], on the thread of who asks, with bundles that may be loaded already.
 pub async fn run_with(
     source: Source,
     selection: &Selection,
     judge: Arc<Judge>,
 ) -> Result<Report, ReplayError> {
+    let options = Options {
+        check: Check::Everything,
+        judge,
+        threads: 0,
+    };
+    run_as(source, selection, &options, &mut |_| {}).await
+}
+
+/// As [`run`], and tells how far it is.
+pub async fn run_as(
+    source: Source,
+    selection: &Selection,
+    options: &Options,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Report, ReplayError> {
     let whole = *selection == Selection::All || matches!(source, Source::File(_));
-    let mut walk = walk::Walk::new(selection, whole, judge);
-    let mut take = |entry| walk.take(entry);
+    let threads = match selection {
+        Selection::All => options.threads,
+        // It is one aggregate.
+        Selection::One { .. } => 0,
+    };
+    let first = walk::Walk::new(selection, options.check, Arc::clone(&options.judge));
+    let mut lanes = lanes::Lanes::new(first, whole, threads);
     match source {
-        Source::Journal(journal) => source::journal(journal.as_ref(), selection, &mut take).await?,
-        Source::File(path) => source::file(&path, &mut take).await?,
+        Source::Journal(journal) => {
+            source::journal(&journal, selection, &mut lanes, progress).await?;
+        }
+        Source::File(path) => source::file(&path, &mut lanes, progress).await?,
     }
-    let report = walk.finish();
+    let report = Findings::report(lanes.finish().await, options.check);
     match selection {
         Selection::One {
             workspace,

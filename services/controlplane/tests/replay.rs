@@ -12,6 +12,8 @@
 
 #[path = "replay/cases.rs"]
 mod cases;
+#[path = "replay/chain_only.rs"]
+mod chain_only;
 #[path = "replay/clocks.rs"]
 mod clocks;
 #[path = "replay/copies.rs"]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     canonical::Digest,
     envelope::{Attributes, Envelope, Fields, INLINE_PAYLOAD_BYTES_MAX, InvalidHeaders, hash_of},
-    event::{self, CodecError, Event, Service},
+    event::{self, CodecError, Event, EventName, Service},
     events::RULES,
     ids::EventId,
     subject::{AggregateId, Subject},
@@ -144,21 +144,8 @@ pub fn seal(
 ) -> Result<(Envelope, Recorded), CodecError> {
     let version = head.map_or(1, |head| head.version + 1);
     let payload = event.encode()?;
-    let id = event_id(aggregate, version, cause.id);
-    let attributes = Attributes {
-        id,
-        event: event.name(),
-        source: writer.source(),
-        time: head.map_or(time, |head| head.time.max(time)),
-        traceparent: cause
-            .traceparent
-            .as_deref()
-            .map(|trace| own_span(trace, id)),
-        causation: cause.id,
-        prev_hash: head.map(|head| head.hash),
-        data_ref: (payload.len() > INLINE_PAYLOAD_BYTES_MAX).then(|| Digest::of(&payload)),
-        extensions: std::collections::BTreeMap::new(),
-    };
+    let attributes = Attributes::sealed(aggregate, head, event.name(), writer, cause, time);
+    let attributes = attributes.with_payload(&payload);
     let envelope = Envelope {
         subject: Subject {
             aggregate: aggregate.clone(),
@@ -175,6 +162,45 @@ pub fn seal(
         event,
     };
     Ok((envelope, recorded))
+}
+
+impl Attributes {
+    /// What [`seal`] writes over an event that says so little that it stands in its own message.
+    pub fn sealed(
+        aggregate: &AggregateId,
+        head: Option<&Head>,
+        event: EventName,
+        writer: Service,
+        cause: &Cause,
+        time: Timestamp,
+    ) -> Self {
+        let version = head.map_or(1, |head| head.version + 1);
+        let id = event_id(aggregate, version, cause.id);
+        Self {
+            id,
+            event,
+            source: writer.source(),
+            time: head.map_or(time, |head| head.time.max(time)),
+            traceparent: cause
+                .traceparent
+                .as_deref()
+                .map(|trace| own_span(trace, id)),
+            causation: cause.id,
+            prev_hash: head.map(|head| head.hash),
+            data_ref: None,
+            extensions: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// With the reference to a payload that is too large for its message.
+    #[must_use]
+    pub fn with_payload(self, payload: &[u8]) -> Self {
+        let is_apart = payload.len() > INLINE_PAYLOAD_BYTES_MAX;
+        Self {
+            data_ref: is_apart.then(|| Digest::of(payload)),
+            ..self
+        }
+    }
 }
 
 /// `UUIDv5` of aggregate, version and cause.

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use contracts::{
-    envelope::{Envelope, Headers},
+    canonical::Digest,
+    envelope::{Attributes, Fields, Headers},
     event::{Event, Service},
-    record::{Cause, Head, Recorded, seal},
+    record::{Cause, Head, Recorded},
 };
 use domain::schema::join;
+use journal::stored::Raw;
 use serde_json::Value;
 
 use super::{
@@ -44,7 +46,7 @@ pub(super) fn writer(event: &Event) -> Option<Service> {
 pub(super) fn faults(
     head: Option<&Head>,
     recorded: &Recorded,
-    envelope: &Envelope,
+    raw: &Raw,
     trace: Option<&str>,
 ) -> Vec<Fault> {
     let event = &recorded.event;
@@ -65,17 +67,41 @@ pub(super) fn faults(
     };
     let time = asked::asked_at(event).unwrap_or(attributes.time);
     let aggregate = &recorded.subject.aggregate;
-    match seal(aggregate, head, event.clone(), writer, &cause, time) {
-        Ok((sealed, _)) => compare(&sealed.headers, &envelope.headers),
-        Err(_) => Vec::new(),
+    let expected = Attributes::sealed(aggregate, head, event.name(), writer, &cause, time);
+    let expected = expected.with_payload(&raw.payload).to_headers();
+    // They were found to be headers of an event when it was decoded.
+    let found = raw.headers.iter();
+    let found = found.map(|(name, value)| (name.as_str(), value.as_str()));
+    if expected.iter().eq(found.clone()) {
+        return Vec::new();
     }
+    match Fields::from_wire(found) {
+        Ok(found) => compare(&expected, &found),
+        Err(_) => vec![Fault {
+            what: What::Unreadable,
+            message: "its headers are not those of an event",
+            changes: Vec::new(),
+        }],
+    }
+}
+
+/// The fault of an event that is not chained to the one before it. Whatever else its headers say
+/// is not looked at.
+pub(super) fn unchained(head: Option<&Head>, recorded: &Recorded) -> Vec<Fault> {
+    let (expected, found) = (head.map(|head| head.hash), recorded.attributes.prev_hash);
+    if expected == found {
+        return Vec::new();
+    }
+    let name = "ce-prevhash";
+    let value = |hash: Option<Digest>| hash.map(|hash| hash.to_string());
+    vec![fault(name, value(expected), value(found))]
 }
 
 fn trace_id(traceparent: Option<&str>) -> Option<&str> {
     traceparent.and_then(host::trace::trace_id)
 }
 
-fn compare(expected: &Headers, found: &Headers) -> Vec<Fault> {
+fn compare(expected: &Headers, found: &Fields<'_>) -> Vec<Fault> {
     let names: BTreeSet<&str> = expected
         .iter()
         .chain(found.iter())
@@ -85,19 +111,23 @@ fn compare(expected: &Headers, found: &Headers) -> Vec<Fault> {
         .into_iter()
         .filter(|name| expected.get(name) != found.get(name))
         .map(|name| {
-            let (what, message) = fault_of(name);
-            let value = |headers: &Headers| headers.get(name).map(Value::from);
-            Fault {
-                what,
-                message,
-                changes: vec![Change {
-                    path: join("/headers", name),
-                    expected: value(expected),
-                    found: value(found),
-                }],
-            }
+            let owned = |value: Option<&str>| value.map(str::to_owned);
+            fault(name, owned(expected.get(name)), owned(found.get(name)))
         })
         .collect()
+}
+
+fn fault(header: &str, expected: Option<String>, found: Option<String>) -> Fault {
+    let (what, message) = fault_of(header);
+    Fault {
+        what,
+        message,
+        changes: vec![Change {
+            path: join("/headers", header),
+            expected: expected.map(Value::from),
+            found: found.map(Value::from),
+        }],
+    }
 }
 
 fn fault_of(header: &str) -> (What, &'static str) {

@@ -31,6 +31,7 @@ const SERVICES_APART_MS: u64 = 60_000;
 const LEADERS_APART_MS: u64 = 10_000;
 
 /// Every event of the catalogue, in memory: each service holds their fold as well.
+#[derive(Clone)]
 pub(super) struct Past {
     events: Vec<Happened>,
     /// The fold of the first `n * CHECKPOINT_EVERY` events.
@@ -42,6 +43,7 @@ pub(super) struct Past {
     unknown_from: Option<u64>,
 }
 
+#[derive(Clone)]
 struct Happened {
     sequence: u64,
     stored_at: Option<Timestamp>,
@@ -151,7 +153,8 @@ impl Past {
         self.of(self.events.len())
     }
 
-    /// How many events there may have been at that time, the likeliest number first.
+    /// How many events there may have been at that time, the likeliest number first. It mostly is
+    /// the one, so the others are only worked out once they are asked for.
     pub fn around(&self, moment: Moment) -> impl Iterator<Item = usize> + use<> {
         let decided = self
             .events
@@ -162,19 +165,17 @@ impl Past {
                 .partition_point(|event| event.latest_stored <= Some(at))
         });
         let end = self.events.len();
-        let near = |likely: usize| {
-            let range = likely.saturating_sub(AROUND)..=(likely + AROUND).min(end);
-            let mut near: Vec<usize> = range.collect();
-            near.sort_by_key(|count| count.abs_diff(likely));
-            near
-        };
-        let mut counts = stored.map(near).unwrap_or_default();
-        for count in near(decided) {
-            if !counts.contains(&count) {
-                counts.push(count);
+        let likeliest = stored.unwrap_or(decided);
+        let others = move |()| {
+            let mut counts = nearest(likeliest, end);
+            for count in nearest(decided, end) {
+                if !counts.contains(&count) {
+                    counts.push(count);
+                }
             }
-        }
-        counts.into_iter()
+            counts.into_iter().skip(1)
+        };
+        std::iter::once(likeliest).chain(std::iter::once(()).flat_map(others))
     }
 
     /// The fold of the first `count` events.
@@ -213,6 +214,14 @@ impl Past {
         let index = (count / CHECKPOINT_EVERY).min(self.checkpoints.len() - 1);
         index * CHECKPOINT_EVERY
     }
+}
+
+/// The numbers of events up to `end` that are near the likely one, that one first.
+fn nearest(likely: usize, end: usize) -> Vec<usize> {
+    let range = likely.saturating_sub(AROUND)..=(likely + AROUND).min(end);
+    let mut near: Vec<usize> = range.collect();
+    near.sort_by_key(|count| count.abs_diff(likely));
+    near
 }
 
 /// By the broker's clock; yes where it is not known, as in exports that do not hold it.

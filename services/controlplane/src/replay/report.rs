@@ -1,8 +1,8 @@
 //! What a replay found, for people and for programs.
 
-use std::fmt;
+use std::{fmt, ops::AddAssign};
 
-use contracts::{ids::WorkspaceId, position::Position, subject::AggregateId};
+use contracts::{ids::WorkspaceId, position::Position, subject::Subject};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,15 +10,17 @@ use crate::screen::count;
 
 /// How many differences, decisions that were not re-derived and unfinished executions are listed
 /// each; all of them are counted.
-const LISTED_MAX: usize = 1000;
+pub(super) const LISTED_MAX: usize = 1000;
 
 /// The longest value that is shown to people, in characters.
 const SHOWN_CHARS_MAX: usize = 160;
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     pub summary: Summary,
+    /// Whether decisions were looked at: where they were not, a wrong one is no difference.
+    pub decisions_rederived: bool,
     pub differences: Vec<Difference>,
     pub not_rederived: Vec<NotRederived>,
     /// Executions that had not ended where the log ends. They are in flight, which is no
@@ -41,6 +43,19 @@ pub struct Summary {
     pub not_rederived: u64,
     pub differences: u64,
     pub unfinished: u64,
+}
+
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.executions += other.executions;
+        self.other_aggregates += other.other_aggregates;
+        self.events += other.events;
+        self.decisions += other.decisions;
+        self.inputs += other.inputs;
+        self.not_rederived += other.not_rederived;
+        self.differences += other.differences;
+        self.unfinished += other.unfinished;
+    }
 }
 
 /// Where the log is not what the deciders of this binary would have written.
@@ -135,6 +150,18 @@ pub struct Change {
     pub found: Option<Value>,
 }
 
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            summary: Summary::default(),
+            decisions_rederived: true,
+            differences: Vec::new(),
+            not_rederived: Vec::new(),
+            unfinished: Vec::new(),
+        }
+    }
+}
+
 impl Report {
     /// 0: everything came out as recorded. 1: there are differences. 2: some decisions were made
     /// by rules that this binary does not have.
@@ -147,58 +174,19 @@ impl Report {
             0
         }
     }
-
-    pub(super) fn differs(
-        &mut self,
-        place: &Place,
-        what: What,
-        message: impl Into<String>,
-        changes: Vec<Change>,
-    ) {
-        self.summary.differences += 1;
-        if self.differences.len() < LISTED_MAX {
-            self.differences.push(Difference {
-                place: place.clone(),
-                what,
-                message: message.into(),
-                changes,
-            });
-        }
-    }
-
-    pub(super) fn not_rederived(&mut self, place: &Place, reason: impl Into<String>) {
-        self.summary.not_rederived += 1;
-        if self.not_rederived.len() < LISTED_MAX {
-            self.not_rederived.push(NotRederived {
-                place: place.clone(),
-                reason: reason.into(),
-            });
-        }
-    }
-
-    pub(super) fn unfinished(&mut self, unfinished: Unfinished) {
-        self.summary.unfinished += 1;
-        if self.unfinished.len() < LISTED_MAX {
-            self.unfinished.push(unfinished);
-        }
-    }
 }
 
 impl Place {
-    pub(super) fn of(
-        position: Position,
-        aggregate: &AggregateId,
-        version: u64,
-        event: impl fmt::Display,
-    ) -> Self {
+    pub(super) fn of(position: Position, subject: &Subject) -> Self {
+        let aggregate = &subject.aggregate;
         Self {
             stream: position.stream.name(),
             sequence: position.sequence,
             workspace: aggregate.workspace().to_string(),
             aggregate: aggregate.kind().as_str().to_owned(),
             id: aggregate.id().to_owned(),
-            version,
-            event: event.to_string(),
+            version: subject.version,
+            event: subject.event.to_string(),
         }
     }
 
@@ -290,6 +278,11 @@ fn shown(value: Option<&Value>) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = &self.summary;
+        let not_done = if self.decisions_rederived {
+            "not re-derived"
+        } else {
+            "not folded"
+        };
         for difference in &self.differences {
             writeln!(f, "{difference}")?;
         }
@@ -297,10 +290,10 @@ impl fmt::Display for Report {
             writeln!(f, "… and {}", count(number, "more difference"))?;
         }
         for NotRederived { place, reason } in &self.not_rederived {
-            writeln!(f, "{place}: not re-derived: {reason}")?;
+            writeln!(f, "{place}: {not_done}: {reason}")?;
         }
         if let Some(number) = left_out(summary.not_rederived, self.not_rederived.len()) {
-            writeln!(f, "… and {number} more not re-derived")?;
+            writeln!(f, "… and {number} more {not_done}")?;
         }
         for execution in &self.unfinished {
             let Unfinished {
@@ -317,18 +310,33 @@ impl fmt::Display for Report {
         if let Some(number) = left_out(summary.unfinished, self.unfinished.len()) {
             writeln!(f, "… and {number} more unfinished")?;
         }
-        writeln!(
+        write!(
             f,
-            "{} and {}, {}: {} re-derived, {} from outside, {} not re-derived, {}, {} unfinished",
+            "{} and {}, {}: ",
             count(summary.executions, "execution"),
             count(summary.other_aggregates, "other aggregate"),
             count(summary.events, "event"),
-            count(summary.decisions, "decision"),
-            count(summary.inputs, "input"),
-            summary.not_rederived,
-            count(summary.differences, "difference"),
-            summary.unfinished,
-        )
+        )?;
+        if self.decisions_rederived {
+            let decisions = count(summary.decisions, "decision");
+            let inputs = count(summary.inputs, "input");
+            write!(f, "{decisions} re-derived, {inputs} from outside, ")?;
+        } else {
+            f.write_str("chain and folds checked, ")?;
+        }
+        let differences = count(summary.differences, "difference");
+        writeln!(
+            f,
+            "{} {not_done}, {differences}, {} unfinished",
+            summary.not_rederived, summary.unfinished
+        )?;
+        if !self.decisions_rederived {
+            writeln!(
+                f,
+                "decisions were not re-derived: whether they are right is not known"
+            )?;
+        }
+        Ok(())
     }
 }
 

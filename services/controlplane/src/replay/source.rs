@@ -1,6 +1,11 @@
 //! Reading the log: the catalogue, then everything that was decided on it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    panic::resume_unwind,
+    path::Path,
+    sync::Arc,
+};
 
 use contracts::{
     position::{Positions, StreamId},
@@ -10,41 +15,51 @@ use journal::{Journal, history::LoadError, stored::Entry, tail::Scope};
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    task::{JoinHandle, spawn},
 };
 
-use super::{BadLine, ReplayError, Selection};
-use crate::export::{self, FORMAT, Header, Line};
+use super::{BadLine, Progress, ReplayError, Selection, lanes::Lanes};
+use crate::export::{self, ExportError, FORMAT, Header, Line};
 
 /// The longest line of an export: the largest payload that the log stores apart, in base64, with
 /// room for what stands around it.
 const LINE_BYTES_MAX: u64 = journal::object::OBJECT_BYTES_MAX as u64 / 3 * 4 + 1024 * 1024;
 
-/// How many messages of one execution are taken at once.
+/// How many messages of one execution, or of a file, are taken at once.
 const BATCH: usize = 256;
 
+/// How many messages of a stream one read covers, which are as many as `export::read` asks for at
+/// once: payloads that are stored apart are in memory as well.
+const READ: u64 = 256;
+
 pub(super) async fn journal(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     selection: &Selection,
-    take: &mut impl FnMut(Entry),
+    lanes: &mut Lanes,
+    progress: Tell<'_>,
 ) -> Result<(), ReplayError> {
-    let ends = export::ends(journal).await?;
+    let ends = export::ends(journal.as_ref()).await?;
+    let mut told = Told {
+        of: ends.iter().map(|(_, end)| end).sum(),
+        done: 0,
+        progress,
+    };
     for (stream, end) in ends {
         if stream == StreamId::Catalogue {
-            scan(journal, stream, end, take).await?;
+            scan(journal, stream, end, None, lanes, &mut told).await?;
             continue;
         }
         match selection {
-            Selection::All => scan(journal, stream, end, take).await?,
+            Selection::All => scan(journal, stream, end, None, lanes, &mut told).await?,
             Selection::One {
                 workspace,
                 execution,
             } => {
                 let aggregate = AggregateId::execution(workspace.clone(), *execution);
                 if journal.stream_count().stream_of(&aggregate) == stream {
-                    let id = aggregate.id();
-                    let incidents = AggregateId::incident(workspace.clone(), id);
-                    one(journal, &aggregate, stream, end, take).await?;
-                    one(journal, &incidents, stream, end, take).await?;
+                    let incidents = AggregateId::incident(workspace.clone(), aggregate.id());
+                    one(journal, &aggregate, stream, end, lanes, &mut told).await?;
+                    one(journal, &incidents, stream, end, lanes, &mut told).await?;
                 }
             }
         }
@@ -52,62 +67,176 @@ pub(super) async fn journal(
     Ok(())
 }
 
+/// Reads a stream, or what of it is one aggregate's, with some reads under way at once.
 async fn scan(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     stream: StreamId,
     end: u64,
-    take: &mut impl FnMut(Entry),
+    only: Option<&AggregateId>,
+    lanes: &mut Lanes,
+    told: &mut Told<'_>,
 ) -> Result<(), ReplayError> {
-    let mut reached = 0;
-    while reached < end {
-        for entry in export::read(journal, stream, reached, end).await? {
-            reached = entry.position.sequence;
-            take(entry);
+    let only = only.map(|aggregate| format!("{}.", aggregate.prefix()));
+    let mut ahead = Ahead {
+        journal,
+        stream,
+        begun: 0,
+        end,
+        // One more than are decided on at once, so that none waits.
+        reads_max: match lanes.lanes_max() {
+            0 => 0,
+            lanes => lanes + 1,
+        },
+        reads: VecDeque::new(),
+    };
+    let scanned = async {
+        while let Some(mut entries) = ahead.next().await? {
+            let read = entries.len() as u64;
+            if let Some(only) = &only {
+                entries.retain(|entry| entry.raw.subject.starts_with(only));
+            }
+            lanes.take(entries).await;
+            told.done(read);
+        }
+        Ok(())
+    };
+    let scanned = scanned.await;
+    ahead.settle().await;
+    scanned
+}
+
+/// The reads of a stream.
+struct Ahead<'a> {
+    journal: &'a Arc<dyn Journal>,
+    stream: StreamId,
+    begun: u64,
+    end: u64,
+    /// How many at once; 0: one, on the thread of who asks.
+    reads_max: usize,
+    reads: VecDeque<JoinHandle<Result<Vec<Entry>, ExportError>>>,
+}
+
+impl Ahead<'_> {
+    /// The next messages, in order; none where there are no more.
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>, ExportError> {
+        if self.reads_max == 0 {
+            let Some((after, upto)) = self.range() else {
+                return Ok(None);
+            };
+            let read = range(self.journal.as_ref(), self.stream, after, upto, self.end);
+            return read.await.map(Some);
+        }
+        while self.reads.len() < self.reads_max
+            && let Some((after, upto)) = self.range()
+        {
+            let (journal, stream, end) = (Arc::clone(self.journal), self.stream, self.end);
+            self.reads.push_back(spawn(async move {
+                range(journal.as_ref(), stream, after, upto, end).await
+            }));
+        }
+        let Some(read) = self.reads.pop_front() else {
+            return Ok(None);
+        };
+        match read.await {
+            Ok(read) => read.map(Some),
+            Err(panicked) => resume_unwind(panicked.into_panic()),
         }
     }
-    Ok(())
+
+    fn range(&mut self) -> Option<(u64, u64)> {
+        let after = self.begun;
+        self.begun = self.end.min(after + READ);
+        (after < self.end).then_some((after, self.begun))
+    }
+
+    /// Waits for what is under way, which needs the connection.
+    async fn settle(&mut self) {
+        while let Some(read) = self.reads.pop_front() {
+            let _ = read.await;
+        }
+    }
+}
+
+/// What stands after one sequence and up to another.
+async fn range(
+    journal: &dyn Journal,
+    stream: StreamId,
+    after: u64,
+    upto: u64,
+    end: u64,
+) -> Result<Vec<Entry>, ExportError> {
+    let mut all = Vec::new();
+    let mut reached = after;
+    while reached < upto {
+        let mut entries = export::read(journal, stream, reached, end).await?;
+        reached = entries.last().map_or(upto, |last| last.position.sequence);
+        // Where messages are not there, the next ones are beyond.
+        entries.retain(|entry| entry.position.sequence <= upto);
+        if all.is_empty() {
+            all = entries;
+        } else {
+            all.append(&mut entries);
+        }
+    }
+    Ok(all)
 }
 
 /// Follows one aggregate up to its head. Where its head cannot be read, which is what replay is
 /// to name, the whole stream is read for it.
 async fn one(
-    journal: &dyn Journal,
+    journal: &Arc<dyn Journal>,
     aggregate: &AggregateId,
     stream: StreamId,
     end: u64,
-    take: &mut impl FnMut(Entry),
+    lanes: &mut Lanes,
+    told: &mut Told<'_>,
 ) -> Result<(), ReplayError> {
     let head = match journal.head(aggregate).await {
         Ok(Some((position, _))) => position.sequence,
         Ok(None) => return Ok(()),
         Err(LoadError::Unavailable(error)) => return Err(error.into()),
         Err(LoadError::Corrupt { .. } | LoadError::Unreadable { .. } | LoadError::Newer { .. }) => {
-            let prefix = format!("{}.", aggregate.prefix());
-            let mut own = |entry: Entry| {
-                if entry.raw.subject.starts_with(&prefix) {
-                    take(entry);
-                }
-            };
-            return scan(journal, stream, end, &mut own).await;
+            return scan(journal, stream, end, Some(aggregate), lanes, told).await;
         }
     };
     let scope = Scope::Aggregate(aggregate.clone());
     let mut tail = journal.tail(&Positions::beginning(), scope).await?;
     loop {
-        for entry in tail.next_batch(BATCH).await {
-            let sequence = entry.position.sequence;
-            // What was stored since may have been decided on a later catalogue than was read.
-            if sequence <= end {
-                take(entry);
-            }
-            if sequence >= head {
-                return Ok(());
-            }
+        let mut entries = tail.next_batch(BATCH).await;
+        let is_last = entries.iter().any(|it| it.position.sequence >= head);
+        // What was stored since may have been decided on a later catalogue than was read.
+        entries.retain(|entry| entry.position.sequence <= end.min(head));
+        lanes.take(entries).await;
+        if is_last {
+            return Ok(());
         }
     }
 }
 
-pub(super) async fn file(path: &Path, take: &mut impl FnMut(Entry)) -> Result<(), ReplayError> {
+/// Tells how far it is, of how much.
+pub(super) type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+struct Told<'a> {
+    of: u64,
+    done: u64,
+    progress: Tell<'a>,
+}
+
+impl Told<'_> {
+    fn done(&mut self, read: u64) {
+        self.done += read;
+        (self.progress)(Progress {
+            done: self.done,
+            of: self.of,
+        });
+    }
+}
+
+pub(super) async fn file(
+    path: &Path,
+    lanes: &mut Lanes,
+    progress: Tell<'_>,
+) -> Result<(), ReplayError> {
     let io = |source| ReplayError::File {
         path: path.to_owned(),
         source,
@@ -125,7 +254,13 @@ pub(super) async fn file(path: &Path, take: &mut impl FnMut(Entry)) -> Result<()
     if header.format != FORMAT {
         return Err(not_an_export());
     }
+    let mut told = Told {
+        of: header.positions.iter().map(|end| end.sequence).sum(),
+        done: 0,
+        progress,
+    };
     let mut reached: BTreeMap<StreamId, u64> = BTreeMap::new();
+    let mut batch = Vec::new();
     while let Some(bytes) = lines.next().await? {
         let line: Line = serde_json::from_slice(&bytes).map_err(|error| lines.bad(error))?;
         let entry = line.entry().map_err(|error| lines.bad(error))?;
@@ -137,8 +272,13 @@ pub(super) async fn file(path: &Path, take: &mut impl FnMut(Entry)) -> Result<()
         if before.is_some_and(|before| before >= entry.position.sequence) {
             return Err(lines.bad(BadLine::Order));
         }
-        take(entry);
+        batch.push(entry);
+        if batch.len() == BATCH {
+            lanes.take(std::mem::take(&mut batch)).await;
+            told.done(BATCH as u64);
+        }
     }
+    lanes.take(batch).await;
     for end in header.positions.iter() {
         let reached = reached.get(&end.stream).copied().unwrap_or(0);
         if reached < end.sequence {

@@ -1,9 +1,9 @@
-//! Walks along every aggregate of the log at once, each event derived from the state before it.
+//! Walks along aggregates of the log, each event derived from the state before it.
 //!
 //! What is recorded is what is folded: a difference is named where it is, and what follows from it
 //! is judged by what was recorded.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use contracts::{
     envelope::{Attributes, Envelope},
@@ -12,166 +12,131 @@ use contracts::{
     record::{Head, Recorded},
     subject::{AggregateId, AggregateKind, InvalidSubject, Subject},
 };
-use domain::{
-    execution::{Execution, Known, Stage},
-    policy::Policy,
-    skill::Skill,
-};
 use host::{aggregate::Aggregate as _, engine::chain, judge::Judge};
-use journal::stored::Entry;
+use journal::stored::{Entry, Raw, Unreadable};
 
 use super::{
-    Selection,
+    Check, Selection,
     derived::{Derived, Memory, decided_by_others},
-    diff, execution, installed,
+    diff, execution,
+    findings::Findings,
+    histories::{Fold, Histories, History},
+    installed,
     integrity::{self, Fault},
     moment::{Moment, Timeline},
     past::Past,
-    report::{Place, Report, Unfinished, What},
+    report::{Place, What},
 };
 
-pub(super) struct Walk<'a> {
-    selection: &'a Selection,
-    /// Whether every message of every stream is taken, and not only those of one execution.
-    whole: bool,
-    reached: BTreeMap<StreamId, u64>,
+pub(super) struct Walk {
+    selection: Selection,
+    check: Check,
     judge: Arc<Judge>,
     past: Past,
-    /// INVARIANT: of what has ended for good only the head is kept.
-    histories: BTreeMap<AggregateId, History>,
-    report: Report,
+    histories: Histories,
+    pub findings: Findings,
 }
 
-/// One aggregate, as far as it was read.
-struct History {
-    head: Option<Head>,
-    timeline: Timeline,
-    fold: Fold,
-}
-
-enum Fold {
-    Execution(Execution),
-    Skill(Skill),
-    Policy(Policy),
-    /// Holds and incidents: nothing is derived from them.
-    Unfolded,
-    /// Nothing may follow.
-    Ended,
-    /// Nothing can be derived from it any more.
-    Broken(&'static str),
+/// An event, and where it stands.
+struct Found<'a> {
+    position: Position,
+    recorded: &'a Recorded,
+    raw: &'a Raw,
 }
 
 const BROKEN: &str = "the history before it does not hold together";
 const UNKNOWN: &str = "an event before it is not known to this binary";
 
-impl<'a> Walk<'a> {
-    pub fn new(selection: &'a Selection, whole: bool, judge: Arc<Judge>) -> Self {
+impl Walk {
+    pub fn new(selection: &Selection, check: Check, judge: Arc<Judge>) -> Self {
         Self {
-            selection,
-            whole,
-            reached: BTreeMap::new(),
+            selection: selection.clone(),
+            check,
             judge,
             past: Past::new(),
-            histories: BTreeMap::new(),
-            report: Report::default(),
+            histories: Histories::default(),
+            findings: Findings::default(),
         }
     }
 
-    /// Takes the next message of its stream; all of the catalogue comes before anything else.
-    pub fn take(&mut self, entry: Entry) {
-        self.no_gap(entry.position);
-        let subject = match entry.raw.subject.parse::<Subject>() {
-            Ok(subject) => subject,
-            Err(error) => return self.unknown_subject(&entry, &error),
+    /// Another one, along other aggregates, that has the catalogue as this one has it.
+    pub fn beside(&self) -> Self {
+        Self {
+            past: self.past.clone(),
+            ..Self::new(&self.selection, self.check, Arc::clone(&self.judge))
+        }
+    }
+
+    /// Takes the next message, the `number`th of the log; all of the catalogue comes before
+    /// anything else.
+    pub fn take(&mut self, number: u64, entry: &Entry) {
+        self.findings.at(number);
+        match &entry.recorded {
+            Ok(recorded) => self.readable(entry, recorded),
+            Err(error) => match entry.raw.subject.parse() {
+                Ok(subject) => self.unreadable(entry, &subject, error),
+                Err(error) => self.unknown_subject(entry, &error),
+            },
+        }
+    }
+
+    fn readable(&mut self, entry: &Entry, recorded: &Recorded) {
+        let position = entry.position;
+        if position.stream == StreamId::Catalogue && self.check == Check::Everything {
+            self.past
+                .push(position.sequence, recorded.clone(), entry.stored_at);
+        }
+        let aggregate = &recorded.subject.aggregate;
+        if !self.selection.takes(aggregate) {
+            return;
+        }
+        self.findings.summary.events += 1;
+        let mut history = self.history(aggregate);
+        let found = Found {
+            position,
+            recorded,
+            raw: &entry.raw,
         };
+        let moment = (self.check == Check::Everything)
+            .then(|| history.timeline.take(recorded, entry.stored_at));
+        self.event(&mut history, &found, moment);
+        self.histories.put(aggregate, history);
+    }
+
+    fn unreadable(&mut self, entry: &Entry, subject: &Subject, error: &Unreadable) {
         if entry.position.stream == StreamId::Catalogue {
-            match &entry.recorded {
-                Ok(recorded) => {
-                    let sequence = entry.position.sequence;
-                    self.past.push(sequence, recorded.clone(), entry.stored_at);
-                }
-                Err(_) => self.past.unknown(entry.position.sequence),
-            }
+            self.past.unknown(entry.position.sequence);
         }
         if !self.selection.takes(&subject.aggregate) {
             return;
         }
-        self.report.summary.events += 1;
+        self.findings.summary.events += 1;
         let mut history = self.history(&subject.aggregate);
-        let place = Place::of(
-            entry.position,
-            &subject.aggregate,
-            subject.version,
-            subject.event,
-        );
-        match (entry.recorded, entry.raw.envelope()) {
-            (Ok(recorded), Ok(envelope)) => {
-                let moment = history.timeline.take(&recorded, entry.stored_at);
-                self.event(&mut history, &place, moment, &recorded, &envelope);
-            }
-            (Err(error), envelope) => {
-                let why = chain(&error);
-                self.report
-                    .differs(&place, What::Unreadable, why, Vec::new());
-                // Its hash is known all the same, so the chain goes on.
-                history.head = envelope.ok().and_then(|envelope| head(&envelope));
-                history.fold = Fold::Broken(BROKEN);
-            }
-            (Ok(_), Err(error)) => {
-                let why = chain(&error);
-                self.report
-                    .differs(&place, What::Unreadable, why, Vec::new());
-                history.fold = Fold::Broken(BROKEN);
-            }
-        }
-        self.histories.insert(subject.aggregate, history);
-    }
-
-    /// Nothing is ever deleted from a stream, so its sequences count on.
-    fn no_gap(&mut self, position: Position) {
-        let Position { stream, sequence } = position;
-        if !self.whole && stream != StreamId::Catalogue {
-            return;
-        }
-        let due = self.reached.insert(stream, sequence).unwrap_or(0) + 1;
-        if sequence > due {
-            let first = Position {
-                stream,
-                sequence: due,
-            };
-            let last = sequence - 1;
-            let why = format!("`{}` lacks {due} to {last}", stream.name());
-            let place = Place::nowhere(first, "");
-            self.report.differs(&place, What::Missing, why, Vec::new());
-        }
+        let place = Place::of(entry.position, subject);
+        self.findings
+            .differs(place, What::Unreadable, chain(error), Vec::new());
+        // Its hash is known all the same, so the chain goes on.
+        let envelope = entry.raw.envelope().ok();
+        history.head = envelope.and_then(|envelope| head(&envelope));
+        history.fold = Fold::Broken(BROKEN);
+        self.histories.put(&subject.aggregate, history);
     }
 
     /// What is left when the log ends.
-    pub fn finish(mut self) -> Report {
-        for (aggregate, history) in &self.histories {
-            if aggregate.kind() != AggregateKind::Execution {
-                continue;
-            }
-            let Fold::Execution(Execution::Known(known)) = &history.fold else {
-                continue;
-            };
-            if !known.is_ended() {
-                self.report.unfinished(Unfinished {
-                    workspace: aggregate.workspace().clone(),
-                    execution: aggregate.id().to_owned(),
-                    version: known.head.version,
-                    status: known.status().to_string(),
-                });
-            }
+    pub fn finish(mut self) -> Findings {
+        for (aggregate, known) in self.histories.unfinished() {
+            let status = known.status().to_string();
+            self.findings
+                .unfinished(aggregate, known.head.version, status);
         }
-        self.report
+        self.findings
     }
 
-    fn history(&mut self, aggregate: &AggregateId) -> History {
-        if let Some(history) = self.histories.remove(aggregate) {
+    fn history(&mut self, aggregate: &AggregateId) -> Box<History> {
+        if let Some(history) = self.histories.take(aggregate) {
             return history;
         }
-        let summary = &mut self.report.summary;
+        let summary = &mut self.findings.summary;
         match aggregate.kind() {
             AggregateKind::Execution => summary.executions += 1,
             AggregateKind::Incident
@@ -180,11 +145,7 @@ impl<'a> Walk<'a> {
             | AggregateKind::Hold
             | AggregateKind::Schedule => summary.other_aggregates += 1,
         }
-        History {
-            head: None,
-            timeline: Timeline::default(),
-            fold: Fold::of(aggregate.kind()),
-        }
+        Box::new(History::new(aggregate.kind()))
     }
 
     fn unknown_subject(&mut self, entry: &Entry, error: &InvalidSubject) {
@@ -199,50 +160,45 @@ impl<'a> Walk<'a> {
             let mut history = self.history(aggregate);
             history.fold = Fold::Broken(UNKNOWN);
             history.head = None;
-            self.histories.insert(aggregate.clone(), history);
+            self.histories.put(aggregate, history);
         }
-        self.report.summary.events += 1;
+        self.findings.summary.events += 1;
         let place = Place::nowhere(entry.position, &entry.raw.subject);
         match error {
             InvalidSubject::UnknownEvent(_) | InvalidSubject::Aggregate(_) => {
-                self.report
-                    .not_rederived(&place, "its kind is not known to this binary");
+                self.findings
+                    .not_rederived(place, "its kind is not known to this binary");
             }
             InvalidSubject::Shape(_) | InvalidSubject::Shard(_) => {
                 let why = error.to_string();
-                self.report
-                    .differs(&place, What::Unreadable, why, Vec::new());
+                self.findings
+                    .differs(place, What::Unreadable, why, Vec::new());
             }
         }
     }
 
-    fn event(
-        &mut self,
-        history: &mut History,
-        place: &Place,
-        moment: Moment,
-        recorded: &Recorded,
-        envelope: &Envelope,
-    ) {
-        if !self.follows(history, place, recorded, envelope) {
+    /// `moment` is given where it is to be derived.
+    fn event(&mut self, history: &mut History, found: &Found<'_>, moment: Option<Moment>) {
+        let recorded = found.recorded;
+        if !self.follows(history, found) {
             history.fold = Fold::Broken(BROKEN);
         }
         history.head = Some(recorded.head());
-        let others = decided_by_others(&recorded.event);
         match &history.fold {
-            Fold::Broken(why) => return self.report.not_rederived(place, *why),
+            Fold::Broken(why) => return self.findings.not_rederived(found.place(), *why),
             Fold::Ended => {
                 let why = "nothing follows the end";
-                self.report.differs(place, What::Illegal, why, Vec::new());
+                self.differs(found, What::Illegal, why);
                 history.fold = Fold::Broken(BROKEN);
                 return;
             }
             Fold::Execution(_) | Fold::Skill(_) | Fold::Policy(_) | Fold::Unfolded => {}
         }
-        if let Some(reason) = &others {
-            self.report.not_rederived(place, reason);
-        } else {
-            self.derive(&history.fold, place, moment, recorded, envelope);
+        let others = decided_by_others(&recorded.event);
+        match (moment, &others) {
+            (Some(_), Some(reason)) => self.findings.not_rederived(found.place(), reason),
+            (Some(moment), None) => self.derive(&history.fold, found, moment),
+            (None, _) => {}
         }
         let fold = std::mem::replace(&mut history.fold, Fold::Ended);
         history.fold = match fold.evolve(recorded) {
@@ -250,7 +206,9 @@ impl<'a> Walk<'a> {
             Err(why) => {
                 // What others decided, others may also fold otherwise.
                 if others.is_none() {
-                    self.report.differs(place, What::Illegal, why, Vec::new());
+                    self.differs(found, What::Illegal, why);
+                } else if moment.is_none() {
+                    self.findings.not_rederived(found.place(), why);
                 }
                 Fold::Broken(BROKEN)
             }
@@ -261,45 +219,44 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether it is the next version. Faults of its headers are named; they break nothing.
-    fn follows(
-        &mut self,
-        history: &History,
-        place: &Place,
-        recorded: &Recorded,
-        envelope: &Envelope,
-    ) -> bool {
+    fn follows(&mut self, history: &History, found: &Found<'_>) -> bool {
         let head = history.head.as_ref();
         let after_unknown = head.is_none() && matches!(history.fold, Fold::Broken(_));
         if after_unknown {
             return true;
         }
         let expected = head.map_or(1, |head| head.version + 1);
-        let found = recorded.version();
-        if found != expected {
-            let why = format!("version {found} stands where {expected} is due");
-            self.report.differs(place, What::Version, why, Vec::new());
+        let version = found.recorded.version();
+        if version != expected {
+            let why = format!("version {version} stands where {expected} is due");
+            self.differs(found, What::Version, why);
             return false;
         }
-        let trace = history.fold.trace();
-        for fault in integrity::faults(head, recorded, envelope, trace) {
+        let faults = match self.check {
+            Check::Everything => {
+                let trace = history.fold.trace();
+                integrity::faults(head, found.recorded, found.raw, trace)
+            }
+            Check::ChainOnly => integrity::unchained(head, found.recorded),
+        };
+        for fault in faults {
             let Fault {
                 what,
                 message,
                 changes,
             } = fault;
-            self.report.differs(place, what, message, changes);
+            self.findings.differs(found.place(), what, message, changes);
         }
         true
     }
 
-    fn derive(
-        &mut self,
-        fold: &Fold,
-        place: &Place,
-        moment: Moment,
-        recorded: &Recorded,
-        envelope: &Envelope,
-    ) {
+    fn differs(&mut self, found: &Found<'_>, what: What, message: impl Into<String>) {
+        self.findings
+            .differs(found.place(), what, message, Vec::new());
+    }
+
+    fn derive(&mut self, fold: &Fold, found: &Found<'_>, moment: Moment) {
+        let recorded = found.recorded;
         let least = match fold {
             Fold::Execution(state) => state.catalogue(),
             // In the catalogue itself everything stands after what it was decided on.
@@ -317,50 +274,43 @@ impl<'a> Walk<'a> {
             Fold::Policy(state) => installed::of_policy(state, recorded, memory),
             Fold::Unfolded | Fold::Ended | Fold::Broken(_) => Derived::Taken,
         };
-        let summary = &mut self.report.summary;
         match derived {
             Derived::Decision(event) => {
-                if self.is_same(&event, What::Decision, place, recorded, envelope) {
-                    self.report.summary.decisions += 1;
+                if self.is_same(&event, What::Decision, found) {
+                    self.findings.summary.decisions += 1;
                 }
             }
             Derived::Input(what, event) => {
-                if self.is_same(&event, what, place, recorded, envelope) {
-                    self.report.summary.inputs += 1;
+                if self.is_same(&event, what, found) {
+                    self.findings.summary.inputs += 1;
                 }
             }
             Derived::Taken => {
-                summary.inputs += 1;
-                self.is_same(&recorded.event, What::Encoding, place, recorded, envelope);
+                self.findings.summary.inputs += 1;
+                self.is_same(&recorded.event, What::Encoding, found);
             }
-            Derived::Nothing(what, why) => self.report.differs(place, what, why, Vec::new()),
-            Derived::NotRederived(reason) => self.report.not_rederived(place, reason),
+            Derived::Nothing(what, why) => self.differs(found, what, why),
+            Derived::NotRederived(reason) => self.findings.not_rederived(found.place(), reason),
         }
     }
 
     /// Compares byte by byte; where bytes differ, says what they say.
-    fn is_same(
-        &mut self,
-        derived: &Event,
-        what: What,
-        place: &Place,
-        recorded: &Recorded,
-        envelope: &Envelope,
-    ) -> bool {
+    fn is_same(&mut self, derived: &Event, what: What, found: &Found<'_>) -> bool {
+        let recorded = &found.recorded.event;
         let same_bytes = derived
             .encode()
-            .is_ok_and(|bytes| bytes.as_slice() == envelope.payload.as_ref());
-        let (name, found) = (derived.name(), recorded.event.name());
-        if name != found {
+            .is_ok_and(|bytes| bytes.as_slice() == found.raw.payload.as_ref());
+        let name = derived.name();
+        if name != recorded.name() {
             let why = format!("`{name}` is due");
-            self.report.differs(place, what, why, Vec::new());
+            self.differs(found, what, why);
             return false;
         }
         if same_bytes {
             return true;
         }
         let json = |event: &Event| event.to_json().unwrap_or_default();
-        let changes = diff::changes(&json(derived), &json(&recorded.event));
+        let changes = diff::changes(&json(derived), &json(recorded));
         let (what, why) = if changes.is_empty() {
             (What::Encoding, "it is not encoded as it would be")
         } else if what == What::Decision {
@@ -368,64 +318,14 @@ impl<'a> Walk<'a> {
         } else {
             (what, "it would be recorded otherwise")
         };
-        self.report.differs(place, what, why, changes);
+        self.findings.differs(found.place(), what, why, changes);
         false
     }
 }
 
-impl Fold {
-    fn of(kind: AggregateKind) -> Self {
-        match kind {
-            AggregateKind::Execution => Self::Execution(Execution::NeverReceived),
-            AggregateKind::Skill => Self::Skill(Skill::default()),
-            AggregateKind::Policy => Self::Policy(Policy::default()),
-            AggregateKind::Incident | AggregateKind::Hold | AggregateKind::Schedule => {
-                Self::Unfolded
-            }
-        }
-    }
-
-    /// The state after the event, or why it is illegal.
-    fn evolve(self, recorded: &Recorded) -> Result<Self, String> {
-        match self {
-            Self::Execution(state) => match state.evolve(recorded) {
-                Execution::Corrupt(corruption) => Err(corruption.reason),
-                Execution::Known(known) if nothing_follows(&known) => Ok(Self::Ended),
-                state @ (Execution::NeverReceived | Execution::Known(_)) => {
-                    Ok(Self::Execution(state))
-                }
-            },
-            Self::Skill(state) => Ok(Self::Skill(state.evolve(recorded))),
-            Self::Policy(state) => Ok(Self::Policy(state.evolve(recorded))),
-            Self::Unfolded | Self::Ended | Self::Broken(_) => Ok(self),
-        }
-    }
-
-    fn trace(&self) -> Option<&str> {
-        match self {
-            Self::Execution(Execution::Known(known)) => known.traceparent.as_deref(),
-            Self::Execution(_)
-            | Self::Skill(_)
-            | Self::Policy(_)
-            | Self::Unfolded
-            | Self::Ended
-            | Self::Broken(_) => None,
-        }
-    }
-}
-
-/// Whether it has ended, and may not be tried again either.
-fn nothing_follows(known: &Known) -> bool {
-    match &known.stage {
-        Stage::Rejected { .. } | Stage::Completed { .. } => true,
-        Stage::Failed { stop, run, .. } => run.is_none() || !stop.code.may_retry(),
-        Stage::Received
-        | Stage::AwaitingDraft { .. }
-        | Stage::Drafted { .. }
-        | Stage::DraftRefused { .. }
-        | Stage::Compiled { .. }
-        | Stage::Verified(_)
-        | Stage::Running(_) => false,
+impl Found<'_> {
+    fn place(&self) -> Place {
+        Place::of(self.position, &self.recorded.subject)
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     JetStreamJournal,
-    direct::{Answer, BATCH_MAX, READ_BYTES_MAX, READ_PATIENCE},
+    direct::{Answer, BATCH_MAX, Found, READ_BYTES_MAX, READ_PATIENCE},
     link::{CallError, patiently},
 };
 use crate::{
@@ -241,13 +241,7 @@ impl JetStreamJournal {
         if is_purged && is_archived(stream) {
             return self.read_archived(stream, after, max_events).await;
         }
-        let mut entries = Vec::with_capacity(found.len());
-        for found in found {
-            let sequence = found.sequence;
-            let entry = self.entry(Position { stream, sequence }, found.raw).await?;
-            entries.push(entry.stored_at(found.stored_at));
-        }
-        Ok(entries)
+        self.entries(stream, found).await
     }
 
     /// What is archived after a sequence that is purged, up to the end of its window; never nothing.
@@ -264,17 +258,12 @@ impl JetStreamJournal {
             let refused = !error.is_transient();
             Unavailable::new(doing(), error).refused(refused)
         })?;
-        let mut entries = Vec::with_capacity(kept.len());
-        for Kept {
-            sequence,
-            stored_at,
-            raw,
-        } in kept
-        {
-            let entry = self.entry(Position { stream, sequence }, raw).await?;
-            entries.push(entry.stored_at(stored_at));
-        }
-        Ok(entries)
+        let found = kept.into_iter().map(|kept| Found {
+            sequence: kept.sequence,
+            stored_at: kept.stored_at,
+            raw: kept.raw,
+        });
+        self.entries(stream, found.collect()).await
     }
 
     async fn kept_of(

@@ -1,8 +1,11 @@
 //! Reading stored messages: many at once from any replica, or one from the leader.
 
-use std::time::Duration;
+use std::{panic::resume_unwind, time::Duration};
 
-use async_nats::{Message, jetstream::message::StreamMessage, jetstream::stream::RawMessage};
+use async_nats::{
+    HeaderMap, HeaderValue, Message, jetstream::message::StreamMessage,
+    jetstream::stream::RawMessage,
+};
 use contracts::{
     position::{Position, StreamId},
     time::Timestamp,
@@ -10,11 +13,11 @@ use contracts::{
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     JetStreamJournal,
-    link::{CallError, header, header_pairs, patiently, status},
+    link::{CallError, header, header_pairs, is_broker_header, patiently, status},
 };
 use crate::{
     Unavailable,
@@ -34,6 +37,10 @@ pub(super) const BATCH_MAX: usize = 1_000;
 /// And how many bytes, so that an answer of large events does not fill the connection's buffer.
 pub(super) const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// From how many messages on they are decoded on another thread: some ten microseconds each, as
+/// much as it takes to hand them over and back.
+const DECODED_ELSEWHERE_MIN: usize = 16;
+
 /// What came back from a direct get of many.
 pub(super) enum Answer {
     /// `complete`: nothing was held back.
@@ -50,6 +57,21 @@ pub(super) struct Found {
     pub sequence: u64,
     pub stored_at: Option<Timestamp>,
     pub raw: Raw,
+}
+
+impl Found {
+    /// Whether its payload has to be fetched.
+    fn is_apart(&self) -> bool {
+        self.raw.data_ref().is_some()
+    }
+
+    fn decoded(self, stream: StreamId) -> Entry {
+        let sequence = self.sequence;
+        Entry {
+            stored_at: self.stored_at,
+            ..Entry::new(Position { stream, sequence }, self.raw)
+        }
+    }
 }
 
 impl JetStreamJournal {
@@ -191,6 +213,29 @@ impl JetStreamJournal {
         }
     }
 
+    /// Decodes what was read, many messages on another thread: whoever reads a whole log reads more
+    /// than the thread of the connection can decode beside.
+    pub(super) async fn entries(
+        &self,
+        stream: StreamId,
+        found: Vec<Found>,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        if found.len() >= DECODED_ELSEWHERE_MIN && !found.iter().any(Found::is_apart) {
+            let decode = move || found.into_iter().map(|it| it.decoded(stream)).collect();
+            return match spawn_blocking(decode).await {
+                Ok(entries) => Ok(entries),
+                Err(panicked) => resume_unwind(panicked.into_panic()),
+            };
+        }
+        let mut entries = Vec::with_capacity(found.len());
+        for found in found {
+            let sequence = found.sequence;
+            let entry = self.entry(Position { stream, sequence }, found.raw).await?;
+            entries.push(entry.stored_at(found.stored_at));
+        }
+        Ok(entries)
+    }
+
     /// Fills in a payload that was stored apart, and decodes. When it was stored is the caller's
     /// to add.
     pub(super) async fn entry(
@@ -227,15 +272,33 @@ impl JetStreamJournal {
     }
 }
 
+/// Looks at each header once: a replay takes millions of messages through here.
 fn direct_message(message: Message) -> Result<Found, CallError> {
-    let sequence = header(&message, "Nats-Sequence").and_then(|text| text.parse().ok());
-    let subject = header(&message, "Nats-Subject").map(str::to_owned);
-    let stored_at = header(&message, "Nats-Time-Stamp").and_then(|text| text.parse().ok());
+    let (mut sequence, mut subject, mut stored_at) = (None, None, None);
+    let mut headers = Vec::new();
+    for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
+        let name: &str = name.as_ref();
+        if is_broker_header(name) {
+            let Some(value) = values.first().map(HeaderValue::as_str) else {
+                continue;
+            };
+            match name {
+                "Nats-Sequence" => sequence = value.parse().ok(),
+                "Nats-Subject" => subject = Some(value.to_owned()),
+                "Nats-Time-Stamp" => stored_at = value.parse().ok(),
+                _ => {}
+            }
+            continue;
+        }
+        let own = |value: &HeaderValue| (name.to_owned(), value.as_str().to_owned());
+        headers.extend(values.iter().map(own));
+    }
+    headers.sort_unstable();
     match (sequence, subject) {
         (Some(sequence), Some(subject)) => {
             let raw = Raw {
                 subject,
-                headers: header_pairs(message.headers.as_ref()),
+                headers,
                 payload: message.payload,
             };
             Ok(Found {

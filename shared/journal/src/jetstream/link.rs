@@ -442,7 +442,7 @@ pub(super) fn header_pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)>
     pairs
 }
 
-fn is_broker_header(name: &str) -> bool {
+pub(super) fn is_broker_header(name: &str) -> bool {
     name.get(..5)
         .is_some_and(|start| start.eq_ignore_ascii_case("nats-"))
 }
