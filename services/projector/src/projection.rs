@@ -45,6 +45,10 @@ const BATCH_WATCHED: usize = 512;
 /// a pause does not wait.
 const TRANSACTION_EVERY: Duration = Duration::from_millis(20);
 
+/// So many events in one transaction are load: with fewer there is nothing to gain by putting the next
+/// one off.
+const LOAD_FROM: usize = 64;
+
 /// How soon it begins under load, where nobody waits for it: lists are as much behind.
 const TRANSACTION_EVERY_MAX: Duration = Duration::from_millis(100);
 
@@ -210,7 +214,7 @@ impl Projection {
             let newer = entries.iter().position(is_newer);
             let beyond = newer.map(|index| entries.split_off(index));
             if !entries.is_empty() {
-                let begun = Instant::now();
+                let (begun, count) = (Instant::now(), entries.len());
                 let stored = tokio::select! {
                     stored = model.store(entries) => stored?,
                     end = ahead.read_on() => match end {},
@@ -218,8 +222,12 @@ impl Projection {
                 if let Stored::Stopped = stored {
                     return Ok(());
                 }
-                let every = (begun.elapsed() * TRANSACTIONS_ONE_IN)
-                    .clamp(TRANSACTION_EVERY, TRANSACTION_EVERY_MAX);
+                let every = if count < LOAD_FROM {
+                    TRANSACTION_EVERY
+                } else {
+                    (begun.elapsed() * TRANSACTIONS_ONE_IN)
+                        .clamp(TRANSACTION_EVERY, TRANSACTION_EVERY_MAX)
+                };
                 pace = Pace {
                     due: begun + every,
                     due_if_awaited: begun + TRANSACTION_EVERY,

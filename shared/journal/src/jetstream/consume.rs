@@ -10,7 +10,10 @@ use std::{
 
 use async_nats::{Message as BrokerMessage, Subscriber};
 use async_trait::async_trait;
-use contracts::position::{Position, StreamId};
+use contracts::{
+    event::Service,
+    position::{Position, StreamId},
+};
 use futures::{FutureExt as _, Stream, StreamExt as _, future::try_join_all, stream};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
@@ -39,9 +42,18 @@ use crate::{
 /// How long one request for messages stays open.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 
-/// How often the broker says that it is still there. Three silences are a lost request, so what waits is
-/// heard of in time for a takeover; and where nothing happens this is all that does.
-const HEARTBEAT: Duration = Duration::from_secs(4);
+/// How often the broker says that it is still there; where nothing happens this is all that does. Three
+/// silences are a lost request, so what waits is heard of in time for a takeover. And two are a pause of
+/// this process: whoever dispatches has to know of any that is much shorter than [`ACK_WAIT`], because
+/// what it finds afterwards may be another's by now.
+///
+/// [`ACK_WAIT`]: crate::delivery::ACK_WAIT
+fn heartbeat(service: Service) -> Duration {
+    Duration::from_secs(match service {
+        Service::Executor => 2,
+        Service::Intake | Service::Planner | Service::Verifier | Service::Projector => 4,
+    })
+}
 
 /// What the broker had sent before a stop comes at once.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
@@ -147,6 +159,7 @@ impl JetStreamJournal {
                 consumer: spec.name_for(*event),
                 filter: event_filter(*event),
                 ack_wait: spec.ack_wait,
+                heartbeat: heartbeat(spec.service),
             })
         });
         let timers = spec.timers.then(|| Source {
@@ -155,6 +168,7 @@ impl JetStreamJournal {
             consumer: spec.name(),
             filter: format!("cp.timer.due.{}.>", spec.service),
             ack_wait: spec.ack_wait,
+            heartbeat: heartbeat(spec.service),
         });
         let letters = spec.inbox.as_ref().map(|workspace| Source {
             holds: Holds::Letters,
@@ -162,6 +176,7 @@ impl JetStreamJournal {
             consumer: spec.name(),
             filter: inbox_filter(workspace),
             ack_wait: spec.ack_wait,
+            heartbeat: heartbeat(spec.service),
         });
         events.chain(timers).chain(letters).collect()
     }
@@ -181,6 +196,7 @@ struct Source {
     consumer: String,
     filter: String,
     ack_wait: Duration,
+    heartbeat: Duration,
 }
 
 impl Source {
@@ -269,7 +285,7 @@ impl Puller {
             let request = json!({
                 "batch": batch,
                 "expires": nanoseconds(PULL_EXPIRES),
-                "idle_heartbeat": nanoseconds(HEARTBEAT),
+                "idle_heartbeat": nanoseconds(self.source.heartbeat),
             });
             let sent = self.journal.link.send(
                 subject.clone(),
@@ -293,7 +309,7 @@ impl Puller {
         while left > 0 {
             let began = Instant::now();
             let message = tokio::select! {
-                message = next(from) => message,
+                message = next(from, self.source.heartbeat) => message,
                 // The open request went with the old connection.
                 () = reconnections.next() => return End::Spent,
                 _ = self.stopped.wait_for(|stopped| *stopped) => return End::Stopped,
@@ -304,7 +320,7 @@ impl Puller {
             if waited {
                 // The broker says more often that it is there: a longer silence was this
                 // process's own, and what it finds now may have come any time in it.
-                let paused = began.elapsed() > HEARTBEAT * 2;
+                let paused = began.elapsed() > self.source.heartbeat * 2;
                 self.seen_empty = if paused { began } else { Instant::now() };
             }
             match status(&message) {
@@ -406,11 +422,11 @@ impl Puller {
 
 /// The next message, and whether it had to be waited for; nothing where none comes although the
 /// broker says more often that it is there. Safe to cancel.
-async fn next(from: &mut Subscriber) -> Option<(BrokerMessage, bool)> {
+async fn next(from: &mut Subscriber, heartbeat: Duration) -> Option<(BrokerMessage, bool)> {
     if let Some(message) = from.next().now_or_never() {
         return Some((message?, false));
     }
-    let message = timeout(HEARTBEAT * 3, from.next()).await.ok()??;
+    let message = timeout(heartbeat * 3, from.next()).await.ok()??;
     Some((message, true))
 }
 
