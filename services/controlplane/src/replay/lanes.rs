@@ -33,8 +33,8 @@ pub(super) struct Lanes {
     whole: bool,
     reached: BTreeMap<StreamId, u64>,
     taken: u64,
-    lanes_max: usize,
-    lanes: Vec<Lane>,
+    beside_max: usize,
+    beside: Vec<Lane>,
 }
 
 struct Lane {
@@ -51,13 +51,13 @@ impl Lanes {
             whole,
             reached: BTreeMap::new(),
             taken: 0,
-            lanes_max,
-            lanes: Vec::new(),
+            beside_max: lanes_max,
+            beside: Vec::new(),
         }
     }
 
     pub fn lanes_max(&self) -> usize {
-        self.lanes_max
+        self.beside_max
     }
 
     /// Takes the next messages of a stream; all of the catalogue comes before anything else.
@@ -65,21 +65,21 @@ impl Lanes {
         for entry in entries {
             self.taken += 1;
             self.no_gap(entry.position);
-            if entry.position.stream == StreamId::Catalogue || self.lanes_max == 0 {
+            if entry.position.stream == StreamId::Catalogue || self.beside_max == 0 {
                 self.first.take(self.taken, &entry);
                 continue;
             }
-            if self.lanes.is_empty() {
-                self.lanes = (0..self.lanes_max)
+            if self.beside.is_empty() {
+                self.beside = (0..self.beside_max)
                     .map(|_| Lane::along(self.first.beside()))
                     .collect();
             }
-            let lane = lane_of(&entry.raw.subject, self.lanes.len());
-            if let Some(lane) = self.lanes.get_mut(lane) {
+            let lane = lane_of(&entry.raw.subject, self.beside.len());
+            if let Some(lane) = self.beside.get_mut(lane) {
                 lane.filling.push((self.taken, entry));
             }
         }
-        for lane in &mut self.lanes {
+        for lane in &mut self.beside {
             if !lane.filling.is_empty() {
                 let batch = std::mem::take(&mut lane.filling);
                 // It takes no more only where it panicked, which is told when it ends.
@@ -111,7 +111,7 @@ impl Lanes {
     /// What all of them found, what the log as a whole lacks first.
     pub async fn finish(self) -> Vec<Findings> {
         let mut found = vec![self.first.finish()];
-        for Lane { sender, walk, .. } in self.lanes {
+        for Lane { sender, walk, .. } in self.beside {
             drop(sender);
             match walk.await {
                 Ok(findings) => found.push(findings),

@@ -241,7 +241,7 @@ pub(super) async fn file(
         path: path.to_owned(),
         source,
     };
-    let mut lines = Lines {
+    let mut export = Lines {
         path,
         reader: BufReader::new(File::open(path).await.map_err(io)?),
         line: 0,
@@ -249,7 +249,7 @@ pub(super) async fn file(
     let not_an_export = || ReplayError::NotAnExport {
         path: path.to_owned(),
     };
-    let first = lines.next().await?.ok_or_else(not_an_export)?;
+    let first = export.next().await?.ok_or_else(not_an_export)?;
     let header: Header = serde_json::from_slice(&first).map_err(|_| not_an_export())?;
     if header.format != FORMAT {
         return Err(not_an_export());
@@ -261,16 +261,16 @@ pub(super) async fn file(
     };
     let mut reached: BTreeMap<StreamId, u64> = BTreeMap::new();
     let mut batch = Vec::new();
-    while let Some(bytes) = lines.next().await? {
-        let line: Line = serde_json::from_slice(&bytes).map_err(|error| lines.bad(error))?;
-        let entry = line.entry().map_err(|error| lines.bad(error))?;
+    while let Some(bytes) = export.next().await? {
+        let line: Line = serde_json::from_slice(&bytes).map_err(|error| export.bad(error))?;
+        let entry = line.entry().map_err(|error| export.bad(error))?;
         let stream = entry.position.stream;
         if stream == StreamId::Catalogue && reached.keys().any(|other| *other != stream) {
-            return Err(lines.bad(BadLine::CatalogueFirst));
+            return Err(export.bad(BadLine::CatalogueFirst));
         }
         let before = reached.insert(stream, entry.position.sequence);
         if before.is_some_and(|before| before >= entry.position.sequence) {
-            return Err(lines.bad(BadLine::Order));
+            return Err(export.bad(BadLine::Order));
         }
         batch.push(entry);
         if batch.len() == BATCH {
