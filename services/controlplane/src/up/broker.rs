@@ -39,8 +39,7 @@ const VERSION_WITHIN: Duration = Duration::from_secs(10);
 const OBTAIN: &str = include_str!("../../../../deploy/get-nats-server");
 
 /// The server's heap is mostly garbage; without a limit it grows far beyond what it needs. Near the limit
-/// it does little else than look for garbage, and a million live events need some 300 MiB: with 512 MiB
-/// they cost twice as much each.
+/// it looks for garbage all the time, and with a million live events it holds some 800 MiB.
 const MEMORY_LIMIT: &str = "2GiB";
 
 /// The one that was named, the one on PATH if it is new enough, or one that is obtained.
