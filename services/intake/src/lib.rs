@@ -64,12 +64,14 @@ const WAITS_MAX: usize = 256;
 #[expect(clippy::unused_async, reason = "the signature that every service has")]
 pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
     let principals = Principals::configured(&config)?;
-    let limits = Limits {
-        waiting_max: config.waiting_max,
-        ..Limits::default()
-    };
-    let door = Door::new(principals, limits, Arc::clone(&host.ambient));
-    let intake = Intake::new(Arc::clone(&host), Arc::clone(&door), OUTCOME_WITHIN);
+    let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
+    let backlog = Backlog::new(config.waiting_max);
+    let intake = Intake::new(
+        Arc::clone(&host),
+        Arc::clone(&door),
+        OUTCOME_WITHIN,
+        backlog,
+    );
     let routes = served(&intake);
     let options = config.api_options(Service::Intake);
     let requests = micro::run(options.clone(), host, door, routes.clone(), Kind::Command);
@@ -83,8 +85,14 @@ pub async fn start(host: Arc<Host>, config: Config) -> anyhow::Result<Work> {
 }
 
 /// The commands over HTTP.
-pub fn routes(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Router {
-    served(&Intake::new(host, door, outcome_within))
+pub fn routes(
+    host: Arc<Host>,
+    door: Arc<Door>,
+    outcome_within: Duration,
+    waiting_max: u64,
+) -> Router {
+    let backlog = Backlog::new(waiting_max);
+    served(&Intake::new(host, door, outcome_within, backlog))
 }
 
 fn served(intake: &Arc<Intake>) -> Router {
@@ -101,9 +109,14 @@ struct Intake {
 }
 
 impl Intake {
-    fn new(host: Arc<Host>, door: Arc<Door>, outcome_within: Duration) -> Arc<Self> {
+    fn new(
+        host: Arc<Host>,
+        door: Arc<Door>,
+        outcome_within: Duration,
+        backlog: Backlog,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            backlog: Backlog::new(door.limits().waiting_max),
+            backlog,
             host,
             door,
             outcome_within,

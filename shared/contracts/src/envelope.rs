@@ -90,22 +90,11 @@ impl Headers {
     pub fn from_wire<N: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, InvalidHeaders> {
-        let mut headers = Vec::new();
-        for (name, value) in pairs {
-            let (name, value) = (name.as_ref(), value.as_ref());
-            if is_broker_header(name) {
-                continue;
-            }
-            check(name, value)?;
-            match place(&headers, name) {
-                Ok(_) => return Err(InvalidHeaders::Twice(name.to_owned())),
-                Err(place) => headers.insert(place, (name.to_owned().into(), value.to_owned())),
-            }
-            if headers.len() > HEADERS_MAX {
-                return Err(InvalidHeaders::TooMany);
-            }
-        }
-        Ok(Self(headers))
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let pairs = pairs.iter();
+        let fields = Fields::from_wire(pairs.map(|(name, value)| (name.as_ref(), value.as_ref())))?;
+        let owned = |(name, value): (&str, &str)| (name.to_owned().into(), value.to_owned());
+        Ok(Self(fields.iter().map(owned).collect()))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

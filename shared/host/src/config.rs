@@ -13,12 +13,16 @@ use journal::{
     layout::StreamCount,
 };
 
-use crate::http::{door::WAITING_MAX, tls};
+use crate::http::tls;
 
 use self::{archive::Archive, traces::Traces};
 
 pub mod archive;
 pub mod traces;
+
+/// What one process of each service does in some twenty seconds: more would wait longer than anybody
+/// waits, and whoever asks again is told in a moment.
+pub const WAITING_MAX: u64 = 10_000;
 
 /// What every service is told.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use axum::Router;
 use contracts::{event::Service, time::Timestamp};
 use host::{
     clock::Ambient,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, WAITING_MAX},
     engine::Host,
     http::door::{Door, Limits},
     judge::Judge,
@@ -125,7 +125,7 @@ impl Processes {
             Service::Intake => {
                 let principals = Principals::of(THE_SHOP.principals.clone());
                 let door = Door::new(principals, Limits::default(), Arc::clone(&host.ambient));
-                let routes = intake::routes(host, door, intake::OUTCOME_WITHIN);
+                let routes = intake::routes(host, door, intake::OUTCOME_WITHIN, WAITING_MAX);
                 Ok(Started::Intake(routes))
             }
             Service::Planner => planner::start(host, config()).await.map(Started::of),
@@ -263,7 +263,7 @@ fn config() -> Config {
         principals_file: None,
         identity_providers_file: None,
         database_url: None,
-        waiting_max: host::http::door::WAITING_MAX,
+        waiting_max: WAITING_MAX,
         archive: host::config::archive::Archive::default(),
     }
 }

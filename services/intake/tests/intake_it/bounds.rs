@@ -127,11 +127,7 @@ async fn a_caller_has_a_rate() {
 /// Before anything is stored, and only for as long as it is so.
 #[tokio::test]
 async fn more_than_may_wait_is_not_taken_in() {
-    let limits = Limits {
-        waiting_max: 3,
-        ..Limits::default()
-    };
-    let world = World::alone_limited(limits).await;
+    let world = World::where_few_may_wait(3).await;
     let planner = ConsumerSpec::of(Service::Planner, Purpose::Drive);
     let mut planner = world.journal.consume(planner).await.unwrap();
     let submit = async || world.submit(&intent(echo())).await;

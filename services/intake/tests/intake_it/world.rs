@@ -31,6 +31,7 @@ use domain::{
 use host::{
     aggregate,
     clock::{Ambient as _, System},
+    config::WAITING_MAX,
     engine::{self, Handle, Host},
     http::{
         door::{Door, Limits},
@@ -94,6 +95,7 @@ struct Settings {
     bounds: Bounds,
     outcome_within: Duration,
     over_nats: bool,
+    waiting_max: u64,
 }
 
 impl Default for Settings {
@@ -104,6 +106,7 @@ impl Default for Settings {
             bounds: Bounds::default(),
             outcome_within: OUTCOME_WITHIN,
             over_nats: true,
+            waiting_max: WAITING_MAX,
         }
     }
 }
@@ -132,9 +135,9 @@ impl World {
         Self::with(&each(&memory()), settings).await
     }
 
-    pub async fn alone_limited(limits: Limits) -> Self {
+    pub async fn where_few_may_wait(waiting_max: u64) -> Self {
         let settings = Settings {
-            limits,
+            waiting_max,
             ..Settings::alone()
         };
         Self::with(&each(&memory()), settings).await
@@ -192,6 +195,7 @@ impl World {
             host(Service::Intake),
             Arc::clone(&door),
             settings.outcome_within,
+            settings.waiting_max,
         );
         if settings.over_nats {
             let journal = Arc::clone(&journals[&Service::Intake]);

@@ -161,7 +161,7 @@ pub async fn start(
         principals_file: Some(principals(directory)),
         identity_providers_file: Some(directory.join("providers.json")).filter(|it| it.exists()),
         database_url: Some(format!("sqlite://{}", database.display())),
-        waiting_max: host::http::door::WAITING_MAX,
+        waiting_max: host::config::WAITING_MAX,
         archive: host::config::archive::Archive::default(),
     };
     let Work { routes, task } = projector::start(Arc::clone(&host), config).await?;

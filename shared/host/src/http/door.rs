@@ -32,10 +32,6 @@ use crate::{
     principals::{Principal, Principals, Unauthenticated},
 };
 
-/// What one process of each service does in some twenty seconds: more would wait longer than anybody
-/// waits, and whoever asks again is told in a moment.
-pub const WAITING_MAX: u64 = 10_000;
-
 /// How much is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -49,8 +45,6 @@ pub struct Limits {
     pub per_second_max: u32,
     /// Requests of one principal that may come together after a pause.
     pub burst_max: u32,
-    /// Executions that may wait to be begun, of all workspaces: no more are taken in beyond it.
-    pub waiting_max: u64,
 }
 
 impl Default for Limits {
@@ -62,7 +56,6 @@ impl Default for Limits {
             in_flight_of_one_max: 128,
             per_second_max: 1000,
             burst_max: 2000,
-            waiting_max: WAITING_MAX,
         }
     }
 }
@@ -181,10 +174,6 @@ impl Door {
         })
     }
 
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
     /// Whose token the request carries, now.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Unauthenticated> {
         let now = self.ambient.now();
@@ -233,9 +222,8 @@ impl Door {
             in_flight_of_one_max,
             per_second_max,
             burst_max,
-            // Taken where bodies are read, and where executions begin.
+            // Taken where bodies are read.
             bodies_kib_max: _,
-            waiting_max: _,
         } = self.limits;
         let now = Instant::now();
         let mut taken = self.taken();

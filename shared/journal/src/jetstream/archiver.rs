@@ -331,8 +331,6 @@ impl Archiver {
         consumer: &str,
         last: u64,
     ) -> Result<Option<u64>, ArchiveError> {
-        /// "consumer not found"
-        const NOT_FOUND: u16 = 10014;
         #[derive(Deserialize)]
         struct Info {
             ack_floor: Floor,
@@ -343,18 +341,16 @@ impl Archiver {
         struct Floor {
             stream_seq: u64,
         }
-        let operation = format!("CONSUMER.INFO.{}.{consumer}", stream.name());
-        let info: Result<Info, _> = self
-            .journal
-            .link
-            .api_patiently(&operation, &serde_json::Value::Null, READ_PATIENCE)
-            .await;
-        match info {
-            Ok(info) if info.num_pending == 0 && info.num_ack_pending == 0 => Ok(Some(last)),
-            Ok(info) => Ok(Some(info.ack_floor.stream_seq)),
-            Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(None),
-            Err(error) => Err(asking(stream, error)),
-        }
+        let link = &self.journal.link;
+        let info = link.consumer(&stream.name(), consumer, READ_PATIENCE).await;
+        let info: Option<Info> = info.map_err(|error| asking(stream, error))?;
+        Ok(info.map(|info| {
+            if info.num_pending == 0 && info.num_ack_pending == 0 {
+                last
+            } else {
+                info.ack_floor.stream_seq
+            }
+        }))
     }
 }
 

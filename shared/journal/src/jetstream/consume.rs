@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     JetStreamJournal,
+    direct::READ_PATIENCE,
     link::{CallError, Link, Pause, header_pairs, status},
 };
 use crate::{
@@ -114,8 +115,6 @@ impl JetStreamJournal {
 
     /// What no process has been given yet, of what makes a service start new work.
     pub(super) async fn pending(&self) -> Result<u64, Unavailable> {
-        /// "consumer not found"
-        const NOT_FOUND: u16 = 10014;
         #[derive(Deserialize)]
         struct Info {
             num_pending: u64,
@@ -126,13 +125,11 @@ impl JetStreamJournal {
             streams.map(move |stream| (stream.name(), name_for(service, purpose, event)))
         });
         let asked = consumers.map(async |(stream, consumer)| {
-            let operation = format!("CONSUMER.INFO.{stream}.{consumer}");
-            match self.link.api::<Info>(&operation, &Value::Null).await {
-                Ok(info) => Ok(info.num_pending),
-                // No such service was ever started.
-                Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(0),
-                Err(error) => Err(Unavailable::new("ask what waits to be begun", error)),
-            }
+            let info = self.link.consumer(&stream, &consumer, READ_PATIENCE).await;
+            let info: Option<Info> =
+                info.map_err(|error| Unavailable::new("ask what waits to be begun", error))?;
+            // Where there is none, no such service was ever started.
+            Ok(info.map_or(0, |info| info.num_pending))
         });
         Ok(try_join_all(asked).await?.into_iter().sum())
     }

@@ -26,8 +26,7 @@ use crate::{
     stored::Raw,
 };
 
-/// "consumer not found", "no message found" and "sequence not found"
-const NO_CONSUMER: u16 = 10014;
+/// "no message found" and "sequence not found"
 const NO_MESSAGE: u16 = 10037;
 const NO_SEQUENCE: u16 = 10043;
 
@@ -125,15 +124,12 @@ impl Inbox {
         }
         let link = &self.journal.link;
         let consumer = name(Service::Intake, Purpose::Inbox);
-        let operation = format!("CONSUMER.INFO.{}.{consumer}", self.stream);
-        let info: Info = match link
-            .api_patiently(&operation, &Value::Null, READ_PATIENCE)
-            .await
-        {
-            Ok(info) => info,
+        let info = link
+            .consumer(&self.stream, &consumer, READ_PATIENCE)
+            .await?;
+        let Some(info): Option<Info> = info else {
             // Nobody has taken anything yet.
-            Err(error) if error.api_code() == Some(NO_CONSUMER) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            return Ok(Vec::new());
         };
         if info.num_ack_pending == 0 {
             return Ok(Vec::new());

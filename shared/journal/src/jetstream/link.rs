@@ -234,6 +234,23 @@ impl Link {
         patiently(patience, || self.api(operation, request)).await
     }
 
+    /// What a stream says of a durable consumer; nothing where it was never made.
+    pub async fn consumer<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        consumer: &str,
+        patience: Duration,
+    ) -> Result<Option<T>, CallError> {
+        /// "consumer not found"
+        const NOT_FOUND: u16 = 10014;
+        let operation = format!("CONSUMER.INFO.{stream}.{consumer}");
+        match self.api_patiently(&operation, &Value::Null, patience).await {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if error.api_code() == Some(NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Waits until the broker has all that was sent, or for as long as that makes sense.
     pub async fn flush(&self) -> Result<(), CallError> {
         match timeout(TRY_TIMEOUT, self.client.flush()).await {
