@@ -18,7 +18,10 @@ use journal::{
     tail::{Scope, TailError},
 };
 use sqlx::SqliteConnection;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     database::{
@@ -58,8 +61,8 @@ const TRANSACTIONS_ONE_IN: u32 = 20;
 /// How long to wait after a transaction that failed: a full disk, a backup that holds the file.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How often to look whether the connection to the broker was another one for a while.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often what executions wait for is counted, while something changes.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 
 /// The topic of readiness for a read model that is being built.
 const CATCHING_UP: &str = "catching up";
@@ -198,7 +201,8 @@ impl Projection {
             let is_watched = || feeds.watches.is_watched();
             tokio::select! {
                 () = ahead.until_due(pace, waits, is_watched) => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = model.host.journal.reconnected(model.epoch) => {}
+                () = sleep_until(model.counted + COUNT_EVERY), if model.uncounted => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
             if let Stored::Stopped = model.confirm().await? {
@@ -361,7 +365,7 @@ impl Model {
 
     /// Counts what executions wait for, a moment after something has changed and not more often.
     async fn count_waiting(&mut self) {
-        if !self.uncounted || self.counted.elapsed() < LOOK_EVERY {
+        if !self.uncounted || self.counted.elapsed() < COUNT_EVERY {
             return;
         }
         match waiting(&mut self.writer.connection).await {

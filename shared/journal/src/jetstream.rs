@@ -343,6 +343,10 @@ impl Journal for JetStreamJournal {
         self.link.epoch()
     }
 
+    async fn reconnected(&self, epoch: u64) {
+        self.link.reconnected(epoch).await;
+    }
+
     fn is_connected(&self) -> bool {
         self.link.is_connected()
     }

@@ -64,6 +64,9 @@ pub trait Journal: Send + Sync {
     /// aggregate confirms it before its next append when this has changed.
     fn epoch(&self) -> u64;
 
+    /// Waits until that is another one than `epoch`. Safe to cancel.
+    async fn reconnected(&self, epoch: u64);
+
     /// Whether the broker can be reached as far as is known; for readiness, never for deciding.
     fn is_connected(&self) -> bool;
 

@@ -52,6 +52,8 @@ struct Shared {
     changes: Notify,
     /// Told whenever something may happen earlier than before by time alone.
     deadlines: Notify,
+    /// Told when the connection was lost and is back.
+    reconnections: Notify,
 }
 
 impl Shared {
@@ -84,6 +86,7 @@ impl MemoryJournal {
                 state: Mutex::new(State::empty(now)),
                 changes: Notify::new(),
                 deadlines: Notify::new(),
+                reconnections: Notify::new(),
             }),
         }
     }
@@ -187,6 +190,7 @@ impl MemoryJournal {
     /// As if the connection had been lost and found again.
     pub fn reconnect(&self) {
         self.shared.lock().epoch += 1;
+        self.shared.reconnections.notify_waiters();
     }
 
     /// Stores any message, also one that no writer of this version would write.
@@ -245,6 +249,17 @@ impl Journal for MemoryJournal {
 
     fn epoch(&self) -> u64 {
         self.shared.lock().epoch
+    }
+
+    async fn reconnected(&self, epoch: u64) {
+        loop {
+            // Made before looking: it hears of every reconnection from here on.
+            let again = self.shared.reconnections.notified();
+            if self.epoch() != epoch {
+                return;
+            }
+            again.await;
+        }
     }
 
     fn is_connected(&self) -> bool {

@@ -373,6 +373,10 @@ impl Journal for Wire {
         self.memory.epoch()
     }
 
+    async fn reconnected(&self, epoch: u64) {
+        self.memory.reconnected(epoch).await;
+    }
+
     fn is_connected(&self) -> bool {
         !self.line.sea.is_out()
     }

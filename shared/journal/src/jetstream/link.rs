@@ -1,6 +1,7 @@
 //! The connection: requests that notice when it was lost, or when the broker forbids them.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -148,6 +149,15 @@ impl Link {
 
     pub fn epoch(&self) -> u64 {
         *self.epoch.borrow()
+    }
+
+    /// Waits until that is another one than `epoch`.
+    pub async fn reconnected(&self, epoch: u64) {
+        let mut now = self.epoch.clone();
+        if now.wait_for(|now| *now != epoch).await.is_err() {
+            // The client is gone, and nothing comes back.
+            pending().await
+        }
     }
 
     /// Whether the client itself has ended, so that no reconnection follows: what tells of events
@@ -344,7 +354,7 @@ impl Reconnections {
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             // The client is gone, and with it whatever could come back.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }
@@ -359,7 +369,7 @@ async fn refused(mut refusal: watch::Receiver<String>, subject: &str) -> String 
             return text;
         }
     }
-    std::future::pending().await
+    pending().await
 }
 
 fn observe(

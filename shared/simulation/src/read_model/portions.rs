@@ -3,10 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -31,6 +28,7 @@ use journal::{
     tail::{Scope, Tail, TailError},
     timer::Timer,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
@@ -45,7 +43,7 @@ pub struct Portions {
     journal: MemoryJournal,
     stored: Vec<(Position, Raw)>,
     chance: Chance,
-    epoch: Arc<AtomicU64>,
+    epoch: watch::Sender<u64>,
     /// A process that stops reads nothing more.
     shutdown: CancellationToken,
 }
@@ -64,7 +62,7 @@ impl Portions {
             journal: journal.clone(),
             stored: stored.collect(),
             chance,
-            epoch: Arc::new(AtomicU64::new(0)),
+            epoch: watch::Sender::new(0),
             shutdown,
         }
     }
@@ -76,7 +74,7 @@ struct Cut {
     /// What is stored meanwhile.
     after: Box<dyn Tail>,
     chance: Chance,
-    epoch: Arc<AtomicU64>,
+    epoch: watch::Sender<u64>,
     shutdown: CancellationToken,
 }
 
@@ -116,7 +114,7 @@ impl Tail for Cut {
             return self.after.next_batch(max).await;
         }
         if self.chance.percent(LOST_PERCENT) {
-            self.epoch.fetch_add(1, Ordering::Relaxed);
+            self.epoch.send_modify(|epoch| *epoch += 1);
         }
         let size = usize::try_from(self.chance.pick(&PORTIONS, 1)).unwrap_or(max);
         self.portion(size.min(max))
@@ -139,13 +137,19 @@ impl Journal for Portions {
             unread,
             after: self.journal.tail(&known, scope).await?,
             chance: self.chance.clone(),
-            epoch: Arc::clone(&self.epoch),
+            epoch: self.epoch.clone(),
             shutdown: self.shutdown.clone(),
         }))
     }
 
     fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        *self.epoch.borrow()
+    }
+
+    async fn reconnected(&self, epoch: u64) {
+        let mut now = self.epoch.subscribe();
+        // It ends only with this.
+        let _ = now.wait_for(|now| *now != epoch).await;
     }
 
     fn stream_count(&self) -> StreamCount {
