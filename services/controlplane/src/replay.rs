@@ -125,7 +125,8 @@ impl ReplayError {
     /// Whether the broker did not answer; everything else lies in what was asked for.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Log(ExportError::Read(_)) | Self::Tail(TailError::Unavailable(_)) => true,
+            Self::Log(ExportError::Read(_) | ExportError::Tail(TailError::Unavailable(_)))
+            | Self::Tail(TailError::Unavailable(_)) => true,
             Self::Log(_)
             | Self::Tail(TailError::BeyondEnd { .. })
             | Self::NotFound { .. }

@@ -12,6 +12,9 @@ use contracts::{
 
 use crate::{object::ObjectError, timer::InvalidTimer};
 
+/// The header that names a payload which is stored apart.
+pub(crate) const DATA_REF: &str = "ce-dataref";
+
 /// One message of the log.
 #[derive(Debug)]
 pub struct Entry {
@@ -103,7 +106,7 @@ impl Raw {
 
     /// The digest of a payload that was stored apart.
     pub(crate) fn data_ref(&self) -> Option<Digest> {
-        let value = self.header("ce-dataref")?;
+        let value = self.header(DATA_REF)?;
         value.strip_prefix("sha256:")?.parse().ok()
     }
 }

@@ -1,7 +1,7 @@
 //! Following the log live, in order, without acknowledgement.
 
 use async_trait::async_trait;
-use contracts::{event::EventName, subject::AggregateId};
+use contracts::{event::EventName, position::StreamId, subject::AggregateId};
 
 use crate::{Unavailable, stored::Entry};
 
@@ -10,7 +10,8 @@ use crate::{Unavailable, stored::Entry};
 pub enum Scope {
     /// All streams of executions, and the catalogue.
     Everything,
-    Catalogue,
+    /// One stream of these.
+    Stream(StreamId),
     /// The events of one aggregate.
     Aggregate(AggregateId),
     /// The events of these kinds, of all aggregates, as far as they are live: what is archived before it

@@ -1,25 +1,19 @@
 //! Reading the log: the catalogue, then everything that was decided on it.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    panic::resume_unwind,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use contracts::{
     position::{Positions, StreamId},
     subject::AggregateId,
 };
-use journal::{Journal, history::LoadError, stored::Entry, tail::Scope};
+use journal::{Journal, history::LoadError, tail::Scope};
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    task::{JoinHandle, spawn},
 };
 
 use super::{BadLine, Progress, ReplayError, Selection, lanes::Lanes};
-use crate::export::{self, ExportError, FORMAT, Header, Line};
+use crate::export::{self, FORMAT, Header, Line, Reading};
 
 /// The longest line of an export: the largest payload that the log stores apart, in base64, with
 /// room for what stands around it.
@@ -27,10 +21,6 @@ const LINE_BYTES_MAX: u64 = journal::object::OBJECT_BYTES_MAX as u64 / 3 * 4 + 1
 
 /// How many messages of one execution, or of a file, are taken at once.
 const BATCH: usize = 256;
-
-/// How many messages of a stream one read covers, which are as many as `export::read` asks for at
-/// once: payloads that are stored apart are in memory as well.
-const READ: u64 = 256;
 
 pub(super) async fn journal(
     journal: &Arc<dyn Journal>,
@@ -46,11 +36,11 @@ pub(super) async fn journal(
     };
     for (stream, end) in ends {
         if stream == StreamId::Catalogue {
-            scan(journal, stream, end, None, lanes, &mut told).await?;
+            whole(journal, stream, end, lanes, &mut told).await?;
             continue;
         }
         match selection {
-            Selection::All => scan(journal, stream, end, None, lanes, &mut told).await?,
+            Selection::All => whole(journal, stream, end, lanes, &mut told).await?,
             Selection::One {
                 workspace,
                 execution,
@@ -67,7 +57,27 @@ pub(super) async fn journal(
     Ok(())
 }
 
-/// Reads a stream, or what of it is one aggregate's, with some reads under way at once.
+/// Follows a whole stream up to where it ended when that was asked.
+async fn whole(
+    journal: &Arc<dyn Journal>,
+    stream: StreamId,
+    end: u64,
+    lanes: &mut Lanes,
+    told: &mut Told<'_>,
+) -> Result<(), ReplayError> {
+    if lanes.lanes_max() == 0 {
+        return scan(journal, stream, end, None, lanes, told).await;
+    }
+    let mut reading = Reading::begin(journal.as_ref(), stream, end).await?;
+    while let Some(entries) = reading.next().await? {
+        let read = entries.len() as u64;
+        lanes.take(entries).await;
+        told.done(read);
+    }
+    Ok(())
+}
+
+/// Reads a stream, or what of it is one aggregate's, and waits for nothing but the broker's answers.
 async fn scan(
     journal: &Arc<dyn Journal>,
     stream: StreamId,
@@ -77,108 +87,18 @@ async fn scan(
     told: &mut Told<'_>,
 ) -> Result<(), ReplayError> {
     let only = only.map(|aggregate| format!("{}.", aggregate.prefix()));
-    let mut ahead = Ahead {
-        journal,
-        stream,
-        begun: 0,
-        end,
-        // One more than are decided on at once, so that none waits.
-        reads_max: match lanes.lanes_max() {
-            0 => 0,
-            lanes => lanes + 1,
-        },
-        reads: VecDeque::new(),
-    };
-    let scanned = async {
-        while let Some(mut entries) = ahead.next().await? {
-            let read = entries.len() as u64;
-            if let Some(only) = &only {
-                entries.retain(|entry| entry.raw.subject.starts_with(only));
-            }
-            lanes.take(entries).await;
-            told.done(read);
+    let mut reached = 0;
+    while reached < end {
+        let mut entries = export::read(journal.as_ref(), stream, reached, end).await?;
+        reached = entries.last().map_or(end, |last| last.position.sequence);
+        let read = entries.len() as u64;
+        if let Some(only) = &only {
+            entries.retain(|entry| entry.raw.subject.starts_with(only));
         }
-        Ok(())
-    };
-    let scanned = scanned.await;
-    ahead.settle().await;
-    scanned
-}
-
-/// The reads of a stream.
-struct Ahead<'a> {
-    journal: &'a Arc<dyn Journal>,
-    stream: StreamId,
-    begun: u64,
-    end: u64,
-    /// How many at once; 0: one, on the thread of who asks.
-    reads_max: usize,
-    reads: VecDeque<JoinHandle<Result<Vec<Entry>, ExportError>>>,
-}
-
-impl Ahead<'_> {
-    /// The next messages, in order; none where there are no more.
-    async fn next(&mut self) -> Result<Option<Vec<Entry>>, ExportError> {
-        if self.reads_max == 0 {
-            let Some((after, upto)) = self.range() else {
-                return Ok(None);
-            };
-            let read = range(self.journal.as_ref(), self.stream, after, upto, self.end);
-            return read.await.map(Some);
-        }
-        while self.reads.len() < self.reads_max
-            && let Some((after, upto)) = self.range()
-        {
-            let (journal, stream, end) = (Arc::clone(self.journal), self.stream, self.end);
-            self.reads.push_back(spawn(async move {
-                range(journal.as_ref(), stream, after, upto, end).await
-            }));
-        }
-        let Some(read) = self.reads.pop_front() else {
-            return Ok(None);
-        };
-        match read.await {
-            Ok(read) => read.map(Some),
-            Err(panicked) => resume_unwind(panicked.into_panic()),
-        }
+        lanes.take(entries).await;
+        told.done(read);
     }
-
-    fn range(&mut self) -> Option<(u64, u64)> {
-        let after = self.begun;
-        self.begun = self.end.min(after + READ);
-        (after < self.end).then_some((after, self.begun))
-    }
-
-    /// Waits for what is under way, which needs the connection.
-    async fn settle(&mut self) {
-        while let Some(read) = self.reads.pop_front() {
-            let _ = read.await;
-        }
-    }
-}
-
-/// What stands after one sequence and up to another.
-async fn range(
-    journal: &dyn Journal,
-    stream: StreamId,
-    after: u64,
-    upto: u64,
-    end: u64,
-) -> Result<Vec<Entry>, ExportError> {
-    let mut all = Vec::new();
-    let mut reached = after;
-    while reached < upto {
-        let mut entries = export::read(journal, stream, reached, end).await?;
-        reached = entries.last().map_or(upto, |last| last.position.sequence);
-        // Where messages are not there, the next ones are beyond.
-        entries.retain(|entry| entry.position.sequence <= upto);
-        if all.is_empty() {
-            all = entries;
-        } else {
-            all.append(&mut entries);
-        }
-    }
-    Ok(all)
+    Ok(())
 }
 
 /// Follows one aggregate up to its head. Where its head cannot be read, which is what replay is

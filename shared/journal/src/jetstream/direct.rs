@@ -17,12 +17,13 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     JetStreamJournal,
+    follow::Arrived,
     link::{CallError, header, header_pairs, is_broker_header, patiently, status},
 };
 use crate::{
     Unavailable,
     object::ObjectError,
-    stored::{Entry, Raw, Unreadable},
+    stored::{DATA_REF, Entry, Raw, Unreadable},
 };
 
 /// Between two messages of one answer.
@@ -221,11 +222,7 @@ impl JetStreamJournal {
         found: Vec<Found>,
     ) -> Result<Vec<Entry>, Unavailable> {
         if found.len() >= DECODED_ELSEWHERE_MIN && !found.iter().any(Found::is_apart) {
-            let decode = move || found.into_iter().map(|it| it.decoded(stream)).collect();
-            return match spawn_blocking(decode).await {
-                Ok(entries) => Ok(entries),
-                Err(panicked) => resume_unwind(panicked.into_panic()),
-            };
+            return Ok(decode_elsewhere(stream, found).await);
         }
         let mut entries = Vec::with_capacity(found.len());
         for found in found {
@@ -234,6 +231,20 @@ impl JetStreamJournal {
             entries.push(entry.stored_at(found.stored_at));
         }
         Ok(entries)
+    }
+
+    /// As [`Self::entries`], of what a consumer was sent.
+    pub(super) async fn arrived(
+        &self,
+        stream: StreamId,
+        arrived: Vec<Arrived>,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        let is_apart = |it: &Arrived| header(&it.message, DATA_REF).is_some();
+        if arrived.len() >= DECODED_ELSEWHERE_MIN && !arrived.iter().any(is_apart) {
+            return Ok(decode_elsewhere(stream, arrived).await);
+        }
+        let found = arrived.into_iter().map(Found::from).collect();
+        self.entries(stream, found).await
     }
 
     /// Fills in a payload that was stored apart, and decodes. When it was stored is the caller's
@@ -268,6 +279,33 @@ impl JetStreamJournal {
                 raw,
                 recorded: Err(Unreadable::Payload { digest, source }),
             }),
+        }
+    }
+}
+
+async fn decode_elsewhere<T>(stream: StreamId, found: Vec<T>) -> Vec<Entry>
+where
+    T: Send + 'static,
+    Found: From<T>,
+{
+    let decode = move |it: T| Found::from(it).decoded(stream);
+    match spawn_blocking(move || found.into_iter().map(decode).collect()).await {
+        Ok(entries) => entries,
+        Err(panicked) => resume_unwind(panicked.into_panic()),
+    }
+}
+
+impl From<Arrived> for Found {
+    fn from(arrived: Arrived) -> Self {
+        let message = arrived.message;
+        Self {
+            sequence: arrived.sequence,
+            stored_at: Some(arrived.stored_at),
+            raw: Raw {
+                subject: message.subject.to_string(),
+                headers: header_pairs(message.headers.as_ref()),
+                payload: message.payload,
+            },
         }
     }
 }

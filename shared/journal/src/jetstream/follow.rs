@@ -2,7 +2,12 @@
 //! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence. Where
 //! that is purged, or is purged before it is read, the archive has it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::Message;
 use async_trait::async_trait;
@@ -11,7 +16,7 @@ use contracts::{
     subject::AggregateId,
     time::Timestamp,
 };
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -24,20 +29,24 @@ use super::{
     Ends, JetStreamJournal,
     archived::is_archived,
     direct::BATCH_MAX,
-    link::{CallError, Pause, header, header_pairs, status},
+    link::{CallError, Pause, header, status},
     load::version_of,
 };
 use crate::{
     Journal as _, Unavailable,
     layout::event_filter,
-    stored::{Entry, Raw},
+    stored::Entry,
     tail::{Scope, Tail, TailError},
 };
 
-/// Entries that wait for the reader, all streams together, and KiB of them: hundreds of those that
-/// are kept in the log may be large, and one that is kept apart is up to 32 MiB.
-const QUEUE: usize = 256;
-const QUEUE_KIB_MAX: u32 = 32 * 1024;
+/// As many of those that have arrived are decoded and handed on at once.
+const RUN_MAX: usize = 256;
+
+/// Runs that wait for the reader, all streams together, and KiB of them: hundreds of events that are
+/// kept in the log may be large, and one that is kept apart is up to 32 MiB. What comes meanwhile is
+/// one run the longer.
+const QUEUE: usize = 16;
+const QUEUE_KIB_MAX: u32 = 16 * 1024;
 
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
@@ -56,7 +65,7 @@ impl JetStreamJournal {
     ) -> Result<Box<dyn Tail>, TailError> {
         let (streams, aggregate, filters) = match scope {
             Scope::Everything => (self.streams(), None, Vec::new()),
-            Scope::Catalogue => (vec![StreamId::Catalogue], None, Vec::new()),
+            Scope::Stream(stream) => (vec![stream], None, Vec::new()),
             Scope::Aggregate(aggregate) => {
                 let filters = vec![aggregate.filter()];
                 let stream = self.count.stream_of(&aggregate);
@@ -85,7 +94,7 @@ impl JetStreamJournal {
             }
             firsts.push(first_seq);
         }
-        let (queue, entries) = mpsc::channel(QUEUE);
+        let (queue, runs) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
         let mut tasks = JoinSet::new();
         for (stream, live_from) in streams.into_iter().zip(firsts) {
@@ -104,7 +113,8 @@ impl JetStreamJournal {
             tasks.spawn(follower.run());
         }
         Ok(Box::new(Following {
-            entries,
+            runs,
+            taken: VecDeque::new(),
             _tasks: tasks,
         }))
     }
@@ -129,9 +139,9 @@ struct Follower {
     room: Arc<Semaphore>,
 }
 
-/// An entry, and its room until it is taken.
+/// Entries, and their room until they are taken.
 struct Waiting {
-    entry: Entry,
+    entries: Vec<Entry>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -175,51 +185,70 @@ impl Follower {
                 message = timeout(HEARTBEAT * 3, subscriber.next()) => message,
                 () = reconnections.next() => return Err(CallError::Reconnected),
             };
-            let Ok(Some(message)) = message else {
+            let Ok(Some(mut message)) = message else {
                 return Err(CallError::Timeout);
             };
-            if status(&message).is_some() {
-                let is_idle = self.control(&message, received).await?;
-                held_back |= !is_idle;
-                if is_idle && self.aggregate.is_some() && (held_back || pending > 0) {
-                    if self.has_lost(u64::MAX).await? {
-                        return Ok(());
-                    }
-                    (held_back, pending) = (false, 0);
+            let mut run = Run::after(self.reached, self.version);
+            let then = loop {
+                if status(&message).is_some() {
+                    break Then::Control(message);
                 }
-                continue;
-            }
-            let Delivered {
-                consumed,
-                sequence,
-                stored_at,
-                pending: left,
-            } = Delivered::of(&message)
-                .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
-            if consumed != received + 1 {
-                return Err(CallError::Answer(
-                    "messages were lost on the way".to_owned(),
-                ));
-            }
-            received = consumed;
-            pending = left;
-            let version = version_of(message.subject.as_str());
-            let is_next = match (&self.aggregate, self.version) {
-                (None, _) => sequence == self.reached + 1,
-                (Some(_), Some(before)) => version == Some(before + 1),
-                (Some(_), None) if version == Some(1) => true,
-                // What stood before it was there when the consumer was made, and the purge was far
-                // from it.
-                (Some(_), None) => {
-                    let is_far = self.live_from == 1 || self.live_from + PURGE_AHEAD < self.reached;
-                    made.num_pending == 0 || (self.is_first && is_far)
+                let arrived = Arrived::of(message)
+                    .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
+                if arrived.consumed != received + 1 {
+                    return Err(lost_on_the_way());
+                }
+                (received, pending) = (arrived.consumed, arrived.pending);
+                if !self.is_next(&arrived, &run, &made) {
+                    break Then::Gap(arrived);
+                }
+                run.push(arrived);
+                if run.arrived.len() >= RUN_MAX {
+                    break Then::Wait;
+                }
+                // That there is no more to come is seen by who waits.
+                match subscriber.next().now_or_never() {
+                    Some(Some(next)) => message = next,
+                    Some(None) | None => break Then::Wait,
                 }
             };
-            if !is_next && self.has_lost(sequence).await? {
-                return Ok(());
+            self.hand_on(run).await?;
+            match then {
+                Then::Wait => {}
+                Then::Gap(arrived) => {
+                    if self.has_lost(arrived.sequence).await? {
+                        return Ok(());
+                    }
+                    let mut run = Run::after(self.reached, self.version);
+                    run.push(arrived);
+                    self.hand_on(run).await?;
+                }
+                Then::Control(message) => {
+                    let is_idle = self.control(&message, received).await?;
+                    held_back |= !is_idle;
+                    if is_idle && self.aggregate.is_some() && (held_back || pending > 0) {
+                        if self.has_lost(u64::MAX).await? {
+                            return Ok(());
+                        }
+                        (held_back, pending) = (false, 0);
+                    }
+                }
             }
-            self.hand_on(message, sequence, stored_at).await?;
-            self.version = version;
+        }
+    }
+
+    /// Whether nothing can be missing between what came and what comes.
+    fn is_next(&self, arrived: &Arrived, run: &Run, made: &Made) -> bool {
+        match (&self.aggregate, run.version) {
+            (None, _) => arrived.sequence == run.reached + 1,
+            (Some(_), Some(before)) => arrived.version == Some(before + 1),
+            (Some(_), None) if arrived.version == Some(1) => true,
+            // What stood before it was there when the consumer was made, and the purge was far
+            // from it.
+            (Some(_), None) => {
+                let is_far = self.live_from == 1 || self.live_from + PURGE_AHEAD < run.reached;
+                made.num_pending == 0 || (self.is_first && is_far)
+            }
         }
     }
 
@@ -245,7 +274,7 @@ impl Follower {
             let entries = self.journal.archived_after(&aggregate, self.reached).await;
             for entry in entries.map_err(|error| client(&error))? {
                 let version = version_of(&entry.raw.subject);
-                self.hand_on_entry(entry).await?;
+                self.hand_on_entries(vec![entry]).await?;
                 self.version = version;
             }
             // Nothing else that is purged is of the aggregate.
@@ -256,8 +285,11 @@ impl Follower {
             let entries = self
                 .journal
                 .read_archived(self.stream, self.reached, BATCH_MAX);
-            for entry in entries.await.map_err(|error| client(&error))? {
-                self.hand_on_entry(entry).await?;
+            let mut entries = entries.await.map_err(|error| client(&error))?;
+            while !entries.is_empty() {
+                let rest = entries.split_off(entries.len().min(RUN_MAX));
+                self.hand_on_entries(entries).await?;
+                entries = rest;
             }
         }
         Ok(())
@@ -308,43 +340,37 @@ impl Follower {
         }
         let last = header(message, "Nats-Last-Consumer").and_then(|text| text.parse().ok());
         if last.is_some_and(|last: u64| last > received) {
-            return Err(CallError::Answer(
-                "messages were lost on the way".to_owned(),
-            ));
+            return Err(lost_on_the_way());
         }
         Ok(is_idle)
     }
 
-    async fn hand_on(
-        &mut self,
-        message: Message,
-        sequence: u64,
-        stored_at: Timestamp,
-    ) -> Result<(), CallError> {
-        let position = Position {
-            stream: self.stream,
-            sequence,
-        };
-        let raw = Raw {
-            subject: message.subject.to_string(),
-            headers: header_pairs(message.headers.as_ref()),
-            payload: message.payload,
-        };
-        let entry = self.journal.entry(position, raw).await;
-        let entry = entry.map_err(|error| client(&error))?;
-        self.hand_on_entry(entry.stored_at(Some(stored_at))).await
+    async fn hand_on(&mut self, run: Run) -> Result<(), CallError> {
+        let version = run.version;
+        let entries = self.journal.arrived(self.stream, run.arrived).await;
+        self.hand_on_entries(entries.map_err(|error| client(&error))?)
+            .await?;
+        self.version = version;
+        Ok(())
     }
 
-    async fn hand_on_entry(&mut self, entry: Entry) -> Result<(), CallError> {
-        let sequence = entry.position.sequence;
-        let kib = u32::try_from(entry.raw.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
-        // One that is larger than all the room waits alone.
+    async fn hand_on_entries(&mut self, entries: Vec<Entry>) -> Result<(), CallError> {
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        let sequence = last.position.sequence;
+        let bytes: usize = entries.iter().map(|entry| entry.raw.bytes()).sum();
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        // What is larger than all the room waits alone.
         let room = Arc::clone(&self.room).acquire_many_owned(kib.clamp(1, QUEUE_KIB_MAX));
         let room = tokio::select! {
             room = room => room.map_err(|error| CallError::Client(error.to_string()))?,
             () = self.queue.closed() => return Err(CallError::Client("nobody reads".to_owned())),
         };
-        let waiting = Waiting { entry, _room: room };
+        let waiting = Waiting {
+            entries,
+            _room: room,
+        };
         if self.queue.send(waiting).await.is_ok() {
             self.reached = sequence;
             Ok(())
@@ -352,6 +378,39 @@ impl Follower {
             Err(CallError::Client("nobody reads".to_owned()))
         }
     }
+}
+
+/// Messages that have arrived one after the other, of which none is missing.
+struct Run {
+    arrived: Vec<Arrived>,
+    /// The last sequence that was handed on, or is among these.
+    reached: u64,
+    /// Of its event, where one aggregate is followed.
+    version: Option<u64>,
+}
+
+impl Run {
+    fn after(reached: u64, version: Option<u64>) -> Self {
+        Self {
+            arrived: Vec::new(),
+            reached,
+            version,
+        }
+    }
+
+    fn push(&mut self, arrived: Arrived) {
+        (self.reached, self.version) = (arrived.sequence, arrived.version);
+        self.arrived.push(arrived);
+    }
+}
+
+/// What ends a run.
+enum Then {
+    /// Nothing more has arrived.
+    Wait,
+    /// What comes next does not follow.
+    Gap(Arrived),
+    Control(Message),
 }
 
 /// What the broker says of a new consumer.
@@ -371,58 +430,96 @@ fn client(error: &Unavailable) -> CallError {
     CallError::Client(crate::chain(&error))
 }
 
-/// What the subject for an answer says of a message:
+/// A message, and what the subject for an answer says of it:
 /// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
 /// sequence>.<nanoseconds since 1970>.<pending>…`.
-struct Delivered {
+pub(super) struct Arrived {
+    pub message: Message,
     /// The sequence in the consumer.
     consumed: u64,
     /// The one in the stream.
-    sequence: u64,
-    stored_at: Timestamp,
+    pub sequence: u64,
+    pub stored_at: Timestamp,
     /// How many the consumer had yet to send then.
     pending: u64,
+    version: Option<u64>,
 }
 
-impl Delivered {
-    fn of(message: &Message) -> Option<Self> {
+impl Arrived {
+    fn of(message: Message) -> Option<Self> {
         const NANOSECONDS_PER_MS: i64 = 1_000_000;
-        let reply = message.reply.as_ref()?;
-        let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let first = if tokens.len() >= 9 { 2 } else { 0 };
-        let token = |index: usize| tokens.get(first + index);
-        let nanoseconds: i64 = token(5)?.parse().ok()?;
+        let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;
+        let with_domain = 2;
+        let skipped = if reply.split('.').count() >= 9 {
+            with_domain
+        } else {
+            0
+        };
+        let mut tokens = reply.split('.').skip(skipped + 3);
+        let sequence = tokens.next()?.parse().ok()?;
+        let consumed = tokens.next()?.parse().ok()?;
+        let nanoseconds: i64 = tokens.next()?.parse().ok()?;
+        let pending = tokens.next()?.parse().ok()?;
         Some(Self {
-            consumed: token(4)?.parse().ok()?,
-            sequence: token(3)?.parse().ok()?,
+            consumed,
+            sequence,
             stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
-            pending: token(6)?.parse().ok()?,
+            pending,
+            version: version_of(message.subject.as_str()),
+            message,
         })
     }
 }
 
+fn lost_on_the_way() -> CallError {
+    CallError::Answer("messages were lost on the way".to_owned())
+}
+
 struct Following {
-    entries: mpsc::Receiver<Waiting>,
+    runs: mpsc::Receiver<Waiting>,
+    /// Of those that were taken, what is not read yet.
+    taken: VecDeque<Entry>,
     /// Aborted when this is dropped.
     _tasks: JoinSet<()>,
+}
+
+impl Following {
+    /// Waits until something is taken. Safe to cancel.
+    async fn take(&mut self) {
+        while self.taken.is_empty() {
+            match self.runs.recv().await {
+                Some(waiting) => self.taken = waiting.entries.into(),
+                // All tasks have ended: the connection was closed on purpose.
+                None => pending().await,
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl Tail for Following {
     async fn next(&mut self) -> Entry {
-        match self.entries.recv().await {
-            Some(waiting) => waiting.entry,
-            // All tasks have ended: the connection was closed on purpose.
-            None => std::future::pending().await,
+        loop {
+            self.take().await;
+            if let Some(entry) = self.taken.pop_front() {
+                return entry;
+            }
         }
     }
 
     async fn next_batch(&mut self, max: usize) -> Vec<Entry> {
-        let mut batch = Vec::new();
-        if self.entries.recv_many(&mut batch, max.max(1)).await == 0 {
-            std::future::pending::<()>().await;
+        self.take().await;
+        let max = max.max(1);
+        let mut batch = Vec::from(std::mem::take(&mut self.taken));
+        while batch.len() < max
+            && let Ok(mut waiting) = self.runs.try_recv()
+        {
+            batch.append(&mut waiting.entries);
         }
-        batch.into_iter().map(|waiting| waiting.entry).collect()
+        if batch.len() > max {
+            self.taken = batch.split_off(max).into();
+        }
+        batch
     }
 }
 

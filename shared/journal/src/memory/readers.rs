@@ -40,7 +40,7 @@ impl MemoryJournal {
     ) -> Result<Box<dyn Tail>, TailError> {
         let streams = match &scope {
             Scope::Everything | Scope::Live(_) => self.streams(),
-            Scope::Catalogue => vec![StreamId::Catalogue],
+            Scope::Stream(stream) => vec![*stream],
             Scope::Aggregate(aggregate) => vec![self.count.stream_of(aggregate)],
         };
         for stream in &streams {
@@ -162,7 +162,7 @@ impl Follower {
 
 fn is_in(scope: &Scope, raw: &Raw) -> bool {
     match scope {
-        Scope::Everything | Scope::Catalogue => true,
+        Scope::Everything | Scope::Stream(_) => true,
         Scope::Aggregate(aggregate) => belongs_to(raw, aggregate),
         Scope::Live(names) => raw
             .subject

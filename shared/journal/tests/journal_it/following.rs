@@ -178,7 +178,9 @@ pub async fn a_tail_beyond_the_end_is_refused(world: &World) {
         stream: StreamId::Catalogue,
         sequence: from.get(StreamId::Catalogue) + 1,
     });
-    let refused = journal.tail(&from, Scope::Catalogue).await;
+    let refused = journal
+        .tail(&from, Scope::Stream(StreamId::Catalogue))
+        .await;
     assert!(matches!(refused, Err(TailError::BeyondEnd { .. })));
 }
 
