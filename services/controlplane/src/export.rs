@@ -158,9 +158,9 @@ impl Reading {
         stream: StreamId,
         end: u64,
     ) -> Result<Self, ExportError> {
-        let tail = journal.tail(&Positions::beginning(), Scope::Stream(stream));
+        let beginning = Positions::beginning();
         Ok(Self {
-            tail: tail.await?,
+            tail: journal.tail(&beginning, Scope::Stream(stream)).await?,
             stream,
             reached: 0,
             end,

@@ -12,7 +12,7 @@ use std::{
 use async_nats::Message;
 use async_trait::async_trait;
 use contracts::{
-    position::{Position, Positions, StreamId},
+    position::{Positions, StreamId},
     subject::AggregateId,
     time::Timestamp,
 };
