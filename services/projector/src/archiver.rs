@@ -142,6 +142,7 @@ async fn archive(
                 Ok(wait) => wait,
                 Err(error) => {
                     failing = true;
+                    archiver.rest();
                     failed(host, *stream, &error).await
                 }
             };
@@ -204,6 +205,7 @@ impl Work<'_> {
                     Err(error) => return Err(error),
                 },
                 due @ (Due::AfterEvents(_) | Due::AfterTime(_)) => {
+                    archiver.rest();
                     return Ok(wait(due, standing.last).or(held));
                 }
             }

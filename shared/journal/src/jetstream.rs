@@ -14,6 +14,7 @@ mod link;
 mod load;
 mod objects;
 mod outside;
+mod pushed;
 mod serve;
 mod settings;
 mod time;

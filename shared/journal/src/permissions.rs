@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | append | the subject of each event that the service writes |
 //! | load, read, objects | `$JS.API.DIRECT.GET.<stream>`, `$JS.API.STREAM.MSG.GET.<stream>`, and both of the archive |
-//! | archive | `cp.archive.>`, `cp.sealed.>`, `$JS.API.STREAM.PURGE.<stream>`, `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
+//! | archive | as tail, `cp.archive.>`, `cp.sealed.>`, `$JS.API.STREAM.PURGE.<stream>`, `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
 //! | connect, last sequence | `$JS.API.STREAM.INFO.<stream>` |
 //! | consume | `$JS.API.CONSUMER.CREATE.<stream>.<consumer>`, `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>`, `$JS.ACK.<stream>.<consumer>.>` |
 //! | ask what waits | `$JS.API.CONSUMER.INFO.<stream>.<consumer>` |
@@ -233,6 +233,7 @@ pub fn reader(streams: StreamCount) -> Permissions {
 /// services have come, and purge. Nobody else may.
 pub fn archiver(user: &str, streams: StreamCount) -> Permissions {
     let mut publish = reads(streams);
+    publish.extend(follows(streams));
     publish.extend([PARTS_ROOT, SEALS_ROOT].map(|root| format!("{root}.>")));
     // How much is stored, and how much may be.
     publish.push("$JS.API.INFO".to_owned());

@@ -1,17 +1,22 @@
 //! Writing the archive, and purging what it has. Each stage may be done again, by this archiver or
 //! by another at the same time: what is written once is found to be the same.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use contracts::position::StreamId;
+use contracts::{canonical::Digest, position::StreamId};
 use futures::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     ConnectError, ConnectOptions, Ends, JetStreamJournal,
-    direct::{BATCH_MAX, READ_PATIENCE},
+    direct::{BATCH_MAX, Found, READ_PATIENCE},
     link::{CallError, patiently},
+    pushed::Pushed,
 };
 use crate::{
     Journal as _, Unavailable,
@@ -37,6 +42,18 @@ pub struct Archiver {
     live: LiveWindow,
     /// Nothing is purged that one of these durable consumers has not acknowledged.
     consumers: Vec<String>,
+    /// Where the window stands that was read last: the next one is read on from there.
+    reading: Mutex<Option<Reading>>,
+    /// Windows that are sealed and not purged, and what was read of them in the log.
+    read: Mutex<BTreeMap<(StreamId, u64), Digest>>,
+}
+
+/// A stream that is being read.
+struct Reading {
+    pushed: Pushed,
+    stream: StreamId,
+    /// The next sequence.
+    next: u64,
 }
 
 /// How far a stream is archived.
@@ -74,7 +91,14 @@ impl Archiver {
             journal: JetStreamJournal::connect(options).await?,
             live,
             consumers,
+            reading: Mutex::default(),
+            read: Mutex::default(),
         })
+    }
+
+    /// Reads no further ahead: for when nothing is due.
+    pub fn rest(&self) {
+        *lock(&self.reading) = None;
     }
 
     pub async fn close(&self) {
@@ -194,12 +218,7 @@ impl Archiver {
             };
             found = vec![leaders];
         }
-        let kept = found.into_iter().map(|found| Kept {
-            sequence: found.sequence,
-            stored_at: found.stored_at,
-            raw: found.raw,
-        });
-        Ok(kept.collect())
+        Ok(found.into_iter().map(Kept::from).collect())
     }
 
     async fn part(&self, span: Span) -> Result<(Span, Vec<Kept>), CallError> {
@@ -247,6 +266,11 @@ impl Archiver {
         }
         if seal.events != hashes.len() as u64 || seal.digest != digest(hashes.values()) {
             return Err(differs("its seal has another digest".to_owned()));
+        }
+        let read = lock(&self.read).get(&(stream, index)).copied();
+        if read == Some(seal.digest) {
+            // This archiver has seen itself that the log says the same.
+            return Ok(Verified { stream, window });
         }
         let live = self.journal.ends_of(stream).await?.first_seq;
         let mut next = window.first.max(live);
@@ -318,7 +342,10 @@ impl Archiver {
             .api_patiently(&operation, &request, READ_PATIENCE)
             .await;
         match done {
-            Ok(Done { success: true }) => Ok(Purged::UpTo(window.last)),
+            Ok(Done { success: true }) => {
+                lock(&self.read).remove(&(stream, window.index));
+                Ok(Purged::UpTo(window.last))
+            }
             Ok(Done { success: false }) => Err(purging(stream, "it was not done").into()),
             Err(error) => Err(purging(stream, error).into()),
         }
@@ -352,6 +379,21 @@ impl Archiver {
             }
         }))
     }
+}
+
+impl From<Found> for Kept {
+    fn from(found: Found) -> Self {
+        Self {
+            sequence: found.sequence,
+            stored_at: found.stored_at,
+            raw: found.raw,
+        }
+    }
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in it is whole after any panic.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn asking(stream: StreamId, error: CallError) -> ArchiveError {

@@ -17,8 +17,8 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     JetStreamJournal,
-    follow::Arrived,
     link::{CallError, header, header_pairs, is_broker_header, patiently, status},
+    pushed::Arrived,
 };
 use crate::{
     Unavailable,

@@ -1,6 +1,5 @@
-//! Following live: one short-lived push consumer per stream, without acknowledgement, held back
-//! by the broker's flow control. Whatever goes wrong, it is made again from the last sequence. Where
-//! that is purged, or is purged before it is read, the archive has it.
+//! Following live: one short-lived push consumer per stream. Where what it is to begin with is purged,
+//! or is purged before it is read, the archive has it.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -9,28 +8,23 @@ use std::{
     time::Duration,
 };
 
-use async_nats::Message;
 use async_trait::async_trait;
 use contracts::{
     position::{Positions, StreamId},
     subject::AggregateId,
-    time::Timestamp,
 };
-use futures::{FutureExt as _, StreamExt as _};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
 };
 
 use super::{
     Ends, JetStreamJournal,
     archived::is_archived,
     direct::BATCH_MAX,
-    link::{CallError, Pause, header, status},
+    link::{CallError, Pause},
     load::version_of,
+    pushed::{Arrived, Came, Control, Pushed},
 };
 use crate::{
     Journal as _, Unavailable,
@@ -48,14 +42,8 @@ const RUN_MAX: usize = 256;
 const QUEUE: usize = 16;
 const QUEUE_KIB_MAX: u32 = 16 * 1024;
 
-const HEARTBEAT: Duration = Duration::from_secs(4);
-
 /// How many sequences a purge cannot go through while a consumer is made.
 const PURGE_AHEAD: u64 = 65_536;
-
-/// How long the broker keeps a consumer whose reader has gone. Short, because a user who may not
-/// touch durable consumers cannot remove its own either; a reader that comes back makes another.
-const INACTIVE: Duration = Duration::from_secs(2);
 
 impl JetStreamJournal {
     pub(super) async fn follow(
@@ -169,47 +157,33 @@ impl Follower {
                 tracing::warn!(stream, after, %error, "what is purged cannot be read yet");
             })?;
         }
-        let link = self.journal.link.clone();
-        let mut reconnections = link.reconnections();
-        let (inbox, mut subscriber) = link.inbox().await?;
-        let made = self.create(&inbox).await?;
-        if self.has_lost(made.delivered.stream_seq + 1).await? {
+        let (link, after) = (&self.journal.link, self.reached);
+        let mut pushed = Pushed::begin(link, self.stream, after, &self.filters).await?;
+        if self.has_lost(pushed.begins_at).await? {
             return Ok(());
         }
-        let mut received = 0;
         // All that the broker has yet to send of an aggregate may be purged meanwhile, and then
         // nothing comes that would show it.
-        let (mut pending, mut held_back) = (made.num_pending, false);
+        let was_pending = pushed.pending;
+        let mut held_back = false;
         loop {
-            let message = tokio::select! {
-                message = timeout(HEARTBEAT * 3, subscriber.next()) => message,
-                () = reconnections.next() => return Err(CallError::Reconnected),
-            };
-            let Ok(Some(mut message)) = message else {
-                return Err(CallError::Timeout);
-            };
+            let mut came = pushed.next().await?;
             let mut run = Run::after(self.reached, self.version);
             let then = loop {
-                if status(&message).is_some() {
-                    break Then::Control(message);
-                }
-                let arrived = Arrived::of(message)
-                    .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
-                if arrived.consumed != received + 1 {
-                    return Err(lost_on_the_way());
-                }
-                (received, pending) = (arrived.consumed, arrived.pending);
-                if !self.is_next(&arrived, &run, &made) {
+                let arrived = match came {
+                    Came::Message(arrived) => arrived,
+                    Came::Control(control) => break Then::Control(control),
+                };
+                if !self.is_next(&arrived, &run, was_pending) {
                     break Then::Gap(arrived);
                 }
                 run.push(arrived);
                 if run.arrived.len() >= RUN_MAX {
                     break Then::Wait;
                 }
-                // That there is no more to come is seen by who waits.
-                match subscriber.next().now_or_never() {
-                    Some(Some(next)) => message = next,
-                    Some(None) | None => break Then::Wait,
+                match pushed.try_next() {
+                    Some(next) => came = next?,
+                    None => break Then::Wait,
                 }
             };
             self.hand_on(run).await?;
@@ -223,14 +197,14 @@ impl Follower {
                     run.push(arrived);
                     self.hand_on(run).await?;
                 }
-                Then::Control(message) => {
-                    let is_idle = self.control(&message, received).await?;
+                Then::Control(control) => {
+                    let is_idle = pushed.answer(control).await?;
                     held_back |= !is_idle;
-                    if is_idle && self.aggregate.is_some() && (held_back || pending > 0) {
+                    if is_idle && self.aggregate.is_some() && (held_back || pushed.pending > 0) {
                         if self.has_lost(u64::MAX).await? {
                             return Ok(());
                         }
-                        (held_back, pending) = (false, 0);
+                        (held_back, pushed.pending) = (false, 0);
                     }
                 }
             }
@@ -238,7 +212,7 @@ impl Follower {
     }
 
     /// Whether nothing can be missing between what came and what comes.
-    fn is_next(&self, arrived: &Arrived, run: &Run, made: &Made) -> bool {
+    fn is_next(&self, arrived: &Arrived, run: &Run, was_pending: u64) -> bool {
         match (&self.aggregate, run.version) {
             (None, _) => arrived.sequence == run.reached + 1,
             (Some(_), Some(before)) => arrived.version == Some(before + 1),
@@ -247,7 +221,7 @@ impl Follower {
             // from it.
             (Some(_), None) => {
                 let is_far = self.live_from == 1 || self.live_from + PURGE_AHEAD < run.reached;
-                made.num_pending == 0 || (self.is_first && is_far)
+                was_pending == 0 || (self.is_first && is_far)
             }
         }
     }
@@ -293,56 +267,6 @@ impl Follower {
             }
         }
         Ok(())
-    }
-
-    async fn create(&self, inbox: &str) -> Result<Made, CallError> {
-        let mut config = json!({
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.reached + 1,
-            "deliver_subject": inbox,
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "flow_control": true,
-            "idle_heartbeat": nanoseconds(HEARTBEAT),
-            "inactive_threshold": nanoseconds(INACTIVE),
-            "mem_storage": true,
-            "num_replicas": 1,
-        });
-        if !self.filters.is_empty()
-            && let Some(config) = config.as_object_mut()
-        {
-            config.insert("filter_subjects".to_owned(), json!(self.filters));
-        }
-        let name = self.stream.name();
-        let request = json!({ "stream_name": name, "config": config });
-        // The form that names no consumer: a user who may do this cannot touch a durable one.
-        let operation = format!("CONSUMER.CREATE.{name}");
-        self.journal.link.api(&operation, &request).await
-    }
-
-    /// A heartbeat, or the question whether all so far has been read; whether the broker has no
-    /// more to send.
-    async fn control(&self, message: &Message, received: u64) -> Result<bool, CallError> {
-        if status(message) != Some(100) {
-            let text = message.description.clone().unwrap_or_default();
-            return Err(CallError::Answer(text));
-        }
-        let answer_to = match &message.reply {
-            Some(reply) => Some(reply.to_string()),
-            None => header(message, "Nats-Consumer-Stalled").map(str::to_owned),
-        };
-        let is_idle = answer_to.is_none();
-        if let Some(subject) = answer_to {
-            self.journal
-                .link
-                .send(subject, None, bytes::Bytes::new())
-                .await?;
-        }
-        let last = header(message, "Nats-Last-Consumer").and_then(|text| text.parse().ok());
-        if last.is_some_and(|last: u64| last > received) {
-            return Err(lost_on_the_way());
-        }
-        Ok(is_idle)
     }
 
     async fn hand_on(&mut self, run: Run) -> Result<(), CallError> {
@@ -410,69 +334,11 @@ enum Then {
     Wait,
     /// What comes next does not follow.
     Gap(Arrived),
-    Control(Message),
-}
-
-/// What the broker says of a new consumer.
-#[derive(Deserialize)]
-struct Made {
-    delivered: Before,
-    num_pending: u64,
-}
-
-/// It begins after this, which is not before what is live.
-#[derive(Deserialize)]
-struct Before {
-    stream_seq: u64,
+    Control(Control),
 }
 
 fn client(error: &Unavailable) -> CallError {
     CallError::Client(crate::chain(&error))
-}
-
-/// A message, and what the subject for an answer says of it:
-/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
-/// sequence>.<nanoseconds since 1970>.<pending>…`.
-pub(super) struct Arrived {
-    pub message: Message,
-    /// The sequence in the consumer.
-    consumed: u64,
-    /// The one in the stream.
-    pub sequence: u64,
-    pub stored_at: Timestamp,
-    /// How many the consumer had yet to send then.
-    pending: u64,
-    version: Option<u64>,
-}
-
-impl Arrived {
-    fn of(message: Message) -> Option<Self> {
-        const NANOSECONDS_PER_MS: i64 = 1_000_000;
-        let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;
-        let with_domain = 2;
-        let skipped = if reply.split('.').count() >= 9 {
-            with_domain
-        } else {
-            0
-        };
-        let mut tokens = reply.split('.').skip(skipped + 3);
-        let sequence = tokens.next()?.parse().ok()?;
-        let consumed = tokens.next()?.parse().ok()?;
-        let nanoseconds: i64 = tokens.next()?.parse().ok()?;
-        let pending = tokens.next()?.parse().ok()?;
-        Some(Self {
-            consumed,
-            sequence,
-            stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
-            pending,
-            version: version_of(message.subject.as_str()),
-            message,
-        })
-    }
-}
-
-fn lost_on_the_way() -> CallError {
-    CallError::Answer("messages were lost on the way".to_owned())
 }
 
 struct Following {
@@ -521,8 +387,4 @@ impl Tail for Following {
         }
         batch
     }
-}
-
-fn nanoseconds(duration: Duration) -> Value {
-    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

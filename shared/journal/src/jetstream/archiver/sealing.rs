@@ -7,10 +7,11 @@ use futures::future::try_join_all;
 use super::{
     super::{
         append::{CONFLICTS, publish},
-        direct::READ_PATIENCE,
+        direct::{Found, READ_PATIENCE},
         link::{CallError, patiently},
+        pushed::Pushed,
     },
-    Archiver, asking,
+    Archiver, Reading, asking, lock,
 };
 use crate::{
     Unavailable,
@@ -67,25 +68,47 @@ impl Archiver {
         stream: StreamId,
         window: Window,
     ) -> Result<Vec<Kept>, ArchiveError> {
-        let mut events = Vec::new();
-        let mut next = window.first;
-        while next <= window.last {
-            let read = self.live_from(stream, next, window.last).await?;
-            if read.is_empty() {
-                return Err(self.purged_unread(stream, window, next).await?);
-            }
-            for kept in read {
-                if kept.sequence != next {
-                    return Err(ArchiveError::Missing {
-                        stream,
-                        sequence: next,
-                    });
-                }
-                next += 1;
-                events.push(kept);
+        let before = lock(&self.reading).take();
+        let goes_on = |it: &Reading| it.stream == stream && it.next == window.first;
+        let read = match before.filter(goes_on) {
+            Some(before) => self.read_on(before, window).await,
+            None => Err(CallError::Reconnected),
+        };
+        let read = match read {
+            Ok(read) => read,
+            Err(_) => patiently(READ_PATIENCE, || async {
+                let (link, after) = (&self.journal.link, window.first - 1);
+                let reading = Reading {
+                    pushed: Pushed::begin(link, stream, after, &[]).await?,
+                    stream,
+                    next: window.first,
+                };
+                self.read_on(reading, window).await
+            })
+            .await
+            .map_err(|error| asking(stream, error))?,
+        };
+        for (kept, sequence) in read.iter().zip(window.first..) {
+            if kept.sequence != sequence {
+                return Err(self.purged_unread(stream, window, sequence).await?);
             }
         }
-        Ok(events)
+        Ok(read)
+    }
+
+    async fn read_on(&self, reading: Reading, window: Window) -> Result<Vec<Kept>, CallError> {
+        let Reading {
+            mut pushed, stream, ..
+        } = reading;
+        let read = pushed.up_to(window.last).await?;
+        if read.last().is_some_and(|last| last.sequence == window.last) {
+            *lock(&self.reading) = Some(Reading {
+                pushed,
+                stream,
+                next: window.last + 1,
+            });
+        }
+        Ok(read.into_iter().map(Found::from).map(Kept::from).collect())
     }
 
     /// Why a window cannot be read from this sequence on.
@@ -265,7 +288,10 @@ impl Sealing<'_> {
             Unavailable::new(format!("write `{subject}`"), error).refused(refused)
         })?;
         match stored {
-            Stored::Same(_) => Ok(()),
+            Stored::Same(_) => {
+                lock(&self.archiver.read).insert((stream, window.index), seal.digest);
+                Ok(())
+            }
             Stored::Other => Err(ArchiveError::Forked { subject }),
         }
     }

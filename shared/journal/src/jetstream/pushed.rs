@@ -1,0 +1,231 @@
+//! What a short-lived push consumer is sent, in order: without acknowledgement, held back by the
+//! broker's flow control. Whatever goes wrong ends it, and it is made again from the last sequence.
+
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use contracts::{position::StreamId, time::Timestamp};
+use futures::{FutureExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    link::{CallError, Link, Reconnections, header, status},
+    load::version_of,
+};
+
+const HEARTBEAT: Duration = Duration::from_secs(4);
+
+/// How long the broker keeps a consumer whose reader has gone. Short, because a user who may not
+/// touch durable consumers cannot remove its own either; a reader that comes back makes another.
+const INACTIVE: Duration = Duration::from_secs(2);
+
+pub(super) struct Pushed {
+    link: Link,
+    reconnections: Reconnections,
+    subscriber: Subscriber,
+    /// By the count of the consumer.
+    received: u64,
+    /// Where it begins, which is not before what is live.
+    pub begins_at: u64,
+    /// How many there were yet to come, when that was last said.
+    pub pending: u64,
+}
+
+pub(super) enum Came {
+    Message(Arrived),
+    Control(Control),
+}
+
+/// A heartbeat, or the question whether all so far has been read.
+pub(super) struct Control(Message);
+
+/// What the broker says of a new consumer.
+#[derive(Deserialize)]
+struct Made {
+    delivered: Before,
+    num_pending: u64,
+}
+
+/// It begins after this, which is not before what is live.
+#[derive(Deserialize)]
+struct Before {
+    stream_seq: u64,
+}
+
+/// A message, and what the subject for an answer says of it:
+/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
+/// sequence>.<nanoseconds since 1970>.<pending>…`.
+pub(super) struct Arrived {
+    pub message: Message,
+    /// The sequence in the consumer.
+    consumed: u64,
+    /// The one in the stream.
+    pub sequence: u64,
+    pub stored_at: Timestamp,
+    /// How many the consumer had yet to send then.
+    pending: u64,
+    /// Of an event.
+    pub version: Option<u64>,
+}
+
+impl Arrived {
+    fn of(message: Message) -> Option<Self> {
+        const NANOSECONDS_PER_MS: i64 = 1_000_000;
+        let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;
+        let with_domain = 2;
+        let skipped = if reply.split('.').count() >= 9 {
+            with_domain
+        } else {
+            0
+        };
+        let mut tokens = reply.split('.').skip(skipped + 3);
+        let sequence = tokens.next()?.parse().ok()?;
+        let consumed = tokens.next()?.parse().ok()?;
+        let nanoseconds: i64 = tokens.next()?.parse().ok()?;
+        let pending = tokens.next()?.parse().ok()?;
+        Some(Self {
+            consumed,
+            sequence,
+            stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
+            pending,
+            version: version_of(message.subject.as_str()),
+            message,
+        })
+    }
+}
+
+impl Pushed {
+    /// What stands in a stream after a sequence; all of it where there are no filters.
+    pub async fn begin(
+        link: &Link,
+        stream: StreamId,
+        after: u64,
+        filters: &[String],
+    ) -> Result<Self, CallError> {
+        let reconnections = link.reconnections();
+        let (inbox, subscriber) = link.inbox().await?;
+        let made = create(link, stream, after, filters, &inbox).await?;
+        Ok(Self {
+            link: link.clone(),
+            reconnections,
+            subscriber,
+            received: 0,
+            begins_at: made.delivered.stream_seq + 1,
+            pending: made.num_pending,
+        })
+    }
+
+    /// Waits for what comes next. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Came, CallError> {
+        let message = tokio::select! {
+            message = timeout(HEARTBEAT * 3, self.subscriber.next()) => message,
+            () = self.reconnections.next() => return Err(CallError::Reconnected),
+        };
+        match message {
+            Ok(Some(message)) => self.came(message),
+            Ok(None) | Err(_) => Err(CallError::Timeout),
+        }
+    }
+
+    /// What has come already.
+    pub fn try_next(&mut self) -> Option<Result<Came, CallError>> {
+        // That there is no more to come is seen by who waits.
+        let message = self.subscriber.next().now_or_never()??;
+        Some(self.came(message))
+    }
+
+    /// Up to a sequence and with it, of a stream that is read without filters and holds it.
+    pub async fn up_to(&mut self, last: u64) -> Result<Vec<Arrived>, CallError> {
+        let mut all = Vec::new();
+        loop {
+            match self.next().await? {
+                Came::Control(control) => {
+                    self.answer(control).await?;
+                }
+                Came::Message(arrived) => {
+                    let is_last = arrived.sequence >= last;
+                    all.push(arrived);
+                    if is_last {
+                        return Ok(all);
+                    }
+                }
+            }
+        }
+    }
+
+    fn came(&mut self, message: Message) -> Result<Came, CallError> {
+        if status(&message).is_some() {
+            return Ok(Came::Control(Control(message)));
+        }
+        let arrived = Arrived::of(message)
+            .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
+        if arrived.consumed != self.received + 1 {
+            return Err(lost_on_the_way());
+        }
+        (self.received, self.pending) = (arrived.consumed, arrived.pending);
+        Ok(Came::Message(arrived))
+    }
+
+    /// Answers once everything before it has been taken, so that the broker sends on; whether it has
+    /// no more to send.
+    pub async fn answer(&self, Control(message): Control) -> Result<bool, CallError> {
+        if status(&message) != Some(100) {
+            let text = message.description.clone().unwrap_or_default();
+            return Err(CallError::Answer(text));
+        }
+        let answer_to = match &message.reply {
+            Some(reply) => Some(reply.to_string()),
+            None => header(&message, "Nats-Consumer-Stalled").map(str::to_owned),
+        };
+        let is_idle = answer_to.is_none();
+        if let Some(subject) = answer_to {
+            self.link.send(subject, None, bytes::Bytes::new()).await?;
+        }
+        let last = header(&message, "Nats-Last-Consumer").and_then(|text| text.parse().ok());
+        if last.is_some_and(|last: u64| last > self.received) {
+            return Err(lost_on_the_way());
+        }
+        Ok(is_idle)
+    }
+}
+
+async fn create(
+    link: &Link,
+    stream: StreamId,
+    after: u64,
+    filters: &[String],
+    inbox: &str,
+) -> Result<Made, CallError> {
+    let mut config = json!({
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": after + 1,
+        "deliver_subject": inbox,
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "flow_control": true,
+        "idle_heartbeat": nanoseconds(HEARTBEAT),
+        "inactive_threshold": nanoseconds(INACTIVE),
+        "mem_storage": true,
+        "num_replicas": 1,
+    });
+    if !filters.is_empty()
+        && let Some(config) = config.as_object_mut()
+    {
+        config.insert("filter_subjects".to_owned(), json!(filters));
+    }
+    let name = stream.name();
+    let request = json!({ "stream_name": name, "config": config });
+    // The form that names no consumer: a user who may do this cannot touch a durable one.
+    let operation = format!("CONSUMER.CREATE.{name}");
+    link.api(&operation, &request).await
+}
+
+fn lost_on_the_way() -> CallError {
+    CallError::Answer("messages were lost on the way".to_owned())
+}
+
+fn nanoseconds(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
