@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Unavailable,
     object::ObjectError,
-    stored::{DATA_REF, Entry, Raw, Unreadable},
+    stored::{Entry, Raw, Unreadable},
 };
 
 /// Between two messages of one answer.
@@ -239,8 +239,7 @@ impl JetStreamJournal {
         stream: StreamId,
         arrived: Vec<Arrived>,
     ) -> Result<Vec<Entry>, Unavailable> {
-        let is_apart = |it: &Arrived| header(&it.message, DATA_REF).is_some();
-        if arrived.len() >= DECODED_ELSEWHERE_MIN && !arrived.iter().any(is_apart) {
+        if arrived.len() >= DECODED_ELSEWHERE_MIN && !arrived.iter().any(Arrived::is_apart) {
             return Ok(decode_elsewhere(stream, arrived).await);
         }
         let found = arrived.into_iter().map(Found::from).collect();

@@ -33,8 +33,10 @@ use crate::{
     tail::{Scope, Tail, TailError},
 };
 
-/// As many of those that have arrived are decoded and handed on at once.
+/// As many of those that have arrived are decoded and handed on at once, or bytes of their payloads
+/// after which no more is added. One whose payload is kept apart is the last.
 const RUN_MAX: usize = 256;
+const RUN_BYTES: usize = 1024 * 1024;
 
 /// Runs that wait for the reader, all streams together, and KiB of them: hundreds of events that are
 /// kept in the log may be large, and one that is kept apart is up to 32 MiB. What comes meanwhile is
@@ -178,7 +180,7 @@ impl Follower {
                     break Then::Gap(arrived);
                 }
                 run.push(arrived);
-                if run.arrived.len() >= RUN_MAX {
+                if run.is_full() {
                     break Then::Wait;
                 }
                 match pushed.try_next() {
@@ -311,6 +313,7 @@ struct Run {
     reached: u64,
     /// Of its event, where one aggregate is followed.
     version: Option<u64>,
+    bytes: usize,
 }
 
 impl Run {
@@ -319,11 +322,19 @@ impl Run {
             arrived: Vec::new(),
             reached,
             version,
+            bytes: 0,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.arrived.len() >= RUN_MAX
+            || self.bytes >= RUN_BYTES
+            || self.arrived.last().is_some_and(Arrived::is_apart)
     }
 
     fn push(&mut self, arrived: Arrived) {
         (self.reached, self.version) = (arrived.sequence, arrived.version);
+        self.bytes += arrived.message.payload.len();
         self.arrived.push(arrived);
     }
 }

@@ -14,6 +14,7 @@ use super::{
     link::{CallError, Link, Reconnections, header, status},
     load::version_of,
 };
+use crate::stored::DATA_REF;
 
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
@@ -71,6 +72,11 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
+    /// Whether its payload has to be fetched.
+    pub fn is_apart(&self) -> bool {
+        header(&self.message, DATA_REF).is_some()
+    }
+
     fn of(message: Message) -> Option<Self> {
         const NANOSECONDS_PER_MS: i64 = 1_000_000;
         let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;

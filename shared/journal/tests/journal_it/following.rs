@@ -124,6 +124,37 @@ pub async fn a_tail_shows_what_was_and_what_comes(world: &World) {
     nothing(world, tail.next()).await;
 }
 
+pub async fn a_stream_that_is_longer_than_what_is_taken_at_once_comes_whole_and_alone(
+    world: &World,
+) {
+    const AGGREGATES: usize = 60;
+    let journal = world.journal().await;
+    let from = end(&*journal).await;
+    let stream = journal.stream_count().stream_of(&execution());
+    let appending = (0..AGGREGATES).map(|_| async {
+        let aggregate = execution();
+        let written = journal.append_all(&history(&aggregate, 25)).await.unwrap();
+        written.into_iter().filter(|at| at.stream == stream)
+    });
+    let (other, _) = sealed(&skill(), None, EventName::SkillDisabled, "");
+    journal.append(&other).await.unwrap();
+    let written = join_all(appending).await.into_iter().flatten();
+    let mut written: Vec<_> = written.collect();
+    written.sort();
+    let mut tail = journal.tail(&from, Scope::Stream(stream)).await.unwrap();
+    let mut seen = vec![soon(tail.next()).await.position];
+    for max in (1..).map(|it| it * 7) {
+        if seen.len() == written.len() {
+            break;
+        }
+        let batch = soon(tail.next_batch(max)).await;
+        assert!(batch.len() <= max);
+        seen.extend(batch.iter().map(|entry| entry.position));
+    }
+    assert_eq!(seen, written);
+    nothing(world, tail.next()).await;
+}
+
 /// More of them wait than may be held, and none is lost.
 pub async fn a_tail_holds_so_many_bytes_and_the_rest_waits_in_the_log(world: &World) {
     /// What a tail holds, with what is kept beside a payload.
