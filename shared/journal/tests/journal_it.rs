@@ -144,7 +144,7 @@ conform! {
         reading_goes_on_from_a_position
         what_is_read_and_followed_says_when_the_broker_stored_it
         a_tail_shows_what_was_and_what_comes
-        a_stream_that_is_longer_than_what_is_taken_at_once_comes_whole_and_alone,
+        a_stream_that_is_longer_than_what_is_taken_at_once_comes_whole_and_alone
         a_tail_holds_so_many_bytes_and_the_rest_waits_in_the_log
         a_tail_of_one_aggregate_shows_nothing_else
         a_tail_beyond_the_end_is_refused

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeSet, VecDeque},
     future::pending,
     sync::Arc,
-    time::Duration,
 };
 
 use async_trait::async_trait;

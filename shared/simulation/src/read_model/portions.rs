@@ -1,10 +1,7 @@
 //! The log as the projection is given it: in portions and in an order among the streams that
 //! follow from a seed, over a connection that is lost now and then. Everything else is the log's.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use async_trait::async_trait;
 use bytes::Bytes;
