@@ -2,6 +2,7 @@
 //! services run as supervised children; everything they know is under one directory.
 //!
 //! * [`directory`]: what is kept, and that only one process uses it
+//! * [`ground`]: what is settled before anything runs
 //! * [`people`]: who may ask for what
 //! * [`broker`]: finding nats-server, and running it
 //! * [`child`]: one supervised process, and its [`sign`] that it is ready; [`services`]: the five
@@ -13,6 +14,7 @@ pub mod broker;
 pub mod child;
 pub mod directory;
 pub mod gateway;
+pub mod ground;
 pub mod people;
 pub mod services;
 pub mod sign;
@@ -27,10 +29,9 @@ use std::{
 use anyhow::Context as _;
 use contracts::{event::Service, ids::WorkspaceId};
 use host::{
-    config::{names, traces::Traces},
+    config::names,
     engine::chain,
     http::tls::{self, Tls},
-    principals::Document,
 };
 use journal::{
     jetstream::{ConnectOptions, InstallOptions},
@@ -38,16 +39,11 @@ use journal::{
     permissions::{OPERATOR, caller_name},
 };
 use serde_json::{Map, json};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    child::Children,
-    directory::{Directory, Settings},
-    services::Found,
+    broker::Broker, child::Children, directory::Directory, ground::Ground, services::Found,
 };
 use crate::{
     command::Global,
@@ -56,9 +52,6 @@ use crate::{
     install::{self, EVENTS_READER, INSTALLER, Passwords, Survives, Switch, WORKER, stream_count},
     screen::{Screen, quoted},
 };
-
-/// Where a control plane of one machine is found, if nothing else is there.
-const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub const ANY_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -211,46 +204,52 @@ pub async fn start(
     screen: Screen,
     children: &mut Children,
 ) -> Result<Plane, Failure> {
-    let (nats_tls, encryption) = (broker_files(args)?, args.encryption.load(args.listen)?);
-    let settings = Settings::settle(directory, args)?;
-    screen.note("data", &directory.root().display().to_string());
-    services::check_binaries()?;
-    // The services inherit these settings: what is wrong with them is told once, here.
-    if let Some(traces) = Traces::from_env().map_err(anyhow::Error::new)? {
-        let text = format!("of every service go to {}", traces.origin());
-        screen.note("traces", &text);
-    }
-    let listener = listener(args.listen, screen).await?;
-
-    let mut people = people::settle(directory, &settings.workspace)?;
-    let principals = Document::read(&directory.principals()).map_err(anyhow::Error::new)?;
-    let (nats_url, passwords) = if let Some(url) = &args.nats_url {
-        (url.clone(), args.nats_passwords.clone().map(Passwords))
-    } else {
-        let passwords = Passwords(directory.secrets());
-        let binary = broker::find(args.nats_server.as_deref(), screen).await?;
-        let url = broker::start(
-            &binary,
-            directory,
-            &settings,
-            &passwords,
-            &principals,
-            children,
-        )
-        .await?;
-        let (streams, durability) = (settings.streams, settings.durability.as_str());
-        let text = format!("{url}, streams {streams}, durability {durability}");
-        screen.note("nats-server", &text);
-        (url, Some(passwords))
+    let ground = Ground::settle(directory, args, screen).await?;
+    let broker = match &args.nats_url {
+        Some(url) => Broker {
+            url: url.clone(),
+            passwords: args.nats_passwords.clone().map(Passwords),
+            replicas: 1,
+            is_ours: false,
+        },
+        None => broker::start(&ground, children).await?,
     };
+    start_on(ground, broker, children).await
+}
+
+/// As [`start`], on a broker that runs.
+pub async fn start_on(
+    ground: Ground<'_>,
+    broker: Broker,
+    children: &mut Children,
+) -> Result<Plane, Failure> {
+    let Ground {
+        directory,
+        args,
+        screen,
+        settings,
+        nats_tls,
+        encryption,
+        listener,
+        mut people,
+        principals,
+    } = ground;
+    let Broker {
+        url: nats_url,
+        passwords,
+        replicas,
+        is_ours,
+    } = broker;
     let streams = settings.stream_count()?;
     let tls = nats_tls.options()?;
     let installer = options(&nats_url, INSTALLER, streams, passwords.as_ref())?.tls(tls.clone());
     let asked = InstallOptions {
+        replicas,
         // What is on in a log of others stays as they have it.
-        republish: match &args.nats_url {
-            None => Some(settings.republish),
-            Some(_) => args.republish.map(Switch::is_on),
+        republish: if is_ours {
+            Some(settings.republish)
+        } else {
+            args.republish.map(Switch::is_on)
         },
         inboxes: principals.workspaces(),
         ..InstallOptions::new(streams)
@@ -274,7 +273,7 @@ pub async fn start(
             streams,
             durability: settings.durability,
             passwords: passwords.as_ref(),
-            knows_callers: args.nats_url.is_none(),
+            knows_callers: is_ours,
         },
         children,
     )
@@ -315,19 +314,6 @@ pub async fn start(
             .map(|(service, address)| (service, format!("http://{address}/metrics")))
             .collect(),
     })
-}
-
-/// What the broker is reached with, if it is another's.
-fn broker_files(args: &Args) -> Result<NatsTls, Failure> {
-    let files = args.nats_tls.absolute()?;
-    if args.nats_url.is_none() && !files.is_default() {
-        return Err(Failure::Usage(
-            "`--nats-ca`, `--nats-cert` and `--nats-key` are for a broker that is named with \
-             `--nats-url`"
-                .to_owned(),
-        ));
-    }
-    Ok(files)
 }
 
 /// A broker of one's own may know nobody but the services.
@@ -456,23 +442,6 @@ impl Stop {
             biased;
             () = self.asked.cancelled() => Err(Failure::Interrupted),
             outcome = work => outcome,
-        }
-    }
-}
-
-/// As asked, or at the usual port if it is free, or at any.
-async fn listener(asked: Option<SocketAddr>, screen: Screen) -> Result<TcpListener, Failure> {
-    let bound = TcpListener::bind(asked.unwrap_or(USUAL_ADDRESS)).await;
-    match (bound, asked) {
-        (Ok(listener), _) => Ok(listener),
-        (Err(error), Some(address)) => Err(Failure::Unsuccessful(format!(
-            "cannot listen on {address}: {error}\nname another address with `--listen`"
-        ))),
-        (Err(_), None) => {
-            let text = format!("{USUAL_ADDRESS} is taken: using a free port");
-            screen.note("address", &text);
-            let any = TcpListener::bind(ANY_ADDRESS).await;
-            Ok(any.context("cannot listen on 127.0.0.1")?)
         }
     }
 }

@@ -9,14 +9,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use host::principals::Document;
 use journal::broker::{ACCOUNT, ServerConfig};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
 use super::{
     child::{Children, Recipe, die_with_parent},
-    directory::{Directory, Settings},
+    ground::Ground,
     sign::Sign,
 };
 use crate::{
@@ -68,37 +67,26 @@ pub async fn find(named: Option<&Path>, screen: Screen) -> Result<PathBuf, Failu
     obtain().await
 }
 
-/// Starts it on a free port, and answers with its address.
-pub async fn start(
-    binary: &Path,
-    directory: &Directory,
-    settings: &Settings,
-    passwords: &Passwords,
-    principals: &Document,
-    children: &mut Children,
-) -> Result<String, Failure> {
+/// A broker that runs.
+pub struct Broker {
+    /// One address or several, separated by commas.
+    pub url: String,
+    /// Where its users find their passwords; nothing where it asks nobody.
+    pub passwords: Option<Passwords>,
+    /// Copies of each stream, where they are not there yet.
+    pub replicas: u8,
+    /// Whether it was started here, with a user for each principal.
+    pub is_ours: bool,
+}
+
+/// Starts it on a free port.
+pub async fn start(ground: &Ground<'_>, children: &mut Children) -> Result<Broker, Failure> {
+    let (directory, settings) = (ground.directory, &ground.settings);
+    let passwords = Passwords(directory.secrets());
+    let binary = find(ground.args.nats_server.as_deref(), ground.screen).await?;
     let config_file = directory.broker().join("nats-server.conf");
     let store = directory.broker().join("data");
-    let config = ServerConfig {
-        listen: "127.0.0.1:-1".to_owned(),
-        data_directory: store.display().to_string(),
-        durability: settings.durability.durability(),
-        // It listens on this machine only.
-        tls: None,
-        users: users(
-            passwords,
-            &Known {
-                streams: settings.stream_count()?,
-                principals,
-                workspace: &settings.workspace,
-                serves: &settings.serves,
-                events_reader: settings
-                    .republish
-                    .then(|| Heard::In(settings.workspace.clone())),
-            },
-        )?,
-        callers: callers(passwords, principals)?,
-    };
+    let config = config(ground, &passwords, &store)?;
     settle_streams(&store)?;
     write_private(&config_file, config.render().as_bytes())
         .context("cannot write the broker's configuration")?;
@@ -108,13 +96,47 @@ pub async fn start(
         log: directory.log("nats-server"),
         sign: Sign::Broker { run: run.clone() },
         command: Box::new({
-            let (binary, run) = (binary.to_owned(), run.clone());
+            let run = run.clone();
             move || command(&binary, &config_file, &run)
         }),
     };
     children.start_broker(recipe).ready().await?;
-    let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
-    address(&run).ok_or_else(unnamed)
+    let url = own_address(&run)?;
+    let (streams, durability) = (settings.streams, settings.durability.as_str());
+    let text = format!("{url}, streams {streams}, durability {durability}");
+    ground.screen.note("nats-server", &text);
+    Ok(Broker {
+        url,
+        passwords: Some(passwords),
+        replicas: 1,
+        is_ours: true,
+    })
+}
+
+/// With everybody as a user whom it is to know.
+pub fn config(
+    ground: &Ground<'_>,
+    passwords: &Passwords,
+    store: &Path,
+) -> Result<ServerConfig, Failure> {
+    let (settings, principals) = (&ground.settings, &ground.principals);
+    let heard = || Heard::In(settings.workspace.clone());
+    let known = Known {
+        streams: settings.stream_count()?,
+        principals,
+        workspace: &settings.workspace,
+        serves: &settings.serves,
+        events_reader: settings.republish.then(heard),
+    };
+    Ok(ServerConfig {
+        listen: "127.0.0.1:-1".to_owned(),
+        data_directory: store.display().to_string(),
+        durability: settings.durability.durability(),
+        // It listens on this machine only.
+        tls: None,
+        users: users(passwords, &known)?,
+        callers: callers(passwords, principals)?,
+    })
 }
 
 pub fn command(binary: &Path, config_file: &Path, run: &Path) -> Command {
@@ -158,6 +180,12 @@ fn settle_streams(store: &Path) -> anyhow::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// That of a server which is ready.
+pub fn own_address(run: &Path) -> Result<String, Failure> {
+    let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
+    address(run).ok_or_else(unnamed)
 }
 
 /// What the server writes once it listens: a file of its own making, by process id.

@@ -81,13 +81,13 @@ enum Stage {
     Ended,
 }
 
-/// All children, the broker apart: it is started first and stopped last.
+/// All children, the broker's apart: they are started first and stopped last.
 pub struct Children {
     screen: Screen,
     hurry: CancellationToken,
     /// Until everything is up, a child that ends is not started again: it has something to say.
     is_up: CancellationToken,
-    broker: Option<Child>,
+    brokers: Vec<Child>,
     others: Vec<Child>,
     /// What this process does itself, for as long as its children are there to do the work.
     tasks: Vec<JoinHandle<()>>,
@@ -100,7 +100,7 @@ impl Children {
             screen,
             hurry,
             is_up: CancellationToken::new(),
-            broker: None,
+            brokers: Vec::new(),
             others: Vec::new(),
             tasks: Vec::new(),
             end_tasks: CancellationToken::new(),
@@ -112,21 +112,17 @@ impl Children {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.broker.is_none() && self.others.is_empty()
+        self.brokers.is_empty() && self.others.is_empty()
     }
 
     pub fn start_broker(&mut self, recipe: Recipe) -> &Child {
         let child = self.start(recipe);
-        self.broker.insert(child)
+        pushed(&mut self.brokers, child)
     }
 
     pub fn start_other(&mut self, recipe: Recipe) -> &Child {
         let child = self.start(recipe);
-        self.others.push(child);
-        // Just pushed: there is a last one.
-        self.others
-            .last()
-            .unwrap_or_else(|| unreachable!("a child was pushed"))
+        pushed(&mut self.others, child)
     }
 
     /// Ends before any child is stopped.
@@ -137,6 +133,10 @@ impl Children {
         self.tasks.push(tokio::spawn(task(self.end_tasks.clone())));
     }
 
+    pub fn brokers(&self) -> &[Child] {
+        &self.brokers
+    }
+
     pub fn others(&self) -> &[Child] {
         &self.others
     }
@@ -145,7 +145,7 @@ impl Children {
     pub fn keep_up(&self) -> Result<(), Failure> {
         self.is_up.cancel();
         let ended = |child: &&Child| child.life.borrow().stage == Stage::Ended;
-        match self.broker.iter().chain(&self.others).find(ended) {
+        match self.brokers.iter().chain(&self.others).find(ended) {
             None => Ok(()),
             Some(child) => Err(child.failure("has ended")),
         }
@@ -156,15 +156,13 @@ impl Children {
         for task in self.tasks {
             let _ = task.await;
         }
-        for child in &self.others {
-            child.stop.cancel();
-        }
-        for child in self.others {
-            let _ = child.task.await;
-        }
-        if let Some(broker) = self.broker {
-            broker.stop.cancel();
-            let _ = broker.task.await;
+        for children in [self.others, self.brokers] {
+            for child in &children {
+                child.stop.cancel();
+            }
+            for child in children {
+                let _ = child.task.await;
+            }
         }
     }
 
@@ -190,6 +188,14 @@ impl Children {
             task: tokio::spawn(watcher.keep(recipe)),
         }
     }
+}
+
+fn pushed(children: &mut Vec<Child>, child: Child) -> &Child {
+    children.push(child);
+    // Just pushed: there is a last one.
+    children
+        .last()
+        .unwrap_or_else(|| unreachable!("a child was pushed"))
 }
 
 impl Child {

@@ -14,6 +14,12 @@ use super::broker;
 /// A broker that listens greets at once; one that does not in this time is asked again.
 const GREETING_WITHIN: Duration = Duration::from_secs(1);
 
+/// What a server logs that leads a cluster, and what one that follows another.
+const LEADERS: [&str; 2] = [
+    "Self is new JetStream cluster metadata leader",
+    "JetStream cluster new metadata leader",
+];
+
 pub enum Sign {
     /// It answers `/readyz` with success, at the address that it has written into the file.
     Service {
@@ -22,6 +28,8 @@ pub enum Sign {
     },
     /// It greets whoever connects; it has written into the directory where it listens.
     Broker { run: PathBuf },
+    /// As [`Sign::Broker`], and it has logged who leads the cluster that it is part of.
+    Clustered { run: PathBuf },
     /// It has logged this text.
     Logged(&'static str),
 }
@@ -37,10 +45,11 @@ impl Sign {
                 let answer = http.get(format!("http://{address}/readyz")).send().await;
                 answer.is_ok_and(|answer| answer.status().is_success())
             }
-            Self::Broker { run } => match broker::address(run) {
-                Some(url) => matches!(timeout(GREETING_WITHIN, greets(&url)).await, Ok(Ok(_))),
-                None => false,
-            },
+            Self::Broker { run } => greets(run).await,
+            Self::Clustered { run } => {
+                let leads = |log: String| LEADERS.iter().any(|text| log.contains(text));
+                greets(run).await && log_since(log, log_from).is_ok_and(leads)
+            }
             Self::Logged(text) => log_since(log, log_from).is_ok_and(|log| log.contains(text)),
         }
     }
@@ -55,7 +64,13 @@ pub fn log_since(log: &Path, from: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-async fn greets(url: &str) -> io::Result<u8> {
-    let mut stream = TcpStream::connect(url.trim_start_matches("nats://")).await?;
-    stream.read_u8().await
+async fn greets(run: &Path) -> bool {
+    let Some(url) = broker::address(run) else {
+        return false;
+    };
+    let greeting = async {
+        let mut stream = TcpStream::connect(url.trim_start_matches("nats://")).await?;
+        stream.read_u8().await
+    };
+    matches!(timeout(GREETING_WITHIN, greeting).await, Ok(Ok(_)))
 }
