@@ -78,18 +78,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Connects as a worker's own user, who may subscribe to its skills and answer, nothing else.
+    /// Connects as a worker's own user, who may subscribe to its skills and answer, nothing else;
+    /// to one address or several, separated by commas.
     pub async fn connect(
         url: &str,
         user: &str,
         password: &str,
         limits: Limits,
     ) -> Result<Self, ConnectError> {
+        let addresses: Vec<&str> = url.split(',').map(str::trim).collect();
         let client = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
             .name("worker")
             .subscription_capacity(WAITING_MAX)
             .max_reconnects(None)
-            .connect(url)
+            .connect(addresses)
             .await
             .map_err(|source| ConnectError {
                 url: url.to_owned(),
