@@ -8,9 +8,11 @@
 //! * [`load`]: executions submitted, so many at once or so many a second, each until its end
 //! * [`plan`]: what they do
 //! * [`floor`]: the bare traffic, in processes of its own
+//! * [`cluster`]: a broker of three servers
 //! * [`usage`]: what processes have used
 //! * [`report`]: the figures, [`table`]: in words; [`compare`]: two of them
 
+mod cluster;
 mod compare;
 mod floor;
 mod load;
@@ -35,7 +37,8 @@ use host::principals::{Credential, Document, token_hash};
 use journal::{jetstream::JetStreamJournal, layout::StreamCount, permissions::caller_name};
 
 use self::{
-    floor::Bare,
+    cluster::Servers,
+    floor::{Bare, ConsumerState},
     load::{Load, Pace},
     plan::{Through, Width},
     report::{Report, Round},
@@ -49,7 +52,7 @@ use crate::{
     install::{Passwords, Survives, random_text, stream_count},
     log,
     screen::Screen,
-    up::{self, Plane, Stop, child::Children, directory::Directory},
+    up::{self, Plane, Stop, child::Children, directory::Directory, ground::Ground},
 };
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Measure the bare traffic only
-    Floor(Box<Conditions>),
+    Floor(Box<OnlyFloor>),
     /// What is otherwise in the second of two reports that `bench --json` has written
     Compare { before: PathBuf, after: PathBuf },
     /// A process of the bare traffic
@@ -88,6 +91,18 @@ struct Run {
     /// Leave the bare traffic out
     #[arg(long)]
     no_floor: bool,
+    /// Of the bare traffic alone; else as services have theirs, on disk.
+    #[arg(skip)]
+    consumer_state: Option<ConsumerState>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct OnlyFloor {
+    #[command(flatten)]
+    conditions: Conditions,
+    /// Where the broker keeps what consumers have acknowledged
+    #[arg(long, value_enum, default_value_t = ConsumerState::File)]
+    consumer_state: ConsumerState,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -114,6 +129,9 @@ struct Conditions {
     /// What an acknowledged event survives
     #[arg(long, value_enum, default_value_t = Survives::Process)]
     durability: Survives,
+    /// Of how many nats-servers each broker is: that of the services, and that of the bare traffic
+    #[arg(long, value_enum, value_name = "NUMBER", default_value = "1")]
+    servers: Servers,
     /// Into how many streams executions are spread
     #[arg(long, default_value = "1", value_parser = stream_count)]
     streams: StreamCount,
@@ -134,12 +152,13 @@ struct Conditions {
 pub async fn run(args: Args, global: &Global) -> Result<(), Failure> {
     let (run, only_floor) = match args.command {
         None => (args.run, false),
-        Some(Command::Floor(conditions)) => (
+        Some(Command::Floor(only)) => (
             Run {
-                conditions: *conditions,
+                conditions: only.conditions,
                 rate: None,
                 prefill: 0,
                 no_floor: false,
+                consumer_state: Some(only.consumer_state),
             },
             true,
         ),
@@ -192,8 +211,7 @@ impl Stage {
         let conditions = &run.conditions;
         let screen = self.screen.aside();
         let submitters = self.submitters()?;
-        let args = up_args(conditions, self.directory.root())?;
-        let plane = Box::pin(up::start(&self.directory, &args, screen, &mut self.plane)).await?;
+        let plane = Box::pin(self.bring_up(conditions)).await?;
         if conditions.through == Through::Nats {
             plan::serve(&self.directory, &plane, &mut self.plane).await?;
         }
@@ -218,7 +236,7 @@ impl Stage {
         let mut bare = if run.no_floor {
             None
         } else {
-            let pattern = load.pattern(conditions).await?;
+            let pattern = load.pattern(run).await?;
             let bare = Bare::start(&self.directory, conditions, &pattern, &mut self.bare).await?;
             Some(bare)
         };
@@ -248,6 +266,19 @@ impl Stage {
         }
         report.settle(load.stored().await?, &Usage::now()?);
         Ok(report)
+    }
+
+    async fn bring_up(&mut self, conditions: &Conditions) -> Result<Plane, Failure> {
+        let screen = self.screen.aside();
+        let args = up_args(conditions, self.directory.root())?;
+        match conditions.servers {
+            Servers::One => up::start(&self.directory, &args, screen, &mut self.plane).await,
+            Servers::Three => {
+                let ground = Ground::settle(&self.directory, &args, screen).await?;
+                let broker = cluster::start(&ground, &mut self.plane).await?;
+                up::start_on(ground, broker, &mut self.plane).await
+            }
+        }
     }
 
     /// By running executions, which is the only way to have a log that holds together.

@@ -84,7 +84,7 @@ fn conditions(report: &Report) -> impl PartialEq {
     (
         chosen,
         it.over.clone(),
-        it.streams,
+        (it.servers, it.streams, it.consumer_state),
         it.build.clone(),
         it.cores,
     )

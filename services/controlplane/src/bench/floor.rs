@@ -1,7 +1,12 @@
 //! The bare traffic, each part in a process of its own, on a broker of its own with the settings of
 //! the other.
 
-use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use contracts::ids::ExecutionId;
@@ -16,7 +21,11 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::{Conditions, load::Took};
+use super::{
+    Conditions,
+    cluster::{Cluster, Servers},
+    load::Took,
+};
 use crate::{
     failure::Failure,
     install::Survives,
@@ -46,6 +55,18 @@ pub struct PartArgs {
 fn part_of(text: &str) -> Result<Part, String> {
     let known = Part::ALL.into_iter().find(|part| part.as_str() == text);
     known.ok_or_else(|| "no such part".to_owned())
+}
+
+/// Where the broker keeps what the durable consumers of the bare traffic have acknowledged.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsumerState {
+    /// On disk, in as many copies as the stream
+    File,
+    /// In the memory of one server
+    Memory,
 }
 
 /// What the first part is told on its standard input, one line each.
@@ -108,7 +129,11 @@ impl Bare {
     ) -> Result<Self, Failure> {
         let url = start_broker(directory, conditions, children).await?;
         let options = ConnectOptions::new(&url, "floor").streams(conditions.streams);
-        jetstream::install(&options, InstallOptions::new(conditions.streams))
+        let asked = InstallOptions {
+            replicas: conditions.servers.number(),
+            ..InstallOptions::new(conditions.streams)
+        };
+        jetstream::install(&options, asked)
             .await
             .map_err(crate::log::refused)?;
         let file = directory.run().join("floor.json");
@@ -183,7 +208,7 @@ impl Bare {
     }
 }
 
-fn command(part: Part, url: &str, pattern: &std::path::Path) -> Command {
+fn command(part: Part, url: &str, pattern: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap_or_default());
     command
         .args(["bench", "part", part.as_str(), url])
@@ -197,31 +222,39 @@ async fn start_broker(
     conditions: &Conditions,
     children: &mut Children,
 ) -> Result<String, Failure> {
+    const NAME: &str = "floor-nats-server";
     let root = directory.broker().join("floor");
+    let binary = server::find(conditions.nats_server.as_deref(), children.screen()).await?;
+    let config = |store: &Path| {
+        let sync = match conditions.durability {
+            Survives::Process => "",
+            Survives::Disk => ", sync_interval: always",
+        };
+        let store = store.display();
+        format!("listen: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{store}\"{sync} }}\n")
+    };
+    if conditions.servers == Servers::Three {
+        let cluster = Cluster {
+            name: NAME,
+            root,
+            binary,
+        };
+        let config = |store: &Path| Ok(config(store));
+        return cluster.start(directory, config, children).await;
+    }
     let run = root.join("run");
     fs::create_dir_all(&run).context("cannot make the broker's directory")?;
-    let sync = match conditions.durability {
-        Survives::Process => "",
-        Survives::Disk => ", sync_interval: always",
-    };
-    let data = root.join("data");
-    let config = format!(
-        "listen: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\"{sync} }}\n",
-        data.display()
-    );
     let file = root.join("nats-server.conf");
-    fs::write(&file, config).context("cannot write its configuration")?;
-    let binary = server::find(conditions.nats_server.as_deref(), children.screen()).await?;
+    fs::write(&file, config(&root.join("data"))).context("cannot write its configuration")?;
     let recipe = Recipe {
-        name: "floor-nats-server".to_owned(),
-        log: directory.log("floor-nats-server"),
+        name: NAME.to_owned(),
+        log: directory.log(NAME),
         sign: Sign::Broker { run: run.clone() },
         command: Box::new({
             let run = run.clone();
             move || server::command(&binary, &file, &run)
         }),
     };
-    children.start_other(recipe).ready().await?;
-    let unnamed = || Failure::Unsuccessful(format!("`{}` names no address", run.display()));
-    server::address(&run).ok_or_else(unnamed)
+    children.start_broker(recipe).ready().await?;
+    server::own_address(&run)
 }

@@ -33,7 +33,7 @@ use tokio::{
     time::{Instant, interval, timeout},
 };
 
-use super::{Conditions, plan::Through};
+use super::{Run, floor::ConsumerState, plan::Through};
 use crate::{api::Api, failure::Failure, install::Survives};
 
 /// How long an execution may take: after it, it hangs.
@@ -205,7 +205,8 @@ impl Load {
     }
 
     /// The events of the last execution that has ended, as they are stored.
-    pub async fn pattern(&self, conditions: &Conditions) -> Result<Pattern, Failure> {
+    pub async fn pattern(&self, run: &Run) -> Result<Pattern, Failure> {
+        let conditions = &run.conditions;
         let mut events = Vec::new();
         for entry in self.last_execution().await? {
             if let Ok(recorded) = &entry.recorded {
@@ -216,6 +217,7 @@ impl Load {
             streams: conditions.streams.get(),
             calls: conditions.through == Through::Nats,
             grouped: matches!(conditions.durability, Survives::Disk),
+            state_in_memory: matches!(run.consumer_state, Some(ConsumerState::Memory)),
             events,
         })
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Run,
+    floor::ConsumerState,
     load::{Stored, Took},
     plan::{Through, Width},
     usage::{Usage, Used},
@@ -44,13 +45,23 @@ pub struct Conditions {
     pub through: Through,
     pub over: String,
     pub durability: Survives,
+    /// Of each broker.
+    #[serde(default = "one")]
+    pub servers: u8,
     pub streams: u8,
+    /// Nothing where the services were measured too: consumers have theirs on disk then.
+    pub consumer_state: Option<ConsumerState>,
     pub events_before: u64,
     pub cores: usize,
     /// Over one minute, before it began.
     pub machine_load: String,
     /// `release` or `debug`.
     pub build: String,
+}
+
+/// What a report of before there was a choice leaves out.
+fn one() -> u8 {
+    1
 }
 
 /// The middle one of all rounds, each for itself.
@@ -161,7 +172,9 @@ impl Report {
                     Over::Nats => "nats".to_owned(),
                 },
                 durability: wanted.durability,
+                servers: wanted.servers.number(),
                 streams: wanted.streams.get(),
+                consumer_state: run.consumer_state,
                 events_before: at_first.events,
                 cores: std::thread::available_parallelism().map_or(0, usize::from),
                 machine_load: load.split(' ').next().unwrap_or_default().to_owned(),

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
+    floor::ConsumerState,
     plan::{Through, Width},
     report::{Conditions, Percentiles, Report},
 };
@@ -28,7 +29,9 @@ impl Display for Conditions {
             through,
             over,
             durability,
+            servers,
             streams,
+            consumer_state,
             events_before,
             cores,
             machine_load,
@@ -54,9 +57,16 @@ impl Display for Conditions {
         )?;
         writeln!(
             f,
-            "durability {durability}, streams {streams}, {events_before} events before; {cores} \
-             cores, load {machine_load}, {build} build"
-        )
+            "durability {durability}, servers {servers}, streams {streams}, {events_before} events \
+             before; {cores} cores, load {machine_load}, {build} build"
+        )?;
+        match consumer_state {
+            Some(ConsumerState::File) => writeln!(f, "consumers have their state on disk"),
+            Some(ConsumerState::Memory) => {
+                writeln!(f, "consumers have their state in the memory of one server")
+            }
+            None => Ok(()),
+        }
     }
 }
 

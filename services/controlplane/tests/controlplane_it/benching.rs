@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use crate::world::{directory, type_in};
 
+const OTHER_CONDITIONS: &str = "measured under other conditions";
+
 fn bench(words: &[&str]) -> Value {
     let common = [
         "-n",
@@ -55,6 +57,60 @@ fn every_figure_has_its_floor_and_its_conditions() {
         let has_worker = processes.contains_key("worker");
         assert_eq!(has_worker, words.contains(&"nats"), "{processes:?}");
     }
+}
+
+#[test]
+fn three_servers_are_one_broker() {
+    let few = [
+        "-n",
+        "20",
+        "-c",
+        "4",
+        "--rounds",
+        "1",
+        "--warm-up",
+        "2",
+        "--json",
+    ];
+    let report = |words: &[&str]| -> Value {
+        let answer = type_in(&[&["bench"], words, &["--servers", "3"], &few].concat());
+        assert_eq!(answer.code, 0, "{}", answer.err);
+        serde_json::from_str(&answer.out).unwrap()
+    };
+    let both = report(&["--durability", "disk"]);
+    for figure in [
+        "/executionsPerSecond",
+        "/latencyMs/p50",
+        "/floorExecutionsPerSecond",
+        "/rawAppendsPerSecond",
+        "/cpuMsByProcess/nats-server",
+        "/floorCpuMsByProcess/floor nats-server",
+        "/cpuRatio",
+    ] {
+        positive(&both, figure);
+    }
+    assert_eq!(both["eventsPerExecution"], 15.0);
+    assert_eq!(both["conditions"]["servers"], 3);
+    assert_eq!(both["conditions"]["durability"], "disk");
+    assert_eq!(both["conditions"]["consumerState"], Value::Null);
+    let bare = report(&["floor", "--consumer-state", "memory"]);
+    positive(&bare, "/floorExecutionsPerSecond");
+    assert_eq!(bare["executionsPerSecond"], Value::Null);
+    assert_eq!(bare["conditions"]["servers"], 3);
+    assert_eq!(bare["conditions"]["consumerState"], "memory");
+
+    let directory = directory();
+    let [one, three] = ["one", "three"].map(|name| directory.path().join(name));
+    let mut of_one = both.clone();
+    of_one["conditions"]["servers"] = 1.into();
+    std::fs::write(&one, of_one.to_string()).unwrap();
+    std::fs::write(&three, both.to_string()).unwrap();
+    let compared = |with: &std::path::Path| {
+        let files = [with, &three].map(|file| file.to_str().unwrap());
+        type_in(&[&["bench", "compare"], &files[..]].concat()).out
+    };
+    assert!(compared(&one).contains(OTHER_CONDITIONS));
+    assert!(!compared(&three).contains(OTHER_CONDITIONS));
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub struct Pattern {
     pub calls: bool,
     /// Whether appends are gathered for one commit, as where each is fsynced.
     pub grouped: bool,
+    /// Whether what was acknowledged is kept in the memory of one server only.
+    pub state_in_memory: bool,
     pub events: Vec<PatternEvent>,
 }
 
@@ -158,9 +160,10 @@ pub struct Generated {
 impl Floor {
     pub async fn connect(url: &str, part: Part, pattern: Pattern) -> Result<Arc<Self>, Failure> {
         let options = BrokerOptions::new().name(format!("floor-{}", part.as_str()));
+        let addresses: Vec<&str> = url.split(',').collect();
         let client = options
             .subscription_capacity(SUBSCRIPTION_MESSAGES)
-            .connect(url)
+            .connect(addresses)
             .await?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .max_ack_inflight(IN_FLIGHT_MAX)
@@ -298,6 +301,9 @@ impl Floor {
                 ack_policy: AckPolicy::Explicit,
                 filter_subject: event_filter(woken_by.name),
                 max_ack_pending: 10_000,
+                memory_storage: self.pattern.state_in_memory,
+                // As many as the stream has, where none is said.
+                num_replicas: usize::from(self.pattern.state_in_memory),
                 ..pull::Config::default()
             };
             let stream = self.jetstream.get_stream(stream.name()).await?;
