@@ -73,9 +73,14 @@ pub(super) struct ApiError {
 impl CallError {
     /// Whether the same request may do better a little later.
     pub fn is_transient(&self) -> bool {
+        /// "no suitable peers for placement": a server that has just come up counts as one that is
+        /// away until it is heard of.
+        const NO_PEERS: u16 = 10005;
         match self {
             Self::Timeout | Self::NoResponders | Self::Reconnected => true,
-            Self::Api(error) => matches!(error.code, 408 | 429 | 500 | 503),
+            Self::Api(error) => {
+                matches!(error.code, 408 | 429 | 500 | 503) || error.err_code == NO_PEERS
+            }
             Self::Forbidden(_) | Self::Client(_) | Self::Answer(_) => false,
         }
     }
