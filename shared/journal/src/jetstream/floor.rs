@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, ConnectOptions as BrokerOptions, HeaderMap,
+    Client, ConnectOptions as BrokerOptions, HeaderMap, RequestErrorKind,
     jetstream::{
         self, Context,
         consumer::{self, AckPolicy, DeliverPolicy, pull, push},
@@ -35,7 +35,7 @@ use tokio::{
 use super::{
     ConnectOptions,
     group::{Groups, Guarded, Outcome},
-    link::{Link, SUBSCRIPTION_MESSAGES, header_map},
+    link::{Link, Pause, SUBSCRIPTION_MESSAGES, header_map},
 };
 use crate::{
     layout::{StreamCount, event_filter},
@@ -308,6 +308,7 @@ impl Floor {
             };
             let stream = self.jetstream.get_stream(stream.name()).await?;
             let consumer: consumer::Consumer<pull::Config> = stream.create_consumer(config).await?;
+            self.reached(&consumer).await?;
             let mut messages = consumer
                 .stream()
                 .max_messages_per_batch(64)
@@ -335,6 +336,28 @@ impl Floor {
             ended??;
         }
         Ok(())
+    }
+
+    /// Of several servers, the one that this is connected to may not have heard yet where a new consumer
+    /// is: until then nobody answers. Nothing is there to be delivered so early.
+    async fn reached(&self, consumer: &consumer::Consumer<pull::Config>) -> Result<(), Failure> {
+        let info = consumer.cached_info();
+        let (stream, name) = (&info.stream_name, &info.name);
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
+        let asked = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
+        let asking = async {
+            let mut pause = Pause::default();
+            loop {
+                match self.client.request(subject.clone(), asked.clone()).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                        pause.wait().await;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        timeout(END_WITHIN, asking).await?
     }
 
     async fn go_on(
