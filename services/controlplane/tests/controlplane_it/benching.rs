@@ -75,6 +75,8 @@ fn three_servers_are_one_broker() {
     let report = |words: &[&str]| -> Value {
         let answer = type_in(&[&["bench"], words, &["--servers", "3"], &few].concat());
         assert_eq!(answer.code, 0, "{}", answer.err);
+        let servers = answer.err.matches("nats://127.0.0.1:").count();
+        assert_eq!(servers, 3, "{}", answer.err);
         serde_json::from_str(&answer.out).unwrap()
     };
     let both = report(&["--durability", "disk"]);
