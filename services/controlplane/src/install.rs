@@ -51,9 +51,10 @@ pub struct Args {
     /// Into how many streams executions are spread, for ever: 1, 2, 4, 8, 16, 32 or 64
     #[arg(long, default_value = "1", value_parser = stream_count)]
     streams: StreamCount,
-    /// Copies of each stream: 1, or 3 on a cluster
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
-    replicas: u8,
+    /// Copies of each stream: 1, or 3 on a cluster; as the log has them, where this is left out, and 1
+    /// in a new one
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=5))]
+    replicas: Option<u8>,
     /// What every server must be configured for. The broker does not tell, so this is only said
     /// again; `controlplane broker-config` writes a configuration
     #[arg(long, value_enum, default_value_t = Survives::Disk)]
@@ -146,6 +147,7 @@ pub fn done(installed: &Installed) -> String {
         made,
         changed,
         removed,
+        replicas: _,
     } = installed;
     let parts = [("made", made), ("changed", changed), ("removed", removed)];
     let parts: Vec<String> = parts
@@ -166,7 +168,7 @@ fn tell(screen: Screen, args: &Args, installed: &Installed) {
         "changed": installed.changed,
         "removed": installed.removed,
         "streams": args.streams.get(),
-        "replicas": args.replicas,
+        "replicas": installed.replicas,
         "durability": args.durability,
     });
     screen.answer(&report, || {

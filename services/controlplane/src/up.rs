@@ -209,7 +209,7 @@ pub async fn start(
         Some(url) => Broker {
             url: url.clone(),
             passwords: args.nats_passwords.clone().map(Passwords),
-            replicas: 1,
+            replicas: None,
             is_ours: false,
         },
         None => broker::start(&ground, children).await?,

@@ -57,7 +57,7 @@ pub async fn start(ground: &Ground<'_>, children: &mut Children) -> Result<Broke
     Ok(Broker {
         url,
         passwords: Some(passwords),
-        replicas: Servers::Three.number(),
+        replicas: Some(Servers::Three.number()),
         is_ours: true,
     })
 }

@@ -130,7 +130,7 @@ impl Bare {
         let url = start_broker(directory, conditions, children).await?;
         let options = ConnectOptions::new(&url, "floor").streams(conditions.streams);
         let asked = InstallOptions {
-            replicas: conditions.servers.number(),
+            replicas: Some(conditions.servers.number()),
             ..InstallOptions::new(conditions.streams)
         };
         jetstream::install(&options, asked)

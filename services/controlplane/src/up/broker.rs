@@ -74,7 +74,7 @@ pub struct Broker {
     /// Where its users find their passwords; nothing where it asks nobody.
     pub passwords: Option<Passwords>,
     /// Copies of each stream, where they are not there yet.
-    pub replicas: u8,
+    pub replicas: Option<u8>,
     /// Whether it was started here, with a user for each principal.
     pub is_ours: bool,
 }
@@ -108,7 +108,7 @@ pub async fn start(ground: &Ground<'_>, children: &mut Children) -> Result<Broke
     Ok(Broker {
         url,
         passwords: Some(passwords),
-        replicas: 1,
+        replicas: Some(1),
         is_ours: true,
     })
 }

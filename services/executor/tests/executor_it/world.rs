@@ -142,7 +142,7 @@ impl World {
 
     async fn on(servers: Vec<NatsServer>, streams: u8) -> Self {
         let wanted = InstallOptions {
-            replicas: u8::try_from(servers.len()).unwrap(),
+            replicas: Some(u8::try_from(servers.len()).unwrap()),
             ..InstallOptions::new(StreamCount::try_new(streams).unwrap())
         };
         Self::made(servers, wanted).await

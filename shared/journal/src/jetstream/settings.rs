@@ -63,8 +63,8 @@ impl std::fmt::Display for Difference {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallOptions {
     pub streams: StreamCount,
-    /// Of each stream: 1, or 3 on a cluster.
-    pub replicas: u8,
+    /// Of each stream: 1, or 3 on a cluster. Absent, as the log has them, which is 1 in a new one.
+    pub replicas: Option<u8>,
     /// Whether stored events are published again as `events.<workspace>.…`, for whoever may
     /// subscribe. Absent, it stays as it is, which is off in a new log.
     pub republish: Option<bool>,
@@ -78,7 +78,7 @@ impl InstallOptions {
     pub fn new(streams: StreamCount) -> Self {
         Self {
             streams,
-            replicas: 1,
+            replicas: None,
             republish: None,
             inboxes: BTreeSet::new(),
             archive_window: WindowSize::USUAL,
@@ -92,6 +92,8 @@ pub struct Installed {
     pub made: Vec<String>,
     pub changed: Vec<String>,
     pub removed: Vec<String>,
+    /// Of each stream.
+    pub replicas: u64,
 }
 
 /// Makes the streams that are missing, and checks those that are there. The only creator of
@@ -104,6 +106,7 @@ pub async fn install(
     if link.client.server_info().auth_required && is_everybodys(&link).await {
         return Err(ConnectError::OneAccount);
     }
+    let mut replicas = install.replicas.map(u64::from);
     let mut installed = Installed::default();
     let mut differences = Vec::new();
     let mut to_change = Vec::new();
@@ -113,12 +116,18 @@ pub async fn install(
     let inboxes = install.inboxes.iter();
     let inboxes = inboxes.map(|workspace| inbox_stream(install.streams, workspace));
     for mut wanted in all_streams(install.streams).into_iter().chain(inboxes) {
-        wanted.set("num_replicas", json!(install.replicas));
         if wanted.name == ARCHIVE {
             let window = install.archive_window.get().to_string();
             wanted.describe(ARCHIVE_WINDOW, json!(window));
         }
-        if let Some(found) = find(&link, &wanted.name).await? {
+        let found = find(&link, &wanted.name).await?;
+        let as_found = found
+            .as_ref()
+            .and_then(|it| it.get("num_replicas")?.as_u64());
+        let replicas = *replicas.get_or_insert(as_found.unwrap_or(1));
+        wanted.set("num_replicas", json!(replicas));
+        installed.replicas = replicas;
+        if let Some(found) = found {
             differences.extend(wanted.differences(&found, install.streams)?);
             let mut settings = found.clone();
             if let Some(on) = install.republish

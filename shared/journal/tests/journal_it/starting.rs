@@ -21,6 +21,14 @@ async fn refusal(options: &ConnectOptions) -> ConnectError {
     }
 }
 
+/// What is done to a log with so many copies of each stream to which nothing is to be done.
+pub fn as_it_has_to_be(replicas: u64) -> Installed {
+    Installed {
+        replicas,
+        ..Installed::default()
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_is_too_old() {
     let stub = StubServer::announcing("2.10.29").await;
@@ -89,9 +97,32 @@ async fn a_log_that_was_not_installed() {
     );
     assert_eq!(
         install(&options, wanted()).await.unwrap(),
-        Installed::default()
+        as_it_has_to_be(1)
     );
     assert!(JetStreamJournal::connect(&options).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_says_nothing_of_copies_takes_them_as_they_are() {
+    let world = World::three_servers(1).await;
+    let World::Three { cluster, .. } = &world else {
+        panic!("three servers were asked for");
+    };
+    let options = ConnectOptions::new(cluster.url(), "installer");
+    let asked = |replicas| InstallOptions {
+        replicas,
+        ..InstallOptions::new(count(1))
+    };
+    for replicas in [None, Some(3)] {
+        let again = install(&options, asked(replicas)).await.unwrap();
+        assert_eq!(again, as_it_has_to_be(3));
+    }
+    let Err(ConnectError::Settings(differences)) = install(&options, asked(Some(1))).await else {
+        panic!("other copies were asked for");
+    };
+    let settings = differences.iter().map(|it| it.setting.as_str());
+    assert!(settings.clone().count() > 0);
+    assert!(settings.clone().all(|it| it == "num_replicas"));
 }
 
 #[tokio::test]
@@ -212,7 +243,7 @@ async fn republishing_is_turned_on_and_off_by_who_installs() {
     // As it is, where nothing is said, and where the same is said again.
     for same in [None, Some(true)] {
         let again = install(&options, asked(same)).await.unwrap();
-        assert_eq!(again, Installed::default());
+        assert_eq!(again, as_it_has_to_be(1));
     }
     let off = install(&options, asked(Some(false))).await.unwrap();
     assert_eq!(off.changed, LOG);

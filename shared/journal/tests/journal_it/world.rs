@@ -200,7 +200,7 @@ async fn purged(url: &str, count: StreamCount, stream: StreamId) -> u64 {
 pub async fn make_streams(url: &str, streams: u8, replicas: u8) {
     let options = ConnectOptions::new(url, "installer").streams(count(streams));
     let wanted = InstallOptions {
-        replicas,
+        replicas: Some(replicas),
         archive_window: WINDOW,
         ..InstallOptions::new(count(streams))
     };
