@@ -161,7 +161,7 @@ impl Link {
         let mut now = self.epoch.clone();
         if now.wait_for(|now| *now != epoch).await.is_err() {
             // The client is gone, and nothing comes back.
-            pending().await;
+            pending::<()>().await;
         }
     }
 
