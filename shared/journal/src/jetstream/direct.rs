@@ -1,6 +1,6 @@
 //! Reading stored messages: many at once from any replica, or one from the leader.
 
-use std::{panic::resume_unwind, time::Duration};
+use std::{mem, panic::resume_unwind, time::Duration};
 
 use async_nats::{
     HeaderMap, HeaderValue, Message, jetstream::message::StreamMessage,
@@ -13,7 +13,10 @@ use contracts::{
 use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 use super::{
     JetStreamJournal,
@@ -222,7 +225,7 @@ impl JetStreamJournal {
         found: Vec<Found>,
     ) -> Result<Vec<Entry>, Unavailable> {
         if found.len() >= DECODED_ELSEWHERE_MIN && !found.iter().any(Found::is_apart) {
-            return Ok(decode_elsewhere(stream, found).await);
+            return Ok(Decoding::elsewhere(stream, found).entries().await);
         }
         let mut entries = Vec::with_capacity(found.len());
         for found in found {
@@ -233,17 +236,17 @@ impl JetStreamJournal {
         Ok(entries)
     }
 
-    /// As [`Self::entries`], of what a consumer was sent.
+    /// As [`Self::entries`], of what a consumer was sent; what it is sent next is decoded beside.
     pub(super) async fn arrived(
         &self,
         stream: StreamId,
         arrived: Vec<Arrived>,
-    ) -> Result<Vec<Entry>, Unavailable> {
+    ) -> Result<Decoding, Unavailable> {
         if arrived.len() >= DECODED_ELSEWHERE_MIN && !arrived.iter().any(Arrived::is_apart) {
-            return Ok(decode_elsewhere(stream, arrived).await);
+            return Ok(Decoding::elsewhere(stream, arrived));
         }
         let found = arrived.into_iter().map(Found::from).collect();
-        self.entries(stream, found).await
+        Ok(Decoding::Done(self.entries(stream, found).await?))
     }
 
     /// Fills in a payload that was stored apart, and decodes. When it was stored is the caller's
@@ -282,15 +285,32 @@ impl JetStreamJournal {
     }
 }
 
-async fn decode_elsewhere<T>(stream: StreamId, found: Vec<T>) -> Vec<Entry>
-where
-    T: Send + 'static,
-    Found: From<T>,
-{
-    let decode = move |it: T| Found::from(it).decoded(stream);
-    match spawn_blocking(move || found.into_iter().map(decode).collect()).await {
-        Ok(entries) => entries,
-        Err(panicked) => resume_unwind(panicked.into_panic()),
+/// Messages that are being decoded, or are.
+pub(super) enum Decoding {
+    Done(Vec<Entry>),
+    Elsewhere(JoinHandle<Vec<Entry>>),
+}
+
+impl Decoding {
+    fn elsewhere<T>(stream: StreamId, found: Vec<T>) -> Self
+    where
+        T: Send + 'static,
+        Found: From<T>,
+    {
+        let decode = move |it: T| Found::from(it).decoded(stream);
+        let decode = move || found.into_iter().map(decode).collect();
+        Self::Elsewhere(spawn_blocking(decode))
+    }
+
+    /// What they say, once. Safe to cancel.
+    pub async fn entries(&mut self) -> Vec<Entry> {
+        match self {
+            Self::Done(entries) => mem::take(entries),
+            Self::Elsewhere(decoding) => match decoding.await {
+                Ok(entries) => entries,
+                Err(panicked) => resume_unwind(panicked.into_panic()),
+            },
+        }
     }
 }
 

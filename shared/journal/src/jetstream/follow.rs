@@ -12,6 +12,7 @@ use contracts::{
     position::{Positions, StreamId},
     subject::AggregateId,
 };
+use futures::FutureExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -20,7 +21,7 @@ use tokio::{
 use super::{
     Ends, JetStreamJournal,
     archived::is_archived,
-    direct::BATCH_MAX,
+    direct::{BATCH_MAX, Decoding},
     link::{CallError, Pause},
     load::version_of,
     pushed::{Arrived, Came, Control, Pushed},
@@ -32,8 +33,8 @@ use crate::{
     tail::{Scope, Tail, TailError},
 };
 
-/// As many of those that have arrived are decoded and handed on at once, or bytes of their payloads
-/// after which no more is added. One whose payload is kept apart is the last.
+/// As many of those that have arrived are decoded and handed on at once, or bytes of them after
+/// which no more is added. One whose payload is kept apart is the last.
 const RUN_MAX: usize = 256;
 const RUN_BYTES: usize = 1024 * 1024;
 
@@ -103,6 +104,7 @@ impl JetStreamJournal {
         }
         Ok(Box::new(Following {
             runs,
+            coming: None,
             taken: VecDeque::new(),
             _tasks: tasks,
         }))
@@ -130,7 +132,7 @@ struct Follower {
 
 /// Entries, and their room until they are taken.
 struct Waiting {
-    entries: Vec<Entry>,
+    entries: Decoding,
     _room: OwnedSemaphorePermit,
 }
 
@@ -271,10 +273,22 @@ impl Follower {
     }
 
     async fn hand_on(&mut self, run: Run) -> Result<(), CallError> {
-        let version = run.version;
-        let entries = self.journal.arrived(self.stream, run.arrived).await;
-        self.hand_on_entries(entries.map_err(|error| client(&error))?)
-            .await?;
+        let Run {
+            arrived,
+            reached,
+            version,
+            mut bytes,
+        } = run;
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let entries = self.journal.arrived(self.stream, arrived).await;
+        let entries = entries.map_err(|error| client(&error))?;
+        if let Decoding::Done(entries) = &entries {
+            // What was kept apart is in it.
+            bytes = bytes_of(entries);
+        }
+        self.wait(entries, reached, bytes).await?;
         self.version = version;
         Ok(())
     }
@@ -283,8 +297,16 @@ impl Follower {
         let Some(last) = entries.last() else {
             return Ok(());
         };
-        let sequence = last.position.sequence;
-        let bytes: usize = entries.iter().map(|entry| entry.raw.bytes()).sum();
+        let (reached, bytes) = (last.position.sequence, bytes_of(&entries));
+        self.wait(Decoding::Done(entries), reached, bytes).await
+    }
+
+    async fn wait(
+        &mut self,
+        entries: Decoding,
+        reached: u64,
+        bytes: usize,
+    ) -> Result<(), CallError> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         // What is larger than all the room waits alone.
         let room = Arc::clone(&self.room).acquire_many_owned(kib.clamp(1, QUEUE_KIB_MAX));
@@ -297,7 +319,7 @@ impl Follower {
             _room: room,
         };
         if self.queue.send(waiting).await.is_ok() {
-            self.reached = sequence;
+            self.reached = reached;
             Ok(())
         } else {
             Err(CallError::Client("nobody reads".to_owned()))
@@ -333,7 +355,7 @@ impl Run {
 
     fn push(&mut self, arrived: Arrived) {
         (self.reached, self.version) = (arrived.sequence, arrived.version);
-        self.bytes += arrived.message.payload.len();
+        self.bytes += arrived.message.length;
         self.arrived.push(arrived);
     }
 }
@@ -347,13 +369,19 @@ enum Then {
     Control(Control),
 }
 
+fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.raw.bytes()).sum()
+}
+
 fn client(error: &Unavailable) -> CallError {
     CallError::Client(crate::chain(&error))
 }
 
 struct Following {
     runs: mpsc::Receiver<Waiting>,
-    /// Of those that were taken, what is not read yet.
+    /// The run that was taken last, until it is decoded.
+    coming: Option<Waiting>,
+    /// Of the one before, what is not read yet.
     taken: VecDeque<Entry>,
     /// Aborted when this is dropped.
     _tasks: JoinSet<()>,
@@ -363,12 +391,26 @@ impl Following {
     /// Waits until something is taken. Safe to cancel.
     async fn take(&mut self) {
         while self.taken.is_empty() {
-            match self.runs.recv().await {
-                Some(waiting) => self.taken = waiting.entries.into(),
+            if self.coming.is_none() {
+                self.coming = self.runs.recv().await;
+            }
+            match &mut self.coming {
+                Some(coming) => self.taken = coming.entries.entries().await.into(),
                 // All tasks have ended: the connection was closed on purpose.
                 None => pending().await,
             }
+            self.coming = None;
         }
+    }
+
+    /// What has come already of the next run.
+    fn take_more(&mut self) -> Option<Vec<Entry>> {
+        if self.coming.is_none() {
+            self.coming = self.runs.try_recv().ok();
+        }
+        let entries = self.coming.as_mut()?.entries.entries().now_or_never()?;
+        self.coming = None;
+        Some(entries)
     }
 }
 
@@ -388,9 +430,9 @@ impl Tail for Following {
         let max = max.max(1);
         let mut batch = Vec::from(std::mem::take(&mut self.taken));
         while batch.len() < max
-            && let Ok(mut waiting) = self.runs.try_recv()
+            && let Some(mut more) = self.take_more()
         {
-            batch.append(&mut waiting.entries);
+            batch.append(&mut more);
         }
         if batch.len() > max {
             self.taken = batch.split_off(max).into();
