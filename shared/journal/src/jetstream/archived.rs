@@ -1,6 +1,6 @@
 //! Reading what is archived.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use contracts::{
     position::{Position, StreamId},
@@ -251,63 +251,36 @@ impl JetStreamJournal {
         after: u64,
         max_events: usize,
     ) -> Result<Vec<Entry>, Unavailable> {
-        let window = self.window.window_of(after + 1);
-        let doing = || format!("read what is archived of `{}` after {after}", stream.name());
-        let kept = self.kept_of(stream, window, after, max_events).await;
-        let kept = kept.map_err(|error| {
-            let refused = !error.is_transient();
-            Unavailable::new(doing(), error).refused(refused)
-        })?;
-        let found = kept.into_iter().map(|kept| Found {
-            sequence: kept.sequence,
-            stored_at: kept.stored_at,
-            raw: kept.raw,
-        });
-        self.entries(stream, found.collect()).await
+        let mut reading = self.archived_window(stream, after).await?;
+        reading.next(self, max_events).await
     }
 
-    async fn kept_of(
+    /// What is archived after a sequence that is purged, up to the end of its window.
+    pub(super) async fn archived_window(
         &self,
         stream: StreamId,
-        window: Window,
         after: u64,
-        max_events: usize,
-    ) -> Result<Vec<Kept>, CallError> {
-        let unsealed = || {
-            let (first, last) = (window.first, window.last);
-            CallError::Answer(format!(
-                "{first} to {last} are purged, and were never sealed"
-            ))
-        };
-        let seal = self.seal_of(stream, window).await?;
-        let seal = seal.ok_or_else(unsealed)?;
-        let spans: Vec<Span> = seal
-            .parts
-            .into_iter()
-            .filter(|span| span.last > after)
-            .collect();
-        let mut parts = Parts::new(&spans);
-        let (mut waiting, mut kept, mut bytes) = (BTreeMap::new(), Vec::new(), 0);
-        for span in &spans {
-            // What stands before this part is all there.
-            while let Some(next) = waiting.first_entry().filter(|it| *it.key() < span.first) {
-                let next: Kept = next.remove();
-                bytes += next.raw.bytes();
-                kept.push(next);
-                if kept.len() >= max_events.max(1) || bytes >= READ_BYTES_MAX {
-                    return Ok(kept);
-                }
+    ) -> Result<ArchivedWindow, Unavailable> {
+        let window = self.window.window_of(after + 1);
+        let seal = match self.seal_of(stream, window).await {
+            Ok(Some(seal)) => seal,
+            Ok(None) => {
+                let (first, last) = (window.first, window.last);
+                let why = format!("{first} to {last} are purged, and were never sealed");
+                return Err(unread(stream, after, CallError::Answer(why)));
             }
-            let events = parts.take(self, *span).await?;
-            let events = events.into_iter().filter(|event| event.sequence > after);
-            waiting.extend(events.map(|event| (event.sequence, event)));
-        }
-        let room = max_events.max(1).saturating_sub(kept.len());
-        kept.extend(waiting.into_values().take(room));
-        if kept.is_empty() {
-            return Err(unsealed());
-        }
-        Ok(kept)
+            Err(error) => return Err(unread(stream, after, error)),
+        };
+        let spans = seal.parts.into_iter().filter(|span| span.last > after);
+        let spans: VecDeque<Span> = spans.collect();
+        Ok(ArchivedWindow {
+            stream,
+            last: window.last,
+            reached: after,
+            parts: Parts::new(&spans),
+            spans,
+            waiting: BTreeMap::new(),
+        })
     }
 
     /// From whatever replica answers, and from the leader where that has none.
@@ -345,6 +318,87 @@ impl JetStreamJournal {
     }
 }
 
+/// A window of the archive, read from a sequence on. What of it was read and is yet to be given stays in
+/// memory: parts overlap.
+pub(super) struct ArchivedWindow {
+    stream: StreamId,
+    last: u64,
+    /// The last sequence that was given, or the one after which it begins.
+    reached: u64,
+    /// Those that are not read yet.
+    spans: VecDeque<Span>,
+    parts: Parts,
+    /// What was read and is beyond what was given.
+    waiting: BTreeMap<u64, Kept>,
+}
+
+impl ArchivedWindow {
+    /// Whether all of it was given.
+    pub fn is_at_end(&self) -> bool {
+        self.reached >= self.last
+    }
+
+    /// The next of its events; never nothing, where it is not at its end.
+    pub async fn next(
+        &mut self,
+        journal: &JetStreamJournal,
+        max_events: usize,
+    ) -> Result<Vec<Entry>, Unavailable> {
+        let (stream, after) = (self.stream, self.reached);
+        let kept = self.kept(journal, max_events.max(1)).await;
+        let kept = kept.map_err(|error| unread(stream, after, error))?;
+        let Some(last) = kept.last() else {
+            let why = CallError::Answer(format!("its window ends at {after}"));
+            return Err(unread(stream, after, why));
+        };
+        self.reached = last.sequence;
+        let found = kept.into_iter().map(|kept| Found {
+            sequence: kept.sequence,
+            stored_at: kept.stored_at,
+            raw: kept.raw,
+        });
+        journal.entries(stream, found.collect()).await
+    }
+
+    async fn kept(
+        &mut self,
+        journal: &JetStreamJournal,
+        max_events: usize,
+    ) -> Result<Vec<Kept>, CallError> {
+        let (mut kept, mut bytes) = (Vec::new(), 0);
+        loop {
+            // What stands before the next part is all there.
+            let there_up_to = self.spans.front().map_or(u64::MAX, |span| span.first);
+            while kept.len() < max_events
+                && bytes < READ_BYTES_MAX
+                && let Some(next) = self.waiting.first_entry()
+                && *next.key() < there_up_to
+            {
+                let next = next.remove();
+                bytes += next.raw.bytes();
+                kept.push(next);
+            }
+            if kept.len() >= max_events || bytes >= READ_BYTES_MAX {
+                return Ok(kept);
+            }
+            let Some(span) = self.spans.front().copied() else {
+                return Ok(kept);
+            };
+            let events = self.parts.take(journal, span).await?;
+            self.spans.pop_front();
+            let reached = self.reached;
+            let events = events.into_iter().filter(|it| it.sequence > reached);
+            self.waiting.extend(events.map(|it| (it.sequence, it)));
+        }
+    }
+}
+
+fn unread(stream: StreamId, after: u64, error: CallError) -> Unavailable {
+    let refused = !error.is_transient();
+    let doing = format!("read what is archived of `{}` after {after}", stream.name());
+    Unavailable::new(doing, error).refused(refused)
+}
+
 /// Parts of a window, several in each answer: they mostly stand one after the other.
 struct Parts {
     wanted: BTreeSet<u64>,
@@ -352,7 +406,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(spans: &[Span]) -> Self {
+    fn new(spans: &VecDeque<Span>) -> Self {
         Self {
             wanted: spans.iter().map(|span| span.at).collect(),
             found: BTreeMap::new(),

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Ends, JetStreamJournal,
     archived::is_archived,
-    direct::{BATCH_MAX, Decoding},
+    direct::Decoding,
     link::{CallError, Pause},
     load::version_of,
     pushed::{Arrived, Came, Control, Pushed},
@@ -259,14 +259,12 @@ impl Follower {
             return Ok(());
         }
         while self.reached + 1 < self.live_from {
-            let entries = self
-                .journal
-                .read_archived(self.stream, self.reached, BATCH_MAX);
-            let mut entries = entries.await.map_err(|error| client(&error))?;
-            while !entries.is_empty() {
-                let rest = entries.split_off(entries.len().min(RUN_MAX));
-                self.hand_on_entries(entries).await?;
-                entries = rest;
+            let window = self.journal.archived_window(self.stream, self.reached);
+            let mut window = window.await.map_err(|error| client(&error))?;
+            while !window.is_at_end() {
+                let entries = window.next(&self.journal, RUN_MAX).await;
+                self.hand_on_entries(entries.map_err(|error| client(&error))?)
+                    .await?;
             }
         }
         Ok(())
