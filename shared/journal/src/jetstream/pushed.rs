@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
+    direct::Found,
     link::{CallError, Link, Reconnections, header, status},
     load::version_of,
 };
@@ -143,7 +144,7 @@ impl Pushed {
     }
 
     /// Up to a sequence and with it, of a stream that is read without filters and holds it.
-    pub async fn up_to(&mut self, last: u64) -> Result<Vec<Arrived>, CallError> {
+    pub async fn up_to(&mut self, last: u64) -> Result<Vec<Found>, CallError> {
         let mut all = Vec::new();
         loop {
             match self.next().await? {
@@ -152,7 +153,8 @@ impl Pushed {
                 }
                 Came::Message(arrived) => {
                     let is_last = arrived.sequence >= last;
-                    all.push(arrived);
+                    // A message as the client has it takes several times as much.
+                    all.push(Found::from(arrived));
                     if is_last {
                         return Ok(all);
                     }

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use super::{
     super::{
         append::{CONFLICTS, publish},
-        direct::{Found, READ_PATIENCE},
+        direct::READ_PATIENCE,
         link::{CallError, patiently},
         pushed::Pushed,
     },
@@ -108,7 +108,7 @@ impl Archiver {
                 next: window.last + 1,
             });
         }
-        Ok(read.into_iter().map(Found::from).map(Kept::from).collect())
+        Ok(read.into_iter().map(Kept::from).collect())
     }
 
     /// Why a window cannot be read from this sequence on.
