@@ -25,7 +25,8 @@ use tokio::{
 /// The version of the format, in the header.
 pub const FORMAT: &str = "cp.export.v1";
 
-/// How many messages are held in memory at once: with payloads of up to 256 KiB each, 64 MiB.
+/// How many messages are taken at once: with payloads of up to 256 KiB each, 64 MiB, beside what the
+/// journal keeps for its reader.
 const BATCH: usize = 256;
 
 /// How long nothing may come of a stream that has more: the broker starts again, or what was purged
@@ -145,21 +146,23 @@ pub(crate) async fn ends(journal: &dyn Journal) -> Result<Vec<(StreamId, u64)>, 
 
 /// A whole stream, up to where it ended: the broker sends ahead, which costs it a fraction of what
 /// being asked does.
-pub(crate) struct Reading {
+pub(crate) struct Reading<'a> {
+    journal: &'a dyn Journal,
     tail: Box<dyn Tail>,
     stream: StreamId,
     reached: u64,
     end: u64,
 }
 
-impl Reading {
+impl<'a> Reading<'a> {
     pub async fn begin(
-        journal: &dyn Journal,
+        journal: &'a dyn Journal,
         stream: StreamId,
         end: u64,
     ) -> Result<Self, ExportError> {
         let beginning = Positions::beginning();
         Ok(Self {
+            journal,
             tail: journal.tail(&beginning, Scope::Stream(stream)).await?,
             stream,
             reached: 0,
@@ -173,11 +176,13 @@ impl Reading {
             return Ok(None);
         }
         let Ok(mut entries) = timeout(SILENCE_MAX, self.tail.next_batch(BATCH)).await else {
-            return Err(ExportError::Behind {
+            // Who asks is told why, where there is a reason.
+            let asked = read(self.journal, self.stream, self.reached, self.end).await;
+            return Err(asked.err().unwrap_or_else(|| ExportError::Behind {
                 stream: self.stream.name(),
                 reached: self.reached,
                 end: self.end,
-            });
+            }));
         };
         let last = entries.last().map(|last| last.position.sequence);
         self.reached = last.unwrap_or(self.end);

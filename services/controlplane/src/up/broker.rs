@@ -73,7 +73,7 @@ pub struct Broker {
     pub url: String,
     /// Where its users find their passwords; nothing where it asks nobody.
     pub passwords: Option<Passwords>,
-    /// Copies of each stream, where they are not there yet.
+    /// Copies that each stream has to have; absent, as the log has them.
     pub replicas: Option<u8>,
     /// Whether it was started here, with a user for each principal.
     pub is_ours: bool,

@@ -44,8 +44,9 @@ pub struct Archiver {
     consumers: Vec<String>,
     /// Where the window stands that was read last: the next one is read on from there.
     reading: Mutex<Option<Reading>>,
-    /// Windows that are sealed and not purged, and what was read of them in the log.
-    read: Mutex<BTreeMap<(StreamId, u64), Digest>>,
+    /// Windows that are sealed and not purged, what was read of them in the log, and on which
+    /// connection: after another, the log may be another one.
+    read: Mutex<BTreeMap<(StreamId, u64), (Digest, u64)>>,
 }
 
 /// A stream that is being read.
@@ -227,7 +228,7 @@ impl Archiver {
     }
 
     /// Whether the archive has all of a sealed window, read through its leader, and the same of all
-    /// that is still live.
+    /// that is still live: as this archiver read it when it sealed it, or else read again.
     pub async fn verify(&self, stream: StreamId, index: u64) -> Result<Verified, ArchiveError> {
         let window = self.journal.window.window(index);
         let differs = |reason: String| ArchiveError::Differs {
@@ -268,8 +269,8 @@ impl Archiver {
             return Err(differs("its seal has another digest".to_owned()));
         }
         let read = lock(&self.read).get(&(stream, index)).copied();
-        if read == Some(seal.digest) {
-            // This archiver has seen itself that the log says the same.
+        if read == Some((seal.digest, self.journal.link.epoch())) {
+            // This archiver has seen itself that the log says the same, when it sealed the window.
             return Ok(Verified { stream, window });
         }
         let live = self.journal.ends_of(stream).await?.first_seq;
@@ -290,6 +291,11 @@ impl Archiver {
         Ok(Verified { stream, window })
     }
 
+    /// What was read of windows that are purged.
+    fn forget(&self, stream: StreamId, through: u64) {
+        lock(&self.read).retain(|(of, index), _| *of != stream || *index > through);
+    }
+
     /// Why a window is not purged now, verified or not; nothing where it may be.
     pub async fn holds_up(
         &self,
@@ -300,6 +306,7 @@ impl Archiver {
         // Taken before consumers are asked: what comes later is theirs to see.
         let ends = self.journal.ends_of(stream).await?;
         if ends.first_seq > window.last {
+            self.forget(stream, index);
             return Ok(Some(Purged::UpTo(window.last)));
         }
         if ends.first_seq < window.first {
@@ -343,7 +350,7 @@ impl Archiver {
             .await;
         match done {
             Ok(Done { success: true }) => {
-                lock(&self.read).remove(&(stream, window.index));
+                self.forget(stream, window.index);
                 Ok(Purged::UpTo(window.last))
             }
             Ok(Done { success: false }) => Err(purging(stream, "it was not done").into()),

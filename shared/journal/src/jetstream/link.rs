@@ -49,6 +49,9 @@ pub(super) enum CallError {
     NoResponders,
     #[error("the connection was lost meanwhile")]
     Reconnected,
+    /// Another consumer goes on where this one was.
+    #[error("the consumer is at its end: {0}")]
+    Ended(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{0}")]
@@ -77,7 +80,7 @@ impl CallError {
         /// away until it is heard of.
         const NO_PEERS: u16 = 10005;
         match self {
-            Self::Timeout | Self::NoResponders | Self::Reconnected => true,
+            Self::Timeout | Self::NoResponders | Self::Reconnected | Self::Ended(_) => true,
             Self::Api(error) => {
                 matches!(error.code, 408 | 429 | 500 | 503) || error.err_code == NO_PEERS
             }
@@ -91,6 +94,7 @@ impl CallError {
             Self::Timeout
             | Self::NoResponders
             | Self::Reconnected
+            | Self::Ended(_)
             | Self::Forbidden(_)
             | Self::Client(_)
             | Self::Answer(_) => None,

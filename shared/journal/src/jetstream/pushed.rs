@@ -8,10 +8,10 @@ use contracts::{position::StreamId, time::Timestamp};
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    direct::Found,
+    direct::{Found, READ_PATIENCE},
     link::{CallError, Link, Reconnections, header, status},
     load::version_of,
 };
@@ -127,8 +127,10 @@ impl Pushed {
     /// Waits for what comes next. Safe to cancel.
     pub async fn next(&mut self) -> Result<Came, CallError> {
         let message = tokio::select! {
-            message = timeout(HEARTBEAT * 3, self.subscriber.next()) => message,
+            biased;
+            // What comes after it has a gap before it.
             () = self.reconnections.next() => return Err(CallError::Reconnected),
+            message = timeout(HEARTBEAT * 3, self.subscriber.next()) => message,
         };
         match message {
             Ok(Some(message)) => self.came(message),
@@ -143,11 +145,14 @@ impl Pushed {
         Some(self.came(message))
     }
 
-    /// Up to a sequence and with it, of a stream that is read without filters and holds it.
+    /// Up to a sequence and with it, of a stream that is read without filters and holds it. A consumer
+    /// may be there and send nothing.
     pub async fn up_to(&mut self, last: u64) -> Result<Vec<Found>, CallError> {
         let mut all = Vec::new();
+        let mut due = Instant::now() + READ_PATIENCE;
         loop {
-            match self.next().await? {
+            let came = timeout_at(due, self.next()).await;
+            match came.map_err(|_| CallError::Timeout)?? {
                 Came::Control(control) => {
                     self.answer(control).await?;
                 }
@@ -155,6 +160,7 @@ impl Pushed {
                     let is_last = arrived.sequence >= last;
                     // A message as the client has it takes several times as much.
                     all.push(Found::from(arrived));
+                    due = Instant::now() + READ_PATIENCE;
                     if is_last {
                         return Ok(all);
                     }
@@ -181,7 +187,7 @@ impl Pushed {
     pub async fn answer(&self, Control(message): Control) -> Result<bool, CallError> {
         if status(&message) != Some(100) {
             let text = message.description.clone().unwrap_or_default();
-            return Err(CallError::Answer(text));
+            return Err(CallError::Ended(text));
         }
         let answer_to = match &message.reply {
             Some(reply) => Some(reply.to_string()),
@@ -231,7 +237,7 @@ async fn create(
 }
 
 fn lost_on_the_way() -> CallError {
-    CallError::Answer("messages were lost on the way".to_owned())
+    CallError::Ended("messages were lost on the way".to_owned())
 }
 
 fn nanoseconds(duration: Duration) -> Value {

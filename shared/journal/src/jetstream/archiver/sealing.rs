@@ -32,6 +32,8 @@ pub struct Sealing<'a> {
     archiver: &'a Archiver,
     stream: StreamId,
     window: Window,
+    /// Of the connection on which it was read.
+    epoch: u64,
     groups: std::vec::IntoIter<Group>,
     written: Vec<Span>,
     hashes: Vec<Digest>,
@@ -50,11 +52,13 @@ impl Archiver {
                 doing: "sealed",
             });
         }
+        let epoch = self.journal.link.epoch();
         let events = self.live_events(stream, window).await?;
         Ok(Sealing {
             archiver: self,
             stream,
             window,
+            epoch,
             hashes: events.iter().map(|it| it.raw.stored_hash()).collect(),
             groups: Group::all(stream, events).into_iter(),
             written: Vec::new(),
@@ -76,17 +80,17 @@ impl Archiver {
         };
         let read = match read {
             Ok(read) => read,
-            Err(_) => patiently(READ_PATIENCE, || async {
+            Err(_) => {
                 let (link, after) = (&self.journal.link, window.first - 1);
+                let pushed = patiently(READ_PATIENCE, || Pushed::begin(link, stream, after, &[]));
                 let reading = Reading {
-                    pushed: Pushed::begin(link, stream, after, &[]).await?,
+                    pushed: pushed.await.map_err(|error| asking(stream, error))?,
                     stream,
                     next: window.first,
                 };
-                self.read_on(reading, window).await
-            })
-            .await
-            .map_err(|error| asking(stream, error))?,
+                let read = self.read_on(reading, window).await;
+                read.map_err(|error| asking(stream, error))?
+            }
         };
         for (kept, sequence) in read.iter().zip(window.first..) {
             if kept.sequence != sequence {
@@ -289,7 +293,7 @@ impl Sealing<'_> {
         })?;
         match stored {
             Stored::Same(_) => {
-                lock(&self.archiver.read).insert((stream, window.index), seal.digest);
+                lock(&self.archiver.read).insert((stream, window.index), (seal.digest, self.epoch));
                 Ok(())
             }
             Stored::Other => Err(ArchiveError::Forked { subject }),
