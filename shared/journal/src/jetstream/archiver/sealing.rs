@@ -78,19 +78,18 @@ impl Archiver {
             Some(before) => self.read_on(before, window).await,
             None => Err(CallError::Reconnected),
         };
-        let read = match read {
-            Ok(read) => read,
-            Err(_) => {
-                let (link, after) = (&self.journal.link, window.first - 1);
-                let pushed = patiently(READ_PATIENCE, || Pushed::begin(link, stream, after, &[]));
-                let reading = Reading {
-                    pushed: pushed.await.map_err(|error| asking(stream, error))?,
-                    stream,
-                    next: window.first,
-                };
-                let read = self.read_on(reading, window).await;
-                read.map_err(|error| asking(stream, error))?
-            }
+        let read = if let Ok(read) = read {
+            read
+        } else {
+            let (link, after) = (&self.journal.link, window.first - 1);
+            let pushed = patiently(READ_PATIENCE, || Pushed::begin(link, stream, after, &[]));
+            let reading = Reading {
+                pushed: pushed.await.map_err(|error| asking(stream, error))?,
+                stream,
+                next: window.first,
+            };
+            let read = self.read_on(reading, window).await;
+            read.map_err(|error| asking(stream, error))?
         };
         for (kept, sequence) in read.iter().zip(window.first..) {
             if kept.sequence != sequence {
