@@ -4,7 +4,7 @@ use bytes::Bytes;
 use contracts::{
     canonical::Digest,
     envelope::{Envelope, Fields, Headers, InvalidHeaders, hash_of},
-    position::Position,
+    position::{Position, StreamId},
     record::{Recorded, Undecodable},
     subject::{InvalidSubject, Subject},
     time::Timestamp,
@@ -24,6 +24,15 @@ pub struct Entry {
     pub stored_at: Option<Timestamp>,
     pub raw: Raw,
     pub recorded: Result<Recorded, Unreadable>,
+}
+
+/// One message of the log as it is stored, and where in its stream; a payload that is stored apart is not
+/// in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub sequence: u64,
+    pub stored_at: Option<Timestamp>,
+    pub raw: Raw,
 }
 
 /// The bytes of a message. The broker's own headers are left out; a payload that was stored apart
@@ -64,6 +73,21 @@ impl Unreadable {
             Self::Subject(InvalidSubject::UnknownEvent(_) | InvalidSubject::Aggregate(_))
                 | Self::Undecodable(Undecodable::Newer { .. })
         )
+    }
+}
+
+impl Kept {
+    /// Whether its payload has to be fetched.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.raw.data_ref().is_some()
+    }
+
+    pub(crate) fn decoded(self, stream: StreamId) -> Entry {
+        let sequence = self.sequence;
+        Entry {
+            stored_at: self.stored_at,
+            ..Entry::new(Position { stream, sequence }, self.raw)
+        }
     }
 }
 

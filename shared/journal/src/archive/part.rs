@@ -12,7 +12,7 @@ use contracts::{
 use serde::{Deserialize, Serialize};
 
 use super::{FORMAT, PARTS_ROOT};
-use crate::stored::Raw;
+use crate::stored::{Kept, Raw};
 
 /// The most bytes of a part; one event that is larger is a part by itself. Half the broker's limit
 /// for a message.
@@ -23,15 +23,6 @@ const PART_FRAME_BYTES: usize = 32;
 
 /// In the place of a workspace, whose ids cannot be so.
 const STRAYS: &str = "_stray";
-
-/// A message of the log as it is stored, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub sequence: u64,
-    pub stored_at: Option<Timestamp>,
-    /// A payload that is kept apart is not in it.
-    pub raw: Raw,
-}
 
 #[derive(Serialize, Deserialize)]
 struct WrittenPart<E> {

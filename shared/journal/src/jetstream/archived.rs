@@ -12,21 +12,21 @@ use serde_json::json;
 
 use super::{
     JetStreamJournal,
-    direct::{Answer, BATCH_MAX, Found, READ_BYTES_MAX, READ_PATIENCE},
+    direct::{Answer, BATCH_MAX, READ_BYTES_MAX, READ_PATIENCE},
     link::{CallError, patiently},
 };
 use crate::{
     Unavailable,
     archive::{
         Window,
-        part::{Kept, Names, events_of},
+        part::{Names, events_of},
         seal::{Seal, Span},
     },
     history::{
         Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, check_after, check_head, decoded,
     },
     layout::ARCHIVE,
-    stored::{Entry, Raw},
+    stored::{Entry, Kept, Raw},
 };
 
 /// Parts asked for at once: at most 4 MiB.
@@ -352,12 +352,7 @@ impl ArchivedWindow {
             return Err(unread(stream, after, why));
         };
         self.reached = last.sequence;
-        let found = kept.into_iter().map(|kept| Found {
-            sequence: kept.sequence,
-            stored_at: kept.stored_at,
-            raw: kept.raw,
-        });
-        journal.entries(stream, found.collect()).await
+        journal.entries(stream, kept).await
     }
 
     async fn kept(

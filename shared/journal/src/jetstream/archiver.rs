@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     ConnectError, ConnectOptions, Ends, JetStreamJournal,
-    direct::{BATCH_MAX, Found, READ_PATIENCE},
+    direct::READ_PATIENCE,
     link::{CallError, patiently},
     pushed::Pushed,
 };
@@ -22,11 +22,11 @@ use crate::{
     Journal as _, Unavailable,
     archive::{
         ArchiveError, Due, LiveWindow, Purged, Window,
-        part::Kept,
         seal::{Seal, Span, digest},
     },
     delivery,
     layout::ARCHIVE,
+    stored::Kept,
 };
 
 mod sealing;
@@ -191,35 +191,40 @@ impl Archiver {
         })
     }
 
-    /// Some of what is live from a sequence on, up to `last`; nothing where that sequence is purged.
-    async fn live_from(
+    /// What is live from one sequence up to another, as one consumer is sent it, who may go on with the
+    /// next window; it begins later where it is purged, and may end with what comes after.
+    async fn live(
         &self,
         stream: StreamId,
         first: u64,
         last: u64,
     ) -> Result<Vec<Kept>, ArchiveError> {
-        let room = usize::try_from(last + 1 - first).unwrap_or(BATCH_MAX);
-        let mut found = self.journal.read_live(stream, first - 1, room).await?;
-        found.retain(|found| found.sequence <= last);
-        if found.first().is_none_or(|found| found.sequence != first) {
-            // Of a replica that lags behind, and not for long: what is sealed is old.
-            let (name, request) = (stream.name(), json!({ "seq": first }));
-            let leaders = patiently(READ_PATIENCE, || {
-                self.journal.leader_message(&name, &request)
-            });
-            let leaders = leaders.await.map_err(|error| asking(stream, error))?;
-            let Some(leaders) = leaders else {
-                if self.journal.ends_of(stream).await?.first_seq > first {
-                    return Ok(Vec::new());
-                }
-                return Err(ArchiveError::Missing {
-                    stream,
-                    sequence: first,
-                });
-            };
-            found = vec![leaders];
+        let before = lock(&self.reading).take();
+        let goes_on = |it: &Reading| it.stream == stream && it.next == first;
+        if let Some(before) = before.filter(goes_on)
+            && let Ok(read) = self.read_on(before, last).await
+        {
+            return Ok(read);
         }
-        Ok(found.into_iter().map(Kept::from).collect())
+        let begin = || Pushed::begin(&self.journal.link, stream, first - 1, &[]);
+        let reading = async {
+            let reading = Reading {
+                pushed: patiently(READ_PATIENCE, begin).await?,
+                stream,
+                next: first,
+            };
+            self.read_on(reading, last).await
+        };
+        reading.await.map_err(|error| asking(stream, error))
+    }
+
+    async fn read_on(&self, mut reading: Reading, last: u64) -> Result<Vec<Kept>, CallError> {
+        let read = reading.pushed.up_to(last).await?;
+        if read.last().is_some_and(|kept| kept.sequence == last) {
+            reading.next = last + 1;
+            *lock(&self.reading) = Some(reading);
+        }
+        Ok(read)
     }
 
     async fn part(&self, span: Span) -> Result<(Span, Vec<Kept>), CallError> {
@@ -273,19 +278,15 @@ impl Archiver {
             // This archiver has seen itself that the log says the same, when it sealed the window.
             return Ok(Verified { stream, window });
         }
-        let live = self.journal.ends_of(stream).await?.first_seq;
-        let mut next = window.first.max(live);
-        while next <= window.last {
-            let live = self.live_from(stream, next, window.last).await?;
-            if live.is_empty() {
-                // Another archiver has purged it.
-                break;
-            }
-            for kept in live {
-                if hashes.get(&kept.sequence) != Some(&kept.raw.stored_hash()) {
+        let first = self.journal.ends_of(stream).await?.first_seq;
+        let first = first.max(window.first);
+        if first <= window.last {
+            for kept in self.live(stream, first, window.last).await? {
+                // Another archiver may have purged all of it meanwhile.
+                let is_beyond = kept.sequence > window.last;
+                if !is_beyond && hashes.get(&kept.sequence) != Some(&kept.raw.stored_hash()) {
                     return Err(differs(format!("{} is another one", kept.sequence)));
                 }
-                next = kept.sequence + 1;
             }
         }
         Ok(Verified { stream, window })
@@ -385,16 +386,6 @@ impl Archiver {
                 info.ack_floor.stream_seq
             }
         }))
-    }
-}
-
-impl From<Found> for Kept {
-    fn from(found: Found) -> Self {
-        Self {
-            sequence: found.sequence,
-            stored_at: found.stored_at,
-            raw: found.raw,
-        }
     }
 }
 

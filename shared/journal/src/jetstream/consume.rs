@@ -16,7 +16,7 @@ use contracts::{
 };
 use futures::{FutureExt as _, Stream, StreamExt as _, future::try_join_all, stream};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -26,7 +26,7 @@ use tokio::{
 use super::{
     JetStreamJournal,
     direct::READ_PATIENCE,
-    link::{CallError, Link, Pause, header_pairs, status},
+    link::{CallError, Delivered, Link, Pause, header_pairs, nanoseconds, status},
 };
 use crate::{
     Unavailable,
@@ -337,22 +337,22 @@ impl Puller {
     }
 
     async fn deliver(&self, message: BrokerMessage) {
-        let Some(reply) = Reply::of(&message) else {
+        let Some(about) = Delivered::of(&message) else {
             return;
         };
-        let handle = self.handle(&reply);
+        let handle = self.handle(&message, about.sequence);
         let received = self.seen_empty;
         let raw = Raw {
             subject: message.subject.to_string(),
             headers: header_pairs(message.headers.as_ref()),
             payload: message.payload,
         };
-        match self.message(raw, reply.sequence).await {
+        match self.message(raw, about.sequence).await {
             Ok(message) => {
                 let delivery = Delivery {
                     message: Arc::new(message),
-                    delivered: reply.delivered,
-                    pending: reply.pending,
+                    delivered: about.times,
+                    pending: Some(about.pending),
                     received,
                     handle,
                 };
@@ -393,14 +393,16 @@ impl Puller {
         })
     }
 
-    fn handle(&self, reply: &Reply) -> Arc<OpenMessage> {
-        let key = (self.source.holds, reply.sequence);
-        self.open.lock().insert(key, reply.subject.clone());
+    fn handle(&self, message: &BrokerMessage, sequence: u64) -> Arc<OpenMessage> {
+        let key = (self.source.holds, sequence);
+        let reply = message.reply.as_ref().map(ToString::to_string);
+        let reply = reply.unwrap_or_default();
+        self.open.lock().insert(key, reply.clone());
         Arc::new(OpenMessage {
             link: self.journal.link.clone(),
             open: self.open.clone(),
             key,
-            reply: reply.subject.clone(),
+            reply,
         })
     }
 
@@ -410,8 +412,8 @@ impl Puller {
             return;
         }
         while let Ok(Some(message)) = timeout(DRAIN_WITHIN, subscriber.next()).await {
-            if let Some(reply) = Reply::of(&message) {
-                self.handle(&reply);
+            if let Some(about) = Delivered::of(&message) {
+                self.handle(&message, about.sequence);
             }
         }
     }
@@ -425,30 +427,6 @@ async fn next(from: &mut Subscriber, heartbeat: Duration) -> Option<(BrokerMessa
     }
     let message = timeout(heartbeat * 3, from.next()).await.ok()??;
     Some((message, true))
-}
-
-/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<sequence>.<consumer's
-/// sequence>.<time>.<pending>…`
-struct Reply {
-    subject: String,
-    delivered: u64,
-    sequence: u64,
-    pending: Option<u64>,
-}
-
-impl Reply {
-    fn of(message: &BrokerMessage) -> Option<Self> {
-        let subject = message.reply.as_ref()?.to_string();
-        let tokens: Vec<_> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let first = if tokens.len() >= 9 { 2 } else { 0 };
-        let number = |index: usize| tokens.get(first + index)?.parse().ok();
-        Some(Self {
-            delivered: number(2)?,
-            sequence: number(3)?,
-            pending: number(6),
-            subject,
-        })
-    }
 }
 
 /// What was delivered to this process and is not answered: the newest way to answer it.
@@ -567,8 +545,4 @@ async fn return_all(link: &Link, open: &Open) -> Result<(), Unavailable> {
         given_back.map_err(|error| Unavailable::new("give a message back", error))?;
     }
     Ok(())
-}
-
-fn nanoseconds(duration: Duration) -> Value {
-    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

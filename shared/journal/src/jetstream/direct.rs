@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Unavailable,
     object::ObjectError,
-    stored::{Entry, Raw, Unreadable},
+    stored::{Entry, Kept, Raw, Unreadable},
 };
 
 /// Between two messages of one answer.
@@ -48,34 +48,9 @@ const DECODED_ELSEWHERE_MIN: usize = 16;
 /// What came back from a direct get of many.
 pub(super) enum Answer {
     /// `complete`: nothing was held back.
-    Messages {
-        messages: Vec<Found>,
-        complete: bool,
-    },
+    Messages { messages: Vec<Kept>, complete: bool },
     /// More subjects than one answer may hold.
     TooMany,
-}
-
-/// A message as a direct get gives it.
-pub(super) struct Found {
-    pub sequence: u64,
-    pub stored_at: Option<Timestamp>,
-    pub raw: Raw,
-}
-
-impl Found {
-    /// Whether its payload has to be fetched.
-    fn is_apart(&self) -> bool {
-        self.raw.data_ref().is_some()
-    }
-
-    fn decoded(self, stream: StreamId) -> Entry {
-        let sequence = self.sequence;
-        Entry {
-            stored_at: self.stored_at,
-            ..Entry::new(Position { stream, sequence }, self.raw)
-        }
-    }
 }
 
 impl JetStreamJournal {
@@ -157,7 +132,7 @@ impl JetStreamJournal {
         stream: StreamId,
         after: u64,
         max_events: usize,
-    ) -> Result<Vec<Found>, Unavailable> {
+    ) -> Result<Vec<Kept>, Unavailable> {
         let name = stream.name();
         let request = json!({
             "seq": after + 1,
@@ -188,7 +163,7 @@ impl JetStreamJournal {
         &self,
         stream: &str,
         request: &Value,
-    ) -> Result<Option<Found>, CallError> {
+    ) -> Result<Option<Kept>, CallError> {
         /// "no message found"
         const NONE: u16 = 10037;
         #[derive(Deserialize)]
@@ -206,7 +181,7 @@ impl JetStreamJournal {
                     headers: header_pairs(Some(&message.headers)),
                     payload: message.payload,
                 };
-                Ok(Some(Found {
+                Ok(Some(Kept {
                     sequence: message.sequence,
                     stored_at: i64::try_from(ms).ok().map(Timestamp::from_millis),
                     raw,
@@ -222,9 +197,9 @@ impl JetStreamJournal {
     pub(super) async fn entries(
         &self,
         stream: StreamId,
-        found: Vec<Found>,
+        found: Vec<Kept>,
     ) -> Result<Vec<Entry>, Unavailable> {
-        if found.len() >= DECODED_ELSEWHERE_MIN && !found.iter().any(Found::is_apart) {
+        if found.len() >= DECODED_ELSEWHERE_MIN && !found.iter().any(Kept::is_apart) {
             return Ok(Decoding::elsewhere(stream, found).entries().await);
         }
         let mut entries = Vec::with_capacity(found.len());
@@ -245,7 +220,7 @@ impl JetStreamJournal {
         if arrived.len() >= DECODED_ELSEWHERE_MIN && !arrived.iter().any(Arrived::is_apart) {
             return Ok(Decoding::elsewhere(stream, arrived));
         }
-        let found = arrived.into_iter().map(Found::from).collect();
+        let found = arrived.into_iter().map(Kept::from).collect();
         Ok(Decoding::Done(self.entries(stream, found).await?))
     }
 
@@ -295,9 +270,9 @@ impl Decoding {
     fn elsewhere<T>(stream: StreamId, found: Vec<T>) -> Self
     where
         T: Send + 'static,
-        Found: From<T>,
+        Kept: From<T>,
     {
-        let decode = move |it: T| Found::from(it).decoded(stream);
+        let decode = move |it: T| Kept::from(it).decoded(stream);
         let decode = move || found.into_iter().map(decode).collect();
         Self::Elsewhere(spawn_blocking(decode))
     }
@@ -314,12 +289,12 @@ impl Decoding {
     }
 }
 
-impl From<Arrived> for Found {
+impl From<Arrived> for Kept {
     fn from(arrived: Arrived) -> Self {
         let message = arrived.message;
         Self {
-            sequence: arrived.sequence,
-            stored_at: Some(arrived.stored_at),
+            sequence: arrived.delivered.sequence,
+            stored_at: Some(arrived.delivered.stored_at),
             raw: Raw {
                 subject: message.subject.to_string(),
                 headers: header_pairs(message.headers.as_ref()),
@@ -330,7 +305,7 @@ impl From<Arrived> for Found {
 }
 
 /// Looks at each header once: a replay takes millions of messages through here.
-fn direct_message(message: Message) -> Result<Found, CallError> {
+fn direct_message(message: Message) -> Result<Kept, CallError> {
     let (mut sequence, mut subject, mut stored_at) = (None, None, None);
     let mut headers = Vec::new();
     for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
@@ -358,7 +333,7 @@ fn direct_message(message: Message) -> Result<Found, CallError> {
                 headers,
                 payload: message.payload,
             };
-            Ok(Found {
+            Ok(Kept {
                 sequence,
                 stored_at,
                 raw,
@@ -371,5 +346,5 @@ fn direct_message(message: Message) -> Result<Found, CallError> {
 fn is_no_results(message: &Message) -> bool {
     let description = message.description.as_deref().unwrap_or_default();
     // The first for filters, the second for a sequence beyond the end.
-    description == "No Results" || description == "Message Not Found"
+    description == "No Results" || description == "Message Not Kept"
 }

@@ -193,7 +193,7 @@ impl Follower {
             match then {
                 Then::Wait => {}
                 Then::Gap(arrived) => {
-                    if self.has_lost(arrived.sequence).await? {
+                    if self.has_lost(arrived.delivered.sequence).await? {
                         return Ok(());
                     }
                     let mut run = Run::after(self.reached, self.version);
@@ -217,7 +217,7 @@ impl Follower {
     /// Whether nothing can be missing between what came and what comes.
     fn is_next(&self, arrived: &Arrived, run: &Run, was_pending: u64) -> bool {
         match (&self.aggregate, run.version) {
-            (None, _) => arrived.sequence == run.reached + 1,
+            (None, _) => arrived.delivered.sequence == run.reached + 1,
             (Some(_), Some(before)) => arrived.version == Some(before + 1),
             (Some(_), None) if arrived.version == Some(1) => true,
             // What stood before it was there when the consumer was made, and the purge was far
@@ -352,7 +352,7 @@ impl Run {
     }
 
     fn push(&mut self, arrived: Arrived) {
-        (self.reached, self.version) = (arrived.sequence, arrived.version);
+        (self.reached, self.version) = (arrived.delivered.sequence, arrived.version);
         self.bytes += arrived.message.length;
         self.arrived.push(arrived);
     }

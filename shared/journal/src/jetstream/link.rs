@@ -14,8 +14,9 @@ use async_nats::{
     Subscriber, client::RequestErrorKind,
 };
 use bytes::Bytes;
+use contracts::time::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::watch, time::timeout};
 
 use super::ConnectOptions;
@@ -489,4 +490,43 @@ pub(super) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 
 pub(super) fn status(message: &Message) -> Option<u16> {
     message.status.map(|status| status.as_u16())
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> Value {
+    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// What the subject for an answer says of a message that a consumer delivers:
+/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
+/// sequence>.<nanoseconds since 1970>.<pending>…`.
+pub(super) struct Delivered {
+    /// How often it was delivered.
+    pub times: u64,
+    /// The sequence in the stream.
+    pub sequence: u64,
+    /// The one in the consumer.
+    pub consumed: u64,
+    pub stored_at: Timestamp,
+    /// How many the consumer had yet to send then.
+    pub pending: u64,
+}
+
+impl Delivered {
+    pub fn of(message: &Message) -> Option<Self> {
+        const NANOSECONDS_PER_MS: i64 = 1_000_000;
+        let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;
+        let with_domain = reply.split('.').count() >= 9;
+        let skipped = if with_domain { 4 } else { 2 };
+        let mut tokens = reply.split('.').skip(skipped);
+        let mut number = || tokens.next()?.parse().ok();
+        let (times, sequence, consumed) = (number()?, number()?, number()?);
+        let nanoseconds = i64::try_from(number()?).ok()?;
+        Some(Self {
+            times,
+            sequence,
+            consumed,
+            stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
+            pending: number()?,
+        })
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     JetStreamJournal,
     archived::{ArchivedPage, is_archived, joined},
-    direct::{Answer, Found, READ_PATIENCE},
+    direct::{Answer, READ_PATIENCE},
     link::{CallError, Pause, patiently},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         Fault, LoadError, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Read, check, check_after, check_head,
         decoded,
     },
-    stored::{Entry, Raw},
+    stored::{Entry, Kept, Raw},
 };
 
 /// Versions asked for at once where an aggregate is too large for one answer (1,024 subjects).
@@ -420,7 +420,7 @@ fn versions_after(head: Option<&Head>) -> Range<u64> {
     first..first + PAGE_EVENTS_MAX as u64
 }
 
-fn by_sequence(messages: Vec<Found>) -> impl Iterator<Item = (u64, Raw)> {
+fn by_sequence(messages: Vec<Kept>) -> impl Iterator<Item = (u64, Raw)> {
     let messages = messages.into_iter();
     messages.map(|found| (found.sequence, found.raw))
 }

@@ -7,12 +7,13 @@ use contracts::canonical::Digest;
 use super::{
     JetStreamJournal,
     append::{SUBJECT_TAKEN, publish},
-    direct::{Answer, Found, READ_PATIENCE},
+    direct::{Answer, READ_PATIENCE},
     link::patiently,
 };
 use crate::{
     layout::OBJECTS,
     object::{OBJECT_BYTES_MAX, ObjectError, PIECE_BYTES},
+    stored::Kept,
 };
 
 impl JetStreamJournal {
@@ -68,7 +69,7 @@ impl JetStreamJournal {
             let received = messages.len();
             // Pieces added later by someone who found some missing have later sequences.
             messages.sort_by_cached_key(|found| found.raw.subject.clone());
-            for Found { raw, .. } in messages {
+            for Kept { raw, .. } in messages {
                 bytes.extend_from_slice(&raw.payload);
             }
             next += received;

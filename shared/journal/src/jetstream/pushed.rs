@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use contracts::{position::StreamId, time::Timestamp};
+use contracts::position::StreamId;
 use futures::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    direct::{Found, READ_PATIENCE},
-    link::{CallError, Link, Reconnections, header, status},
+    direct::READ_PATIENCE,
+    link::{CallError, Delivered, Link, Reconnections, header, nanoseconds, status},
     load::version_of,
 };
-use crate::stored::DATA_REF;
+use crate::stored::{DATA_REF, Kept};
 
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
@@ -56,18 +56,10 @@ struct Before {
     stream_seq: u64,
 }
 
-/// A message, and what the subject for an answer says of it:
-/// `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream sequence>.<consumer
-/// sequence>.<nanoseconds since 1970>.<pending>…`.
+/// A message, and what is said of it.
 pub(super) struct Arrived {
     pub message: Message,
-    /// The sequence in the consumer.
-    consumed: u64,
-    /// The one in the stream.
-    pub sequence: u64,
-    pub stored_at: Timestamp,
-    /// How many the consumer had yet to send then.
-    pending: u64,
+    pub delivered: Delivered,
     /// Of an event.
     pub version: Option<u64>,
 }
@@ -79,24 +71,8 @@ impl Arrived {
     }
 
     fn of(message: Message) -> Option<Self> {
-        const NANOSECONDS_PER_MS: i64 = 1_000_000;
-        let reply = message.reply.as_ref()?.strip_prefix("$JS.ACK.")?;
-        let with_domain = 2;
-        let skipped = if reply.split('.').count() >= 9 {
-            with_domain
-        } else {
-            0
-        };
-        let mut tokens = reply.split('.').skip(skipped + 3);
-        let sequence = tokens.next()?.parse().ok()?;
-        let consumed = tokens.next()?.parse().ok()?;
-        let nanoseconds: i64 = tokens.next()?.parse().ok()?;
-        let pending = tokens.next()?.parse().ok()?;
         Some(Self {
-            consumed,
-            sequence,
-            stored_at: Timestamp::from_millis(nanoseconds.div_euclid(NANOSECONDS_PER_MS)),
-            pending,
+            delivered: Delivered::of(&message)?,
             version: version_of(message.subject.as_str()),
             message,
         })
@@ -147,7 +123,7 @@ impl Pushed {
 
     /// Up to a sequence and with it, of a stream that is read without filters and holds it. A consumer
     /// may be there and send nothing.
-    pub async fn up_to(&mut self, last: u64) -> Result<Vec<Found>, CallError> {
+    pub async fn up_to(&mut self, last: u64) -> Result<Vec<Kept>, CallError> {
         let mut all = Vec::new();
         let mut due = Instant::now() + READ_PATIENCE;
         loop {
@@ -157,9 +133,9 @@ impl Pushed {
                     self.answer(control).await?;
                 }
                 Came::Message(arrived) => {
-                    let is_last = arrived.sequence >= last;
+                    let is_last = arrived.delivered.sequence >= last;
                     // A message as the client has it takes several times as much.
-                    all.push(Found::from(arrived));
+                    all.push(Kept::from(arrived));
                     due = Instant::now() + READ_PATIENCE;
                     if is_last {
                         return Ok(all);
@@ -175,10 +151,13 @@ impl Pushed {
         }
         let arrived = Arrived::of(message)
             .ok_or_else(|| CallError::Answer("a message without position".to_owned()))?;
-        if arrived.consumed != self.received + 1 {
+        let Delivered {
+            consumed, pending, ..
+        } = arrived.delivered;
+        if consumed != self.received + 1 {
             return Err(lost_on_the_way());
         }
-        (self.received, self.pending) = (arrived.consumed, arrived.pending);
+        (self.received, self.pending) = (consumed, pending);
         Ok(Came::Message(arrived))
     }
 
@@ -238,8 +217,4 @@ async fn create(
 
 fn lost_on_the_way() -> CallError {
     CallError::Ended("messages were lost on the way".to_owned())
-}
-
-fn nanoseconds(duration: Duration) -> Value {
-    json!(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -9,18 +9,18 @@ use super::{
         append::{CONFLICTS, publish},
         direct::READ_PATIENCE,
         link::{CallError, patiently},
-        pushed::Pushed,
     },
-    Archiver, Reading, asking, lock,
+    Archiver, asking, lock,
 };
 use crate::{
     Unavailable,
     archive::{
         ArchiveError, Window,
-        part::{Group, Kept, Link, Part, events_of},
+        part::{Group, Link, Part, events_of},
         seal::{Seal, Span, digest},
     },
     layout::ARCHIVE,
+    stored::Kept,
 };
 
 /// Aggregates whose parts are written at once. Each waits for the broker, which an archiver that asked for
@@ -72,46 +72,13 @@ impl Archiver {
         stream: StreamId,
         window: Window,
     ) -> Result<Vec<Kept>, ArchiveError> {
-        let before = lock(&self.reading).take();
-        let goes_on = |it: &Reading| it.stream == stream && it.next == window.first;
-        let read = match before.filter(goes_on) {
-            Some(before) => self.read_on(before, window).await,
-            None => Err(CallError::Reconnected),
-        };
-        let read = if let Ok(read) = read {
-            read
-        } else {
-            let (link, after) = (&self.journal.link, window.first - 1);
-            let pushed = patiently(READ_PATIENCE, || Pushed::begin(link, stream, after, &[]));
-            let reading = Reading {
-                pushed: pushed.await.map_err(|error| asking(stream, error))?,
-                stream,
-                next: window.first,
-            };
-            let read = self.read_on(reading, window).await;
-            read.map_err(|error| asking(stream, error))?
-        };
+        let read = self.live(stream, window.first, window.last).await?;
         for (kept, sequence) in read.iter().zip(window.first..) {
             if kept.sequence != sequence {
                 return Err(self.purged_unread(stream, window, sequence).await?);
             }
         }
         Ok(read)
-    }
-
-    async fn read_on(&self, reading: Reading, window: Window) -> Result<Vec<Kept>, CallError> {
-        let Reading {
-            mut pushed, stream, ..
-        } = reading;
-        let read = pushed.up_to(window.last).await?;
-        if read.last().is_some_and(|last| last.sequence == window.last) {
-            *lock(&self.reading) = Some(Reading {
-                pushed,
-                stream,
-                next: window.last + 1,
-            });
-        }
-        Ok(read.into_iter().map(Kept::from).collect())
     }
 
     /// Why a window cannot be read from this sequence on.
