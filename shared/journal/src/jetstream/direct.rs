@@ -346,5 +346,5 @@ fn direct_message(message: Message) -> Result<Kept, CallError> {
 fn is_no_results(message: &Message) -> bool {
     let description = message.description.as_deref().unwrap_or_default();
     // The first for filters, the second for a sequence beyond the end.
-    description == "No Results" || description == "Message Not Kept"
+    description == "No Results" || description == "Message Not Found"
 }
